@@ -1,0 +1,363 @@
+"""Every setting of every command, typed; read from experiments/ and from key=value on the command line.
+
+A command's settings are one dataclass. An unknown key is an error that names the nearest known one, a value of the
+wrong type an error that names the type. Text values are taken literally (`data=~/rsna (1)` is a path with a space and
+brackets), everything else is YAML (`members=[a.csv,b.csv]`, `optimizer.rate=1e-3`).
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pneumonia.errors import BadInput, bad_input
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXPERIMENTS = REPOSITORY / "experiments"
+PRESETS = ("smoke", "quick", "full")
+
+
+def setting(default: Any, help: str):
+    """A dataclass field with its line of `--help`."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+# ------------------------------------------------------------------ what an experiment file says
+
+
+@dataclass
+class Model:
+    name: str = setting("", "family in models/registry.py: mobilenetv2, mobilenet_unet, yolov8, ...")
+    weights: str = setting("none", "pretrained start: none, imagenet, or a file")
+    head: str = setting("binary", "classifier output: binary (opacity) or classes (normal, not_normal, opacity)")
+    dropout: float = setting(0.2, "before the last layer")
+    alpha: float = setting(1.0, "width multiplier of the MobileNets")
+    size: str = setting("xs", "yolov8: xs, s or m")
+    mask_threshold: float = setting(0.5, "masks to boxes: probability at which a pixel belongs to a box")
+    min_area: float = setting(0.004, "masks to boxes: smallest component kept, as a share of the image")
+
+
+@dataclass
+class Optimizer:
+    name: str = setting("adamw", "adamw or sgd")
+    rate: float = setting(1e-3, "peak learning rate")
+    weight_decay: float = setting(1e-4, "decoupled weight decay")
+    clip_norm: float = setting(10.0, "largest global gradient norm; 0 for none")
+
+
+@dataclass
+class Schedule:
+    name: str = setting("cosine", "cosine or constant, after the warm-up")
+    warmup: float = setting(0.05, "share of all steps in which the rate rises from 0")
+    final: float = setting(0.02, "last rate as a share of the peak")
+
+
+@dataclass
+class Sampling:
+    positives: float = setting(0.0, "share of positive images in an epoch; 0: as they come")
+    images: int = setting(0, "images per epoch; 0: as many as the training folds have")
+
+
+@dataclass
+class Experiment:
+    model: Model = field(default_factory=Model, metadata={"help": "what is trained"})
+    image_size: int = setting(256, "pixels of the model's square input")
+    epochs: int = setting(10, "fixed length of training; its averaged weights are kept")
+    batch_size: int = setting(16, "images per step")
+    optimizer: Optimizer = field(default_factory=Optimizer, metadata={"help": "gradient descent"})
+    schedule: Schedule = field(default_factory=Schedule, metadata={"help": "learning rate over the steps"})
+    sampling: Sampling = field(default_factory=Sampling, metadata={"help": "which images an epoch shows"})
+    ema: float = setting(0.99, "decay per step of the averaged weights; 0: the last weights")
+    augment: str = setting("light", "augmentation strength in data/augment.py: none, light or strong")
+    tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
+    seed: int = setting(0, "of weights, batches and augmentation")
+    inner_share: float = setting(0.1, "share of the training people whose loss is shown every epoch")
+
+
+# ------------------------------------------------------------------ what a command line says
+
+
+@dataclass
+class Command:
+    """Settings that every command takes."""
+
+    json: bool = setting(False, "print one JSON object as the last line of stdout")
+    out: str = setting("", "folder or file to write instead of the place under the repository")
+
+
+@dataclass
+class Data(Command):
+    data: str = setting("", "competition folder or its zip, or 'demo'; else $RSNA_DATA, else demo")
+    mapping: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
+    clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
+    preset: str = setting("", "smoke, quick or full; default quick on the demo, full on real data")
+    workers: int = setting(0, "processes that read DICOMs; 0: one per core")
+
+
+@dataclass
+class Check(Data):
+    pass
+
+
+@dataclass
+class Ingest(Data):
+    image_size: int = setting(512, "side of the cached squares, in pixels")
+
+
+@dataclass
+class Folds(Data):
+    n_folds: int = setting(5, "number of folds")
+    seed: int = setting(0, "of the split")
+    holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
+    split: str = setting("", "report: the student report's train / val / test instead of folds")
+    headers: str = setting("", "table of DICOM headers, where only the tables are there")
+    audit: str = setting("", "a fold table (patientId, fold) to search for leaking people instead of making one")
+
+
+@dataclass
+class Eda(Data):
+    headers: str = setting("", "table of DICOM headers, where only the tables are there")
+
+
+@dataclass
+class Job(Data):
+    """The main job."""
+
+    fold: str = setting("0", "0 .. n_folds-1, or all")
+    ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: which members, which starting recipe")
+    n_folds: int = setting(5, "number of folds")
+    seed: int = setting(0, "of the split and of every member")
+
+
+@dataclass
+class Train(Job, Experiment):
+    """One experiment: every setting of experiments/ can be overridden."""
+
+    experiment: str = setting("", "experiments/NAME.yaml")
+
+
+@dataclass
+class Predict(Command):
+    run: str = setting("", "a run's folder, or submissions/NAME")
+    images: str = setting("", "a folder of DICOMs or one file")
+    workers: int = setting(0, "processes that read DICOMs; 0: one per core")
+
+
+@dataclass
+class Bootstrap:
+    seed: int = setting(0, "of the bootstrap and of the search")
+    draws: int = setting(2000, "bootstrap draws over people")
+
+
+@dataclass
+class Ensemble(Bootstrap, Command):
+    members: Any = setting([], "detection tables, a list or {name: file}")
+    classifiers: Any = setting([], "class probability tables, a list or {name: file}")
+    labels: str = setting("", "label table (stage_2_train_labels.csv)")
+    groups: str = setting("", "image to person")
+    recipe: str = setting("", "starting recipe; default: the winners' values")
+    trials: int = setting(0, "trials of the search; 0: the default budget")
+    seconds: float = setting(0.0, "time for the search; 0: no limit")
+    tune_on: str = setting("", "stage1, or a file of ids: fit shrink and threshold on those images")
+
+
+@dataclass
+class Apply(Command):
+    recipe: str = setting("", "recipe.yaml of an ensemble")
+    members: Any = setting([], "detection tables in the recipe's order, or {name: file}")
+    classifiers: Any = setting([], "class probability tables, likewise")
+    sample: str = setting("", "sample submission whose ids and order the output takes")
+
+
+@dataclass
+class Score(Bootstrap, Command):
+    submission: str = setting("", "file to score")
+    labels: str = setting("", "label table")
+    groups: str = setting("", "image to person, for the interval")
+    complete: bool = setting(False, "refuse a submission that leaves labelled images out")
+
+
+@dataclass
+class Validate(Command):
+    submission: str = setting("", "file to validate")
+    sample: str = setting("", "sample submission whose ids and order it must have")
+
+
+@dataclass
+class Results(Command):
+    pass
+
+
+@dataclass
+class Leaderboard(Command):
+    pass
+
+
+# ------------------------------------------------------------------ reading
+
+
+def from_arguments(schema: type, arguments: list[str], base: dict | None = None) -> Any:
+    """Settings of type `schema` from `key=value` words over `base` over the schema's defaults.
+
+    Raises:
+        BadInput: an argument without `=`, an unknown key (the nearest is named), a value of the wrong type.
+    """
+    tree = dict(base or {})
+    for argument in arguments:
+        key, equals, text = argument.partition("=")
+        if not equals:
+            raise bad_input("command line", f"'{argument}' is no setting", "write it as key=value")
+        put(tree, key, parse_value(schema, key, text))
+    return from_tree(schema, tree, "command line")
+
+
+def from_tree(schema: type, tree: dict, file: str) -> Any:
+    """Settings of type `schema` from nested dictionaries, every key and type checked; `file` is named in errors."""
+    check_keys(schema, tree, file)
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(tree))
+        return OmegaConf.to_object(merged)
+    except OmegaConfBaseException as error:
+        key = error.full_key or "value"
+        reason = str(error).splitlines()[0]
+        raise bad_input(file, f"{key}: {reason}", f"give {expected(schema, key)}") from error
+
+
+def put(tree: dict, key: str, value: Any) -> None:
+    """Set a dotted key in nested dictionaries."""
+    *parents, last = key.split(".")
+    for parent in parents:
+        branch = tree.get(parent)
+        tree[parent] = dict(branch) if isinstance(branch, dict) else {}
+        tree = tree[parent]
+    tree[last] = value
+
+
+def parse_value(schema: type, key: str, text: str) -> Any:
+    """A setting's text as its type wants it: literal for text, YAML for everything else."""
+    if field_type(schema, key) is str:
+        return text.replace("${", "\\${")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise bad_input("command line", f"{key}: '{text}' cannot be read as YAML", "quote it, or mend the brackets") from error
+
+
+def field_type(schema: type, key: str) -> Any:
+    """The annotated type of a dotted key, raising BadInput for a key that the schema lacks."""
+    kind: Any = schema
+    for depth, name in enumerate(key.split(".")):
+        fields = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
+        if name not in fields:
+            raise unknown_key(".".join(key.split(".")[: depth + 1]), known_keys(schema), "command line")
+        kind = fields[name]
+    return kind
+
+
+def known_keys(schema: type, prefix: str = "") -> list[str]:
+    """Every dotted key of a schema, groups included."""
+    keys = []
+    for name, kind in typing.get_type_hints(schema).items():
+        keys.append(prefix + name)
+        if dataclasses.is_dataclass(kind):
+            keys += known_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
+def check_keys(schema: type, tree: dict, file: str, prefix: str = "", root: type | None = None) -> None:
+    root = root or schema
+    fields = typing.get_type_hints(schema)
+    for name, value in tree.items():
+        if name not in fields:
+            raise unknown_key(f"{prefix}{name}", known_keys(root), file)
+        if dataclasses.is_dataclass(fields[name]) and isinstance(value, dict):
+            check_keys(fields[name], value, file, f"{prefix}{name}.", root)
+
+
+def unknown_key(key: str, known: list[str], file: str) -> BadInput:
+    return bad_input(file, f"unknown setting '{key}'", nearest(key, known))
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """'did you mean ...?' where something is near, else the list of what is known."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+
+
+def expected(schema: type, key: str) -> str:
+    try:
+        kind = field_type(schema, key)
+    except BadInput:
+        return "a value of the right type"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if isinstance(kind, types.GenericAlias):
+        return "a list: [a,b]"
+    return names.get(kind, "a value of the right type")
+
+
+# ------------------------------------------------------------------ experiments
+
+
+def experiment_names() -> list[str]:
+    """Names that `experiment=` takes: experiments/NAME.yaml, and report/NAME for the report's rows."""
+    files = [*EXPERIMENTS.glob("*.yaml"), *EXPERIMENTS.glob("report/*.yaml")]
+    names = (path.relative_to(EXPERIMENTS).with_suffix("").as_posix() for path in files)
+    return sorted(name for name in names if name != "defaults")
+
+
+def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Experiment:
+    """experiments/defaults.yaml, then the experiment's file, then its section for the preset, then overrides.
+
+    Raises:
+        BadInput: no such experiment (the list is given), or a key or value that the schema refuses.
+    """
+    if name not in experiment_names():
+        raise bad_input(
+            "experiment", f"there is no experiment '{name}'", f"known experiments: {', '.join(experiment_names())}"
+        )
+    tree: dict = {}
+    for file in (EXPERIMENTS / "defaults.yaml", EXPERIMENTS / f"{name}.yaml"):
+        content = read_yaml(file)
+        presets = content.pop("presets", {})
+        tree = merge(tree, content)
+        tree = merge(tree, presets.get(preset) or {})
+    return from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml")
+
+
+def read_yaml(file: Path) -> dict:
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        row = mark.line + 1 if mark else None
+        raise bad_input(file, "is no valid YAML", "mend the line", row=row) from error
+
+
+def merge(tree: dict, over: dict) -> dict:
+    """Nested dictionaries, `over` winning."""
+    merged = dict(tree)
+    for key, value in over.items():
+        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def as_tree(settings: Any) -> dict:
+    """Settings as nested plain dictionaries, to write or to hash."""
+    return dataclasses.asdict(settings)
+
+
+def short_hash(value: Any) -> str:
+    """Eight hex digits that name a JSON-able value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]

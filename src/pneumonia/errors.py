@@ -1,0 +1,43 @@
+"""What can go wrong, as one clear line for a person and one exit code for a script."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of one input: which file, which line of it (header = 1), what is wrong, how to mend it."""
+
+    code: str
+    file: str
+    row: int | None
+    what: str
+    mend: str
+
+    def __str__(self) -> str:
+        place = self.file if self.row is None else f"{self.file}:{self.row}"
+        return f"error: {place}: {self.what}; {self.mend}"
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
+class BadInput(Exception):
+    """The input is bad: exit code 2. Carries every fault that was found, not only the first."""
+
+    exit_code = 2
+
+    def __init__(self, faults: list[Fault]):
+        self.faults = list(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class BadSurroundings(Exception):
+    """The machine cannot do it (disk full, missing weights, GPU memory): exit code 3."""
+
+    exit_code = 3
+
+
+def bad_input(file: str | Path, what: str, mend: str, row: int | None = None, code: str = "bad-input") -> BadInput:
+    """A BadInput of a single fault, ready to raise."""
+    return BadInput([Fault(code, str(file), row, what, mend)])

@@ -1,0 +1,58 @@
+"""Files that appear whole or not at all, and the checksums that name their content."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from pneumonia.errors import BadSurroundings
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
+    """Open `path` for writing so that it appears complete or stays as it was.
+
+    The text goes to a temporary name in the same folder, is flushed to disk, and takes the final name by
+    rename. `mode` is "w" (UTF-8 text, "\\n" line ends) or "wb".
+
+    Raises:
+        BadSurroundings: the disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value) -> None:
+    with written_whole(path) as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def read_json(path: str | Path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def sha256(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
