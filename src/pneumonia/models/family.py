@@ -1,0 +1,63 @@
+"""What training and inference know of a model: a family builds it, makes its targets, its losses and its decoder.
+
+A family's object belongs to one experiment. Training asks it for `build`, `targets` and `losses`, inference for
+`decode`; neither knows which family it has. Everything differentiable is keras.ops, so any Keras backend runs it.
+"""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal, NamedTuple
+
+import keras
+import numpy as np
+
+from pneumonia import config
+
+
+class ImageBoxes(NamedTuple):
+    """Boxes of one image.
+
+    boxes: (n, 4) float64 x, y, width, height in the pixels of the model's input.
+    scores: (n,) float64 confidence in [0, 1].
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+
+
+class Family(ABC):
+    """One family of models, for one experiment's `model` settings and input size in pixels.
+
+    The model's input is what the image cache holds: (batch, size, size, 1), gray 0..255, any integer or float type.
+    Normalisation is part of the model, so that no caller can scale twice. Its outputs are a dict of float32 tensors.
+    """
+
+    kind: ClassVar[Literal["classifier", "localizer"]]
+
+    def __init__(self, model: config.Model, image_size: int):
+        self.model = model
+        self.image_size = image_size
+
+    @abstractmethod
+    def build(self) -> keras.Model:
+        """A new model with freshly initialised or pretrained weights."""
+
+    @abstractmethod
+    def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
+        """What the losses compare with, for a batch.
+
+        Args:
+            boxes: for each image (n, 4) x, y, width, height in the pixels of the model's input.
+            classes: (batch,) int: 0 normal, 1 not normal, 2 opacity.
+
+        Returns:
+            Arrays whose first axis is the batch; their shapes never depend on the number of boxes.
+        """
+
+    @abstractmethod
+    def losses(self, targets: dict, outputs: dict) -> dict:
+        """Scalar tensors by name; what is minimised is their sum."""
+
+    @abstractmethod
+    def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes] | np.ndarray:
+        """A batch's outputs as numpy, to one ImageBoxes per image (localizer), or to probabilities (classifier):
+        (batch, 1) opacity, or (batch, 3) normal, not normal, opacity."""
