@@ -4,13 +4,16 @@ import dataclasses
 import importlib
 import json
 import os
+import subprocess
 import sys
 import traceback
 import typing
+from pathlib import Path
 from typing import NamedTuple
 
 from pneumonia import config
 from pneumonia.errors import BadInput, BadSurroundings
+
 
 class Command(NamedTuple):
     """`module.function(settings) -> dict`, the dict being what json=true prints."""
@@ -68,3 +71,99 @@ COMMANDS = {
         "pneumonia.ensemble.leaderboard:command", config.Leaderboard, "every submission made here", ""
     ),
 }
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command line; returns its exit code: 0 done, 2 the input is bad, 3 the surroundings are, 1 a defect."""
+    if any(word in ("--help", "-h", "help") for word in arguments):
+        print(help_text(next((word for word in arguments if word in COMMANDS), None)))
+        return 0
+    if arguments[:1] == ["test"]:
+        return run_tests(arguments[1:])
+    wants_json = "json=true" in arguments
+    try:
+        command, words = split_command(arguments)
+        settings = config.from_arguments(command.settings, words)
+        wants_json = settings.json
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+        module, function = command.place.split(":")
+        result = getattr(importlib.import_module(module), function)(settings)
+    except BadInput as error:
+        return failed(error, [fault.as_json() for fault in error.faults], wants_json)
+    except BadSurroundings as error:
+        return failed(f"error: {error}", str(error), wants_json, BadSurroundings.exit_code)
+    except KeyboardInterrupt:
+        return failed("stopped; the same command goes on from here", "stopped", wants_json, 130)
+    except Exception as error:
+        traceback.print_exc()
+        return failed(f"error: a defect of this program: {error!r}", repr(error), wants_json, 1)
+    faults = result.get("faults") or []
+    if wants_json:
+        print(json.dumps(result | ({"error": faults} if faults else {}), default=plain))
+    return BadInput.exit_code if faults else 0
+
+
+def split_command(arguments: list[str]) -> tuple[Command, list[str]]:
+    """The command and its key=value words; no command means the main job."""
+    if not arguments or "=" in arguments[0]:
+        return COMMANDS["job"], arguments
+    name, *words = arguments
+    if name not in COMMANDS:
+        known = [*COMMANDS, "test"]
+        faults = config.nearest(name, known)
+        raise config.bad_input("command line", f"there is no command '{name}'", faults)
+    return COMMANDS[name], words
+
+
+def failed(message: object, error: object, wants_json: bool, code: int = BadInput.exit_code) -> int:
+    print(message, file=sys.stderr)
+    if wants_json:
+        print(json.dumps({"error": error}, default=plain))
+    return code
+
+
+def plain(value: object) -> object:
+    """What json does not know: numpy numbers and arrays as numbers and lists, paths absolute."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(Path(value).absolute()) if isinstance(value, os.PathLike) else str(value)
+
+
+def run_tests(words: list[str]) -> int:
+    """The test suite, by pytest; words go to it."""
+    command = [sys.executable, "-m", "pytest", *words]
+    return subprocess.call(command, cwd=config.REPOSITORY)
+
+
+def help_text(name: str | None) -> str:
+    """`--help`: every command, or one command's settings."""
+    if name is None:
+        rows = [(f"{name} {command.example}", command.summary) for name, command in COMMANDS.items() if name != "job"]
+        rows = [("fold=0", COMMANDS["job"].summary), *rows, ("test", "the test suite; words go to pytest")]
+        return "\n".join(
+            [
+                "./run.sh [COMMAND] key=value ...\n",
+                *(f"  {left:40s} {right}" if len(left) <= 40 else f"  {left}\n{'':43s}{right}" for left, right in rows),
+                "\nSettings of the main job (./run.sh COMMAND --help for another command's):\n",
+                *setting_lines(config.Job),
+                "\nWithout data= the main job takes $RSNA_DATA, else a synthetic demo: no word about RSNA.",
+                "Exit code 0: done. 2: the input is bad. 3: disk full, weights missing, GPU memory.",
+            ]
+        )
+    command = COMMANDS[name]
+    title = f"./run.sh {'' if name == 'job' else name + ' '}{command.example}".rstrip()
+    return "\n".join([f"{title}\n  {command.summary}\n", *setting_lines(command.settings)])
+
+
+def setting_lines(schema: type, prefix: str = "") -> list[str]:
+    lines = []
+    hints = typing.get_type_hints(schema)
+    for field in dataclasses.fields(schema):
+        if dataclasses.is_dataclass(hints[field.name]):
+            lines += setting_lines(hints[field.name], f"{prefix}{field.name}.")
+            continue
+        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+        shown = f"{prefix}{field.name}={json.dumps(default) if not isinstance(default, str) else default}"
+        lines.append(f"  {shown:32s} {field.metadata.get('help', '')}")
+    return lines

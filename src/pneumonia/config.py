@@ -3,6 +3,8 @@
 A command's settings are one dataclass. An unknown key is an error that names the nearest known one, a value of the
 wrong type an error that names the type. Text values are taken literally (`data=~/rsna (1)` is a path with a space and
 brackets), everything else is YAML (`members=[a.csv,b.csv]`, `optimizer.rate=1e-3`).
+
+OmegaConf and YAML are imported where they are used: `--help` works before anything is installed.
 """
 
 import dataclasses
@@ -14,10 +16,6 @@ import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from pneumonia.errors import BadInput, bad_input
 
@@ -81,7 +79,7 @@ class Experiment:
     ema: float = setting(0.99, "decay per step of the averaged weights; 0: the last weights")
     augment: str = setting("light", "augmentation strength in data/augment.py: none, light or strong")
     tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
-    seed: int = setting(0, "of weights, batches and augmentation")
+    seed: int = setting(0, "of the split, the weights, the batches and their augmentation")
     inner_share: float = setting(0.1, "share of the training people whose loss is shown every epoch")
 
 
@@ -141,7 +139,7 @@ class Job(Data):
 
 
 @dataclass
-class Train(Job, Experiment):
+class Train(Experiment, Job):
     """One experiment: every setting of experiments/ can be overridden."""
 
     experiment: str = setting("", "experiments/NAME.yaml")
@@ -224,6 +222,9 @@ def from_arguments(schema: type, arguments: list[str], base: dict | None = None)
 
 def from_tree(schema: type, tree: dict, file: str) -> Any:
     """Settings of type `schema` from nested dictionaries, every key and type checked; `file` is named in errors."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
     check_keys(schema, tree, file)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(tree))
@@ -247,11 +248,15 @@ def put(tree: dict, key: str, value: Any) -> None:
 def parse_value(schema: type, key: str, text: str) -> Any:
     """A setting's text as its type wants it: literal for text, YAML for everything else."""
     if field_type(schema, key) is str:
-        return text.replace("${", "\\${")
+        return text.replace("${", "\\${")  # a path, not an interpolation of OmegaConf
+    import yaml
+
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise bad_input("command line", f"{key}: '{text}' cannot be read as YAML", "quote it, or mend the brackets") from error
+        raise bad_input(
+            "command line", f"{key}: '{text}' cannot be read as YAML", "quote it, or mend the brackets"
+        ) from error
 
 
 def field_type(schema: type, key: str) -> Any:
@@ -336,6 +341,8 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
 
 
 def read_yaml(file: Path) -> dict:
+    import yaml
+
     try:
         return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The one entry: makes .venv on first use, then hands over to the package. See ./run.sh --help and README.md.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv="$here/.venv"
+python="$venv/bin/python"
+
+fail() { echo "error: $*" >&2; exit 3; }
+
+# The newest Python that the lock supports; PYTHON=... chooses another.
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3 python; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11, 3.12 or 3.13 is needed, found $(python3 --version 2>&1 || echo none); install one, or set PYTHON=/path/to/python3.11"
+}
+
+# install LOCK: brings .venv to a lock, once per content of the lock. A stamp is written last, so that an
+# installation that was interrupted is done again; the lock file lets only one process install at a time.
+install() {
+    local lock="$here/$1" stamp
+    stamp="$venv/.installed-${1%.txt}-$(cksum < "$lock" | cut -d' ' -f1)"
+    [ -e "$stamp" ] && return
+    local base
+    base=$(find_python)
+    exec 9> "$here/.venv.lock"
+    "$base" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'  # held by this shell until fd 9 closes
+    if [ ! -e "$stamp" ]; then
+        echo "First use: installing $1 into .venv (some minutes, about 3 GB)" >&2
+        if ! "$python" -m pip --version > /dev/null 2>&1; then
+            "$base" -m venv --clear "$venv" || fail "$base cannot make a virtual environment; on Debian: apt install python3-venv"
+        fi
+        "$python" -m pip install --quiet --disable-pip-version-check -r "$lock" >&2 ||
+            fail "pip could not install $1; see above, mend it and run again"
+        touch "$stamp"
+    fi
+    exec 9>&-
+}
+
+if nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=requirements.txt; fi
+case " $* " in
+    *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # needs nothing installed
+    " test "*) install "$lock"; install requirements-dev.txt ;;
+    *) install "$lock" ;;
+esac
+
+# -P: a numpy.py in the caller's folder is not ours to import
+PYTHONPATH="$here/src" exec "$python" -P -m pneumonia "$@"
