@@ -1,0 +1,69 @@
+"""Training batches, a pure function of (seed, epoch, index): whatever the number of loaders, the same bits."""
+
+import threading
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from pneumonia.data.augment import Augmentation
+from pneumonia.models.family import Family
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Images with their labels, ready to be trained on.
+
+    ids: (n,) patientId.
+    images: (n, size, size) uint8 gray.
+    boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
+    classes: (n,) int 0 normal, 1 not normal, 2 opacity.
+    """
+
+    ids: np.ndarray
+    images: np.ndarray
+    boxes: list[np.ndarray]
+    classes: np.ndarray
+
+    @property
+    def positive(self) -> np.ndarray:
+        return self.classes == 2
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+
+class Batches(keras.utils.PyDataset):
+    """One epoch's batches of a family's targets, augmented, in the order given.
+
+    Each item is `(images, targets)`: images (batch, size, size, 1) uint8, targets as `family.targets` makes them.
+    """
+
+    def __init__(
+        self, samples: Samples, order: np.ndarray, batch_size: int, family: Family, augment: str, seed: list[int], **loading
+    ):
+        super().__init__(**loading)
+        self.samples, self.order, self.batch_size, self.family = samples, order, batch_size, family
+        self.augment, self.seed = augment, seed
+        self.of_thread = threading.local()
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        if not hasattr(self.of_thread, "augmentation"):
+            self.of_thread.augmentation = Augmentation(self.augment)
+        start = index * self.batch_size
+        rows = self.order[start : start + self.batch_size]
+        images, boxes = [], []
+        for position, row in enumerate(rows, start):
+            seed = int(np.random.SeedSequence([*self.seed, position]).generate_state(1)[0])
+            image, kept = self.of_thread.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
+            images.append(image)
+            boxes.append(kept)
+        return np.stack(images)[..., None], self.family.targets(boxes, self.samples.classes[rows])
+
+    def ids(self, index: int) -> list[str]:
+        """patientIds of a batch, to name it when something is wrong with it."""
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return [str(self.samples.ids[row]) for row in rows]

@@ -1,0 +1,77 @@
+"""Every variable of a training in one file, whole or not at all, its checksum in its name.
+
+safetensors holds plain arrays: nothing in such a file can run. A checkpoint is named
+`epoch-<epochs done>-<first 16 hex digits of its SHA-256>.safetensors`; a file whose content does not match its name is
+damaged, and the one before is used.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors.numpy import load, save
+
+from pneumonia.errors import BadSurroundings
+from pneumonia.files import written_whole
+from pneumonia.progress import say
+
+KEPT = 2  # the newest, and the one before in case the newest is damaged
+
+
+def tensors_of(variables: Iterable[keras.Variable]) -> dict[str, np.ndarray]:
+    """Arrays by position: within one experiment the order of variables is fixed, their names are not."""
+    return {f"{index:05d}": np.asarray(keras.ops.convert_to_numpy(v.value)) for index, v in enumerate(variables)}
+
+
+def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], source: Path) -> None:
+    """Raises BadSurroundings where number or shapes are those of another model."""
+    shapes = [tuple(variable.shape) for variable in variables]
+    if [tensors[name].shape for name in sorted(tensors)] != shapes:
+        raise BadSurroundings(f"{source}: holds the variables of another model; remove it, or train again")
+    for variable, name in zip(variables, sorted(tensors), strict=True):
+        variable.assign(tensors[name])
+
+
+def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
+    """One file of variables; returns its SHA-256."""
+    content = save(tensors_of(variables))
+    with written_whole(path, "wb") as file:
+        file.write(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_weights(path: Path, variables: list[keras.Variable], checksum: str | None = None) -> None:
+    """Raises BadSurroundings where the file is missing, damaged, or another model's."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadSurroundings(f"{path}: cannot be read ({error.strerror}); train the run again") from error
+    if checksum and hashlib.sha256(content).hexdigest() != checksum:
+        raise BadSurroundings(f"{path}: is damaged (its checksum differs); remove the run's folder and train again")
+    assign(variables, load(content), path)
+
+
+def write_checkpoint(folder: Path, epochs_done: int, variables: list[keras.Variable]) -> Path:
+    content = save(tensors_of(variables))
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    path = folder / f"epoch-{epochs_done:05d}-{digest}.safetensors"
+    with written_whole(path, "wb") as file:
+        file.write(content)
+    for old in sorted(folder.glob("epoch-*.safetensors"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def restore(folder: Path, variables: list[keras.Variable]) -> int:
+    """Load the newest sound checkpoint into `variables`; returns the epochs it had done, 0 where there is none."""
+    for path in sorted(folder.glob("epoch-*.safetensors"), reverse=True):
+        _, epochs_done, digest = path.stem.split("-")
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:16] != digest:
+            say(f"{path}: damaged, its checksum differs; using the checkpoint before it")
+            continue
+        assign(variables, load(content), path)
+        return int(epochs_done)
+    return 0
