@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import os
 import types
 import typing
 from dataclasses import dataclass, field
@@ -96,11 +97,24 @@ class Command:
 
 @dataclass
 class Data(Command):
+    """Settings of every command that reads a competition."""
+
     data: str = setting("", "competition folder or its zip, or 'demo'; else $RSNA_DATA, else demo")
     mapping: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
     clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
     preset: str = setting("", "smoke, quick or full; default quick on the demo, full on real data")
     workers: int = setting(0, "processes that read DICOMs; 0: one per core")
+
+    def source(self) -> str:
+        """What `data=` means: the folder or zip given, else $RSNA_DATA, else the demo."""
+        return self.data or os.environ.get("RSNA_DATA", "") or "demo"
+
+    def chosen_preset(self) -> str:
+        """Raises BadInput for a preset that does not exist."""
+        preset = self.preset or ("quick" if self.source() == "demo" else "full")
+        if preset not in PRESETS:
+            raise bad_input("preset", f"there is no preset '{preset}'", f"known: {', '.join(PRESETS)}")
+        return preset
 
 
 @dataclass
@@ -205,19 +219,23 @@ class Leaderboard(Command):
 # ------------------------------------------------------------------ reading
 
 
-def from_arguments(schema: type, arguments: list[str], base: dict | None = None) -> Any:
-    """Settings of type `schema` from `key=value` words over `base` over the schema's defaults.
+def from_arguments(schema: type, arguments: list[str]) -> Any:
+    """Settings of type `schema` from `key=value` words over the schema's defaults; for `train`, over its experiment.
 
     Raises:
         BadInput: an argument without `=`, an unknown key (the nearest is named), a value of the wrong type.
     """
-    tree = dict(base or {})
+    tree: dict = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if not equals:
             raise bad_input("command line", f"'{argument}' is no setting", "write it as key=value")
         put(tree, key, parse_value(schema, key, text))
-    return from_tree(schema, tree, "command line")
+    settings = from_tree(schema, tree, "command line")
+    if schema is Train:
+        experiment = read_experiment(settings.experiment, settings.chosen_preset())
+        settings = from_tree(schema, merge(as_tree(experiment), tree), "command line")
+    return settings
 
 
 def from_tree(schema: type, tree: dict, file: str) -> Any:
@@ -338,6 +356,53 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
         tree = merge(tree, content)
         tree = merge(tree, presets.get(preset) or {})
     return from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml")
+
+
+def experiment_of(settings: Train) -> Experiment:
+    """The experiment that a `train` command line amounts to."""
+    tree = as_tree(settings)
+    return from_tree(Experiment, {name: tree[name] for name in typing.get_type_hints(Experiment)}, "settings")
+
+
+def experiment_label(name: str, preset: str, experiment: Experiment) -> str:
+    """The experiment's part of a run's path: its name, its preset, and a short hash of what the command line changed,
+    so that two different settings never share a path."""
+    changed = difference(as_tree(read_experiment(name, preset)), as_tree(experiment))
+    label = name if preset == "full" else f"{name}-{preset}"
+    return f"{label}-{short_hash(changed)}" if changed else label
+
+
+def difference(a: dict, b: dict, prefix: str = "") -> dict:
+    """Dotted keys whose values differ, with the value in `b` (None where `b` lacks the key)."""
+    changed: dict = {}
+    for key in sorted({*a, *b}):
+        one, other = a.get(key), b.get(key)
+        if isinstance(one, dict) and isinstance(other, dict):
+            changed |= difference(one, other, f"{prefix}{key}.")
+        elif one != other:
+            changed[prefix + key] = other
+    return changed
+
+
+def read_ensemble(name: str) -> dict:
+    """experiments/ensembles/NAME.yaml: `members`, a list of experiments, and `recipe`, where the search starts.
+
+    Raises:
+        BadInput: no such ensemble (the list is given), an unknown key, or a member that is no experiment.
+    """
+    known = sorted(path.stem for path in (EXPERIMENTS / "ensembles").glob("*.yaml"))
+    if name not in known:
+        raise bad_input("ensemble", f"there is no ensemble '{name}'", f"known ensembles: {', '.join(known)}")
+    file = f"experiments/ensembles/{name}.yaml"
+    content = read_yaml(REPOSITORY / file)
+    for key in content:
+        if key not in ("members", "recipe"):
+            raise unknown_key(key, ["members", "recipe"], file)
+    for member in content.get("members") or []:
+        if member not in experiment_names():
+            known_names = ", ".join(experiment_names())
+            raise bad_input(file, f"there is no experiment '{member}'", f"known experiments: {known_names}")
+    return content
 
 
 def read_yaml(file: Path) -> dict:

@@ -74,7 +74,8 @@ def held(path: str | Path, what: str) -> Iterator[None]:
         except BlockingIOError as error:
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise BadSurroundings(f"{path.parent}: {what} is held by process {holder}; wait for it or end it") from error
+            text = f"{path.parent}: {what} is held by process {holder}; wait for it or end it"
+            raise BadSurroundings(text) from error
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

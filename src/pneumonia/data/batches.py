@@ -40,7 +40,14 @@ class Batches(keras.utils.PyDataset):
     """
 
     def __init__(
-        self, samples: Samples, order: np.ndarray, batch_size: int, family: Family, augment: str, seed: list[int], **loading
+        self,
+        samples: Samples,
+        order: np.ndarray,
+        batch_size: int,
+        family: Family,
+        augment: str,
+        seed: list[int],
+        **loading,
     ):
         super().__init__(**loading)
         self.samples, self.order, self.batch_size, self.family = samples, order, batch_size, family

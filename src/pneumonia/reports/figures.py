@@ -1,0 +1,84 @@
+"""Figures of the report pages, each as a string that HTML can hold: nothing beside the page is needed to see it."""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import cv2
+import matplotlib
+import numpy as np
+
+matplotlib.use("agg")  # no screen is needed
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+TRUE_COLOUR, PREDICTED_COLOUR = (46, 160, 67), (255, 120, 40)  # RGB: what radiologists boxed, what the models found
+
+
+def png(figure: Figure) -> str:
+    """A figure as a data URI; the figure is closed."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def learning_curves(histories: dict[str, list[dict]]) -> str:
+    """One panel per member: training loss, and the inner split's where there is one, over the epochs.
+
+    Args:
+        histories: {member: [metrics.jsonl lines]}.
+    """
+    figure, axes = plt.subplots(1, len(histories), figsize=(4.6 * len(histories), 3.2), squeeze=False)
+    for axis, (name, history) in zip(axes[0], histories.items()):
+        epochs = [line["epoch"] for line in history]
+        marker = "o" if len(epochs) == 1 else None
+        axis.plot(epochs, [line["loss"] for line in history], label="training", color="#1f6feb", marker=marker)
+        if "inner_loss" in history[-1]:
+            inner = [line["inner_loss"] for line in history]
+            axis.plot(epochs, inner, label="inner split", color="#d2691e", marker=marker)
+        axis.set(title=name, xlabel="epoch", ylabel="loss")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.25)
+        axis.legend(frameon=False)
+    return png(figure)
+
+
+def threshold_curve(thresholds: np.ndarray, scores: np.ndarray, chosen: float) -> str:
+    """The competition's score over the final confidence threshold, with the chosen one marked."""
+    figure, axis = plt.subplots(figsize=(5.4, 3.2))
+    axis.step(thresholds, scores, where="post", color="#1f6feb")
+    axis.axvline(chosen, color="#d2691e", linestyle="--", label=f"chosen: {chosen:.3f}")
+    axis.set(xlabel="confidence threshold", ylabel="mean IoU-mAP")
+    axis.grid(alpha=0.25)
+    axis.legend(frameon=False)
+    return png(figure)
+
+
+def picture(
+    image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int = 320
+) -> str:
+    """A radiograph with its boxes as a JPEG data URI: true ones green, predicted ones orange with their confidence.
+
+    Args:
+        image: (size, size) uint8.
+        true, predicted: (n, 4) x, y, width, height in pixels of `image`.
+        scores: confidence of each predicted box.
+    """
+    factor = side / image.shape[1]
+    canvas = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
+    for box in np.reshape(true, (-1, 4)):
+        draw_box(canvas, box * factor, TRUE_COLOUR)
+    for box, score in zip(np.reshape(predicted, (-1, 4)), scores):
+        left, top = draw_box(canvas, box * factor, PREDICTED_COLOUR)
+        place = (left + 3, top + 13 if top + 13 < side else top - 3)
+        cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, PREDICTED_COLOUR, 1, cv2.LINE_AA)
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def draw_box(canvas: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
+    """Draw one x, y, width, height on the canvas; returns its upper left corner."""
+    x, y, width, height = np.rint(box).astype(int).tolist()
+    cv2.rectangle(canvas, (x, y), (x + width, y + height), colour, 2)
+    return x, y

@@ -1,0 +1,111 @@
+"""One run: an experiment on one fold of one dataset. Its path is its identity; what it depended on lies beside it."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumonia import config
+from pneumonia.errors import bad_input
+from pneumonia.files import read_json, sha256, write_json, written_whole
+
+PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
+            "opencv-python-headless", "pydicom", "safetensors")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Run:
+    """runs/<dataset>/<experiment>/fold<k>/ and the files in it."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, dataset: str, label: str, fold: int, root: Path | None = None) -> "Run":
+        return cls((root or config.REPOSITORY / "runs") / dataset / label / f"fold{fold}")
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    def table(self, images: str, kind: str) -> Path:
+        """Prediction table of `images` (oof, test, holdout) by a model of `kind` (classifier, localizer)."""
+        return self.folder / f"{images}_{'classes' if kind == 'classifier' else 'detections'}.csv"
+
+    @property
+    def is_done(self) -> bool:
+        return (self.folder / "done.json").exists()
+
+    def done(self) -> dict:
+        return read_json(self.folder / "done.json")
+
+    def begin(self, experiment: config.Experiment, identity: dict) -> None:
+        """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
+
+        Args:
+            identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
+
+        Raises:
+            BadInput: the folder holds a run with other settings, data or folds; the difference is shown.
+        """
+        import yaml
+
+        settings = config.as_tree(experiment) | {"identity": identity}
+        file = self.folder / "config.yaml"
+        if file.exists():
+            changed = config.difference(config.read_yaml(file), settings)
+            if changed:
+                shown = ", ".join(f"{key} is now {value}" for key, value in changed.items())
+                mend = f"remove {self.folder} to train it anew, or choose another out="
+                raise bad_input(file, f"was begun with other settings: {shown}", mend)
+        else:
+            with written_whole(file) as stream:
+                yaml.safe_dump(settings, stream, sort_keys=False)
+        write_json(self.folder / "environment.json", environment() | identity)
+
+    def finish(self, kind: str, seconds: float, tables: dict[str, Path]) -> None:
+        """The marker, written last: with it the run is complete."""
+        write_json(
+            self.folder / "done.json",
+            {
+                "kind": kind,
+                "seconds": round(seconds, 1),
+                "weights_sha256": sha256(self.weights),
+                "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
+            },
+        )
+
+
+def environment() -> dict:
+    """What else could change a result: versions, commit, device, threads."""
+    import keras
+
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    git = subprocess.run(
+        ["git", "-C", str(config.REPOSITORY), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "devices": [str(device) for device in keras.distribution.list_devices()],
+        "cores": os.cpu_count(),
+        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or str(os.cpu_count()),
+        "processor": processor(),
+        "git_commit": git.stdout.strip() or None,
+        "packages": versions,
+    }
+
+
+def processor() -> str:
+    """The processor's name as a person knows it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
