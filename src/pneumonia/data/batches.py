@@ -1,36 +1,13 @@
 """Training batches, a pure function of (seed, epoch, index): whatever the number of loaders, the same bits."""
 
 import threading
-from dataclasses import dataclass
 
 import keras
 import numpy as np
 
 from pneumonia.data.augment import Augmentation
+from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
-
-
-@dataclass(frozen=True)
-class Samples:
-    """Images with their labels, ready to be trained on.
-
-    ids: (n,) patientId.
-    images: (n, size, size) uint8 gray.
-    boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
-    classes: (n,) int 0 normal, 1 not normal, 2 opacity.
-    """
-
-    ids: np.ndarray
-    images: np.ndarray
-    boxes: list[np.ndarray]
-    classes: np.ndarray
-
-    @property
-    def positive(self) -> np.ndarray:
-        return self.classes == 2
-
-    def __len__(self) -> int:
-        return len(self.classes)
 
 
 class Batches(keras.utils.PyDataset):

@@ -12,7 +12,8 @@ p.lead { color: #59636e; margin-top: 0; }
 .card { border: 1px solid #d1d9e0; border-radius: 8px; padding: .7rem 1rem; min-width: 12rem; }
 .card b { display: block; font-size: 1.6rem; } .card small { color: #59636e; display: block; }
 table { border-collapse: collapse; } th, td { padding: .3rem .9rem .3rem 0; border-bottom: 1px solid #e4e8ec;
-  text-align: left; vertical-align: top; } td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
+  text-align: left; vertical-align: top; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(250px, 1fr)); gap: .8rem; }
 figure { margin: 0; } figure img { width: 100%; display: block; border-radius: 4px; background: #000; }
 figcaption { font-size: .8rem; color: #59636e; overflow-wrap: anywhere; }

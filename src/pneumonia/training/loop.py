@@ -16,7 +16,8 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia import config
-from pneumonia.data.batches import Batches, Samples
+from pneumonia.data.batches import Batches
+from pneumonia.data.samples import Samples
 from pneumonia.errors import BadSurroundings
 from pneumonia.files import written_whole
 from pneumonia.models.family import Family

@@ -1,0 +1,69 @@
+"""The command line as a person or a script meets it: real processes, exit codes, what is printed where."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pneumonia import cli
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def run(*words, cwd=None, **extra):
+    env = {key: value for key, value in os.environ.items() if key != "RSNA_DATA"} | extra
+    env["PYTHONPATH"] = str(REPOSITORY / "src")
+    command = [sys.executable, "-P", "-m", "pneumonia", *words]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["fold=0", "data=/nowhere/at all"], "/nowhere/at all"),
+        (["flod=0"], "did you mean 'fold'?"),
+        (["fold=7"], "0, 1, 2, 3, 4 or all"),
+        (["train", "experiment=nothing", "fold=0"], "known experiments:"),
+        (["ensemble=nothing"], "known ensembles: default"),
+        (["chekc"], "did you mean 'check'?"),
+    ],
+)
+def test_bad_use_is_one_line_and_exit_2(words, says):
+    done = run(*words)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and says in done.stderr
+
+
+def test_json_says_the_error_too():
+    done = run("fold=0", "data=/nowhere", "json=true")
+    assert done.returncode == 2
+    error = json.loads(done.stdout.splitlines()[-1])["error"]
+    assert error[0]["file"] == "/nowhere"
+
+
+def test_help_names_every_command_and_needs_only_the_standard_library():
+    bare = "import sys; sys.modules.update(dict.fromkeys(['yaml', 'omegaconf', 'numpy', 'pandas', 'keras', 'tqdm']))\n"
+    code = bare + "from pneumonia.cli import main; sys.exit(main(['--help']))"
+    env = os.environ | {"PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in cli.COMMANDS if name != "job")
+    assert "preset" in done.stdout and "RSNA_DATA" in done.stdout
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_of_a_command_names_its_settings(name, capsys):
+    assert cli.main([name, "--help"]) == 0
+    assert "json=false" in capsys.readouterr().out
+
+
+def test_a_module_of_the_callers_folder_is_not_imported(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
+    done = run("score", "submission=a.csv", "labels=b.csv", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "not this one" not in done.stderr

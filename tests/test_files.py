@@ -1,0 +1,72 @@
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pneumonia.errors import BadSurroundings
+from pneumonia.files import held, sha256, write_json, written_whole
+
+
+def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    with pytest.raises(RuntimeError), written_whole(path) as file:
+        file.write("half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    with written_whole(path) as file:
+        file.write("after\n")
+    assert path.read_bytes() == b"after\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_killed_writer_leaves_the_old_file(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    code = (
+        "import os, signal; from pneumonia.files import written_whole\n"
+        f"with written_whole({str(path)!r}) as file:\n"
+        "    file.write('half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    source = Path(__file__).resolve().parents[1] / "src"
+    killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(source)}, check=False)
+    assert killed.returncode == -9
+    assert path.read_text() == "before"
+
+
+def test_a_full_disk_is_a_surrounding(tmp_path):
+    with pytest.raises(BadSurroundings, match="free space"), written_whole(tmp_path / "a") as file:
+        file.write("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_not_a_number_is_refused_in_json(tmp_path):
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"score": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256_is_the_standard_one(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_the_second_process_is_told_who_holds_it(tmp_path):
+    with held(tmp_path / "lock", "the run"):
+        code = f"from pneumonia.files import held\nwith held({str(tmp_path / 'lock')!r}, 'the run'): pass"
+        source = Path(__file__).resolve().parents[1] / "src"
+        second = subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONPATH": str(source)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert second.returncode != 0
+        assert f"held by process {os.getpid()}" in second.stderr
+    with held(tmp_path / "lock", "the run"):
+        pass
