@@ -216,6 +216,11 @@ class Leaderboard(Command):
     pass
 
 
+def user_path(text: str) -> Path:
+    """A path as a person writes it: `~` is expanded, relative means relative to the caller's folder."""
+    return Path(text).expanduser().absolute()
+
+
 # ------------------------------------------------------------------ reading
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pandas as pd
 
 from pneumonia import boxes as geometry
-from pneumonia.data.cache import Cache
+
+if TYPE_CHECKING:
+    from pneumonia.data.cache import Cache
 
 CLASSES = ("normal", "not_normal", "opacity")
 
@@ -16,7 +19,7 @@ CLASSES = ("normal", "not_normal", "opacity")
 class CachedImages:
     """Images of the cache at a model's size: a sequence of (size, size) uint8 that holds none of them in memory."""
 
-    def __init__(self, cache: Cache, ids: Sequence[str], size: int):
+    def __init__(self, cache: "Cache", ids: Sequence[str], size: int):
         self.pixels, self.size = cache.pixels, size
         self.rows = np.array([cache.row_of(image) for image in ids], dtype=np.int64)
 
@@ -54,7 +57,7 @@ class Samples:
         return len(self.classes)
 
 
-def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
+def samples_of(study: pd.DataFrame, cache: "Cache", size: int) -> Samples:
     """The images of a study table (data/competition.py) at a model's size, boxes scaled to it."""
     ids = study["patientId"].to_numpy()
     original = original_sizes(cache, ids)
@@ -66,7 +69,7 @@ def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
     return Samples(ids, CachedImages(cache, ids, size), boxes, classes)
 
 
-def original_sizes(cache: Cache, ids: Sequence[str]) -> np.ndarray:
+def original_sizes(cache: "Cache", ids: Sequence[str]) -> np.ndarray:
     """(n, 2) rows, columns of the original images."""
     rows = [cache.row_of(image) for image in ids]
     return cache.index[["rows", "columns"]].to_numpy()[rows]

@@ -1,7 +1,6 @@
 """`./run.sh train`: one experiment on one fold, from prepared data to weights and prediction tables."""
 
 import time
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,6 +8,7 @@ import pandas as pd
 
 from pneumonia import config
 from pneumonia.data.cache import Cache
+from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes, samples_of
 from pneumonia.files import held
 from pneumonia.inference.predict import predict
@@ -22,30 +22,26 @@ from pneumonia.training.run import Run
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
 
-def train_run(
-    run: Run, experiment: config.Experiment, study: pd.DataFrame, folds: pd.DataFrame, fold: int, cache: Cache,
-    identity: dict, title: str,
-) -> None:  # fmt: skip
+def train_run(run: Run, experiment: config.Experiment, data: Prepared, fold: int, title: str) -> None:
     """Train, predict the held-out fold, the holdout and the test images, and mark the run done.
 
     A run that was interrupted goes on where it stood; one that is done is left alone.
 
-    Args:
-        study: study table of the training images.
-        folds: fold table; rows of `fold` are held out, `holdout` is predicted too, `removed` is not used at all.
+    Rows of the fold table that say `fold` are held out, `holdout` is predicted too, `removed` is not used at all.
 
     Raises:
         BadInput: the folder holds a run with other settings or data.
         BadSurroundings: another process holds the run, the disk is full, GPU memory is short, the loss diverged.
     """
     with held(run.folder / "lock", title):
-        run.begin(experiment, identity)
+        run.begin(experiment, data.identity | {"fold": fold})
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")
             return
         started = time.monotonic()
         family = family_of(experiment.model, experiment.image_size)
-        fold_of = folds.set_index("patientId")["fold"].astype(str)
+        study, cache = data.study, data.cache
+        fold_of = data.folds.set_index("patientId")["fold"].astype(str)
         where = study["patientId"].map(fold_of)
         training = study[where.str.isdigit() & (where != str(fold))]
         held_out = study[where == str(fold)]

@@ -4,7 +4,6 @@ The length is fixed and the averaged weights are kept: nothing that is scored la
 split, people of the training folds that are left out of training, is only looked at.
 """
 
-import json
 import math
 import sys
 import time
@@ -19,10 +18,10 @@ from pneumonia import config
 from pneumonia.data.batches import Batches
 from pneumonia.data.samples import Samples
 from pneumonia.errors import BadSurroundings
-from pneumonia.files import written_whole
 from pneumonia.models.family import Family
 from pneumonia.progress import say
 from pneumonia.training import checkpoint
+from pneumonia.training.history import read_history, write_history
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import optimizer
 
@@ -87,6 +86,8 @@ def train(
         except Exception as error:
             raise out_of_memory(error, experiment) or error from error
         line = {"epoch": epoch + 1, **{name: values[-1] for name, values in fitted.history.items()}}
+        if not all(np.isfinite(weight).all() for weight in learner.get_weights()):
+            raise watch.diverged("a weight is no number any more", steps - 1)
         images_per_second = len(orders[epoch]) / (time.monotonic() - started)
         if inner is not None:
             line |= {f"inner_{name}": value for name, value in inner_losses(learner, experiment, family, inner).items()}
@@ -152,14 +153,17 @@ class Watch(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            ids = ", ".join(self.batches.ids(batch))
-            raise BadSurroundings(
-                f"{self.title}: the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}; its images: {ids}; "
-                "the checkpoint of the epoch before is kept; lower optimizer.rate or look at these images"
-            )
+            raise self.diverged(f"the loss is {loss}", batch)
         if self.bar is not None:
             self.bar.set_postfix(epoch=f"{self.epoch + 1}/{self.experiment.epochs}", loss=f"{loss:.4f}", refresh=False)
             self.bar.update()
+
+    def diverged(self, what: str, batch: int) -> BadSurroundings:
+        ids = ", ".join(self.batches.ids(batch))
+        return BadSurroundings(
+            f"{self.title}: {what} in epoch {self.epoch + 1}, step {batch + 1}; its images: {ids}; "
+            "the checkpoint of the epoch before is kept; lower optimizer.rate or look at these images"
+        )
 
     def end(self, line: dict, images_per_second: float) -> None:
         epochs, epoch = self.experiment.epochs, line["epoch"]
@@ -179,14 +183,3 @@ def out_of_memory(error: Exception, experiment: config.Experiment) -> BadSurroun
         return None
     smaller = max(1, experiment.batch_size // 2)
     return BadSurroundings(f"GPU memory is short at batch_size={experiment.batch_size}; try batch_size={smaller}")
-
-
-def read_history(folder: Path) -> list[dict]:
-    """metrics.jsonl as a list, one entry per epoch; empty where there is none."""
-    path = folder / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def write_history(folder: Path, history: list[dict]) -> None:
-    with written_whole(folder / "metrics.jsonl") as file:
-        file.writelines(json.dumps(line) + "\n" for line in history)

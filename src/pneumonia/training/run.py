@@ -21,9 +21,9 @@ class Run:
 
     folder: Path
 
-    @classmethod
-    def at(cls, dataset: str, label: str, fold: int, root: Path | None = None) -> "Run":
-        return cls((root or config.REPOSITORY / "runs") / dataset / label / f"fold{fold}")
+    @property
+    def fold(self) -> int:
+        return int(self.folder.name.removeprefix("fold"))
 
     @property
     def weights(self) -> Path:

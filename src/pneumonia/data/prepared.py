@@ -1,0 +1,52 @@
+"""What every stage after ingest starts from: the competition, its image cache, study table and fold table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pneumonia import config
+from pneumonia.data import check, folds, ingest
+from pneumonia.data.cache import Cache
+from pneumonia.data.competition import Competition, resolve, study_table
+from pneumonia.files import sha256
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """study: study table of the training images. folds: fold table (patientId, group, fold)."""
+
+    competition: Competition
+    cache: Cache
+    study: pd.DataFrame
+    folds: pd.DataFrame
+    fold_file: Path
+
+    @property
+    def identity(self) -> dict:
+        """What a run's result depends on besides its settings."""
+        return {
+            "data": self.competition.name,
+            "data_key": self.competition.content_key,
+            "folds_sha256": sha256(self.fold_file),
+        }
+
+    @property
+    def dataset(self) -> str:
+        """Names the data folder, its content and how it is folded: a folder's name under runs/."""
+        key = config.short_hash([self.identity["data_key"], self.identity["folds_sha256"]])
+        return f"{self.competition.name}-{key}"
+
+
+def prepare(settings: config.Job, image_size: int) -> Prepared:
+    """Check, ingest and fold what `data=` names; what was done before is only read.
+
+    Raises:
+        BadInput: every fault that `check` would report.
+    """
+    competition = resolve(settings)
+    check.refuse_faults(competition, clip_boxes=settings.clip_boxes)
+    cache = ingest.ingest(competition, image_size, workers=settings.workers)
+    study = study_table(competition, clip_boxes=settings.clip_boxes)
+    fold_file, table = folds.fold_table(competition, study, settings.n_folds, settings.seed)
+    return Prepared(competition, cache, study, table, fold_file)

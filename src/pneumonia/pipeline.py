@@ -1,0 +1,108 @@
+"""The main job on one page: from a folder of DICOMs to a scored submission; and `train`, one run of it."""
+
+import json
+import time
+
+from pneumonia import config
+from pneumonia.config import REPOSITORY
+from pneumonia.data.prepared import Prepared, prepare
+from pneumonia.errors import bad_input
+from pneumonia.jobs import local
+from pneumonia.progress import say
+from pneumonia.training.run import Run
+
+
+def main_job(settings: config.Job) -> dict:
+    """Check, ingest, folds, train and predict with every member, ensemble, validate, score, report."""
+    from pneumonia.submissions import make_submission, summary
+
+    started = time.monotonic()
+    ensemble = config.read_ensemble(settings.ensemble)
+    preset, wanted = settings.chosen_preset(), wanted_folds(settings)
+    experiments = {
+        name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]
+    }
+    announce(settings, preset, wanted)
+    data = prepare(settings, max(experiment.image_size for experiment in experiments.values()))
+    runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
+    local.run_all(
+        [
+            local.TrainJob(f"{name} fold {fold}", words_of(settings, preset, name, fold))
+            for position, fold in enumerate(wanted)
+            for name in experiments
+            if not runs[name][position].is_done
+        ]
+    )
+    result = make_submission(settings, preset, data, runs, wanted, ensemble.get("recipe"))
+    result["seconds"] = round(time.monotonic() - started, 1)
+    print(summary(result))
+    return result
+
+
+def train(settings: config.Train) -> dict:
+    """`./run.sh train`: one run, or with fold=all one per fold, each in its own process."""
+    from pneumonia.training.job import train_run
+
+    wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
+    data = prepare(settings, experiment.image_size)
+    runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
+    if len(wanted) > 1:
+        changed = config.difference(
+            config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
+        )
+        local.run_all(
+            [
+                local.TrainJob(f"fold {fold}", words_of(settings, preset, settings.experiment, fold, changed))
+                for fold in wanted
+            ]
+        )
+    else:
+        title = f"{settings.experiment} fold {wanted[0]}"
+        train_run(runs[0], experiment, data, wanted[0], title)
+    print("\n".join(str(run.folder) for run in runs))
+    return {"runs": [run.folder for run in runs]}
+
+
+def wanted_folds(settings: config.Job) -> list[int]:
+    """Raises BadInput for a fold that the fold table will not have."""
+    every = [str(fold) for fold in range(settings.n_folds)]
+    if settings.fold == "all":
+        return list(range(settings.n_folds))
+    if settings.fold not in every:
+        known = f"{', '.join(every)} or all"
+        raise bad_input("fold", f"there is no fold '{settings.fold}' of {settings.n_folds}", f"choose {known}")
+    return [int(settings.fold)]
+
+
+def announce(settings: config.Job, preset: str, wanted: list[int]) -> None:
+    source = settings.source()
+    say(f"data: {source}, preset: {preset}, folds: {', '.join(map(str, wanted))} of {settings.n_folds}")
+    if source == "demo":
+        say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")
+
+
+def run_of(
+    data: Prepared, name: str, preset: str, experiment: config.Experiment, fold: int, out: str = ""
+) -> Run:
+    root = config.user_path(out) if out else REPOSITORY / "runs"
+    return Run(root / data.dataset / config.experiment_label(name, preset, experiment) / f"fold{fold}")
+
+
+def words_of(
+    settings: config.Job, preset: str, name: str, fold: int, changed: dict | None = None
+) -> tuple[str, ...]:
+    """The command line of one run, as `./run.sh train` takes it."""
+    words = {
+        "experiment": name,
+        "fold": fold,
+        "data": settings.source(),
+        "mapping": settings.mapping,
+        "clip_boxes": settings.clip_boxes,
+        "preset": preset,
+        "workers": settings.workers,
+        "n_folds": settings.n_folds,
+        "seed": settings.seed,
+        **(changed or {}),
+    }
+    texts = ((key, value if isinstance(value, str) else json.dumps(value)) for key, value in words.items())
+    return tuple(f"{key}={text}" for key, text in texts if text != "")

@@ -1,0 +1,136 @@
+"""The main job's report.html: scores, members, learning curves, and what the models saw on held-out images."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pneumonia import boxes as geometry
+from pneumonia.data.prepared import Prepared
+from pneumonia.data.samples import CachedImages, original_sizes
+from pneumonia.files import read_json, written_whole
+from pneumonia.metrics.iou_map import Truth
+from pneumonia.predictions import Detections
+from pneumonia.reports import figures, page
+from pneumonia.training.history import read_history
+
+PICTURES = 16  # held-out images shown: half of them positive
+SCOPE = (
+    "Research code, not a medical device: nothing here may be used to diagnose anybody. Scores carry over to no other "
+    "hospital, scanner or population without being measured there."
+)
+
+
+def write_report(
+    path: Path, data: Prepared, result: dict, runs: dict, truth: Truth, held_out: Detections, recipe_text: str
+) -> None:
+    """Write the page.
+
+    Args:
+        result: the main job's JSON.
+        runs: {member: [Run of each fold]}.
+        truth: boxes of the held-out images.
+        held_out: their cross-fitted predictions, which are what `held_out_score` scores.
+    """
+    dataset = result["dataset"]
+    is_demo = "test_score" in result
+    sections = []
+    if is_demo:
+        sections.append(
+            page.note("Made on the synthetic demo competition: these scores say nothing about real radiographs or RSNA.")
+        )
+    sections += [
+        score_cards(result),
+        page.section("Members", members_table(result)),
+        page.section(
+            "Learning curves",
+            page.paragraph("Loss per epoch, fold by fold. The inner split are people of the training folds, only looked at."),
+            *(
+                page.plot(figures.learning_curves(histories), f"learning curves of fold {fold}")
+                for fold, histories in histories_by_fold(runs).items()
+            ),
+        ),
+        page.section(
+            "Held-out images",
+            '<p>Boxes of the radiologists <span class="true">green</span>, of the ensemble '
+            '<span class="predicted">orange</span> with its confidence; thresholds were fitted on other people.</p>',
+            page.picture_grid(pictures(data, truth, held_out)),
+        ),
+        page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe_text)),
+        page.section("Where it ran", environment_table(runs)),
+        page.note(SCOPE),
+    ]
+    with written_whole(path) as file:
+        file.write(page.page(f"Pneumonia detection: {dataset}", lead(result), sections))
+
+
+def lead(result: dict) -> str:
+    folds = ", ".join(str(fold) for fold in result["folds"])
+    return (
+        f"{result['images_held_out']} held-out images of {result['people_held_out']} people (fold {folds}); "
+        f"preset {result['preset']}; {result['test_images']} test images in submission.csv."
+    )
+
+
+def score_cards(result: dict) -> str:
+    interval = f"95 % interval {result['held_out_low']:.3f} to {result['held_out_high']:.3f}, over people"
+    cards = [
+        ("Held-out score", f"{result['held_out_score']:.3f}", f"mean IoU-mAP, recipe cross-fitted; {interval}"),
+        ("Tuned on itself", f"{result['fitted_score']:.3f}", "optimistic: scored on what it was fitted on"),
+    ]
+    if "test_score" in result:
+        cards.append(("Test score", f"{result['test_score']:.3f}", "the demo's own test labels, never looked at before"))
+    return page.cards(cards)
+
+
+def members_table(result: dict) -> str:
+    rows = []
+    for name, member in result["members"].items():
+        score = f"AUC {member['auc']:.3f}" if "auc" in member else f"IoU-mAP {member['held_out_score']:.3f}"
+        rows.append((name, member["kind"], score, f"{member['seconds']:.0f} s"))
+    return page.table(("member", "kind", "held-out score alone", "training and prediction"), rows)
+
+
+def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:
+    """{fold: {member: [metrics.jsonl lines]}}."""
+    found: dict[int, dict[str, list[dict]]] = {}
+    for name, of_member in runs.items():
+        for run in of_member:
+            found.setdefault(run.fold, {})[name] = read_history(run.folder)
+    return found
+
+
+def pictures(data: Prepared, truth: Truth, held_out: Detections) -> list[tuple[str, str]]:
+    """The first positive images, then the negative ones on which the ensemble is surest of something."""
+    order = np.arange(len(held_out.ids))
+    counts = np.array([len(truth.boxes_of(image)) for image in held_out.ids])
+    tops = np.array([held_out.image(row)[1].max(initial=0.0) for row in order])
+    positive = order[counts > 0][: PICTURES // 2]
+    negative = order[counts == 0]
+    negative = negative[np.argsort(-tops[negative], kind="stable")][: PICTURES - len(positive)]
+    chosen = [*positive, *negative]
+    ids = [held_out.ids[row] for row in chosen]
+    images = CachedImages(data.cache, ids, data.cache.size)
+    made = []
+    for place, (row, (rows, columns)) in enumerate(zip(chosen, original_sizes(data.cache, ids))):
+        factors = data.cache.size / columns, data.cache.size / rows
+        boxes, scores = held_out.image(row)
+        true = geometry.scale(truth.boxes_of(ids[place]), *factors)
+        uri = figures.picture(images[place], true, geometry.scale(boxes, *factors), scores)
+        kind = f"{counts[row]} true, " if counts[row] else "no finding, "
+        made.append((uri, f"{kind}{len(boxes)} predicted · {ids[place][:8]}"))
+    return made
+
+
+def environment_table(runs: dict) -> str:
+    first = next(iter(runs.values()))[0]
+    environment = read_json(first.folder / "environment.json")
+    packages = ", ".join(f"{name} {version}" for name, version in environment["packages"].items())
+    rows = [
+        ("processor", f"{environment['processor']}, {environment['cores']} cores"),
+        ("devices", ", ".join(environment["devices"])),
+        ("backend", environment["backend"]),
+        ("commit", environment["git_commit"] or "unknown"),
+        ("packages", packages),
+        ("data", f"{environment['data']} (key {environment['data_key']})"),
+    ]
+    return page.table(("", ""), rows)

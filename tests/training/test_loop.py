@@ -1,0 +1,154 @@
+"""Training as such, with a model small enough for seconds: what is learned, resumed, repeated and refused."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pneumonia import config
+from pneumonia.data.batches import Batches
+from pneumonia.data.samples import Samples
+from pneumonia.errors import BadSurroundings
+from pneumonia.models.family import Family
+from pneumonia.training import checkpoint, loop
+from pneumonia.training.history import read_history
+
+HERE = Path(__file__).resolve()
+SIZE = 16
+
+
+def spot_samples(count: int = 48) -> Samples:
+    """Positive images have a bright square, which is also their box."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 80, (count, SIZE, SIZE), dtype=np.uint8)
+    classes = np.arange(count) % 3
+    boxes = []
+    for image, kind in zip(images, classes):
+        if kind == 2:
+            image[4:10, 5:12] += 150
+        boxes.append(np.array([[5.0, 4, 7, 6]]) if kind == 2 else np.empty((0, 4)))
+    return Samples(np.array([f"id-{i}" for i in range(count)]), images, boxes, classes)
+
+
+class SpotClassifier(Family):
+    """Two layers and a dropout, whose random state must survive an interruption too."""
+
+    kind = "classifier"
+
+    def build(self):
+        import keras
+
+        inputs = keras.Input((self.image_size, self.image_size, 1))
+        hidden = keras.layers.Dense(16, "relu")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
+        logit = keras.layers.Dense(1)(keras.layers.Dropout(0.3)(hidden))
+        return keras.Model(inputs, {"logit": logit})
+
+    def targets(self, boxes, classes):
+        return {"opacity": (classes == 2).astype(np.float32)[:, None]}
+
+    def losses(self, targets, outputs):
+        from keras import ops
+
+        logit = outputs["logit"]
+        return {"opacity": ops.mean(ops.softplus(logit) - targets["opacity"] * logit)}
+
+    def decode(self, outputs):
+        return 1 / (1 + np.exp(-outputs["logit"]))
+
+
+def experiment(**changes) -> config.Experiment:
+    return config.from_tree(
+        config.Experiment,
+        {"image_size": SIZE, "epochs": 4, "batch_size": 8, "ema": 0.8, "optimizer": {"rate": 0.01}, **changes},
+        "test",
+    )
+
+
+def trained(folder: Path, samples: Samples | None = None, **changes):
+    wanted = experiment(**changes)
+    samples = samples or spot_samples()
+    return loop.train(wanted, SpotClassifier(wanted.model, SIZE), samples, samples, folder, "test")
+
+
+def weights(network) -> list[np.ndarray]:
+    return [np.asarray(v.value) for v in network.variables]
+
+
+def test_training_learns_and_keeps_a_history(tmp_path):
+    trained(tmp_path, epochs=8)
+    history = read_history(tmp_path)
+    assert [line["epoch"] for line in history] == list(range(1, 9))
+    assert history[-1]["inner_loss"] < 0.5 * np.log(2)  # half of what a model that knows nothing has
+    assert set(history[0]) == {"epoch", "loss", "opacity", "inner_loss", "inner_opacity", "rate"}
+    assert history[-1]["rate"] < history[2]["rate"]
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
+    first, second = trained(tmp_path / "a"), trained(tmp_path / "b")
+    assert all(np.array_equal(a, b) for a, b in zip(weights(first), weights(second)))
+    other = trained(tmp_path / "c", seed=1)
+    assert not np.array_equal(weights(first)[0], weights(other)[0])
+
+
+def test_averaged_weights_differ_from_the_last_ones(tmp_path):
+    averaged, last = trained(tmp_path / "a"), trained(tmp_path / "b", ema=0)
+    assert not np.array_equal(weights(averaged)[0], weights(last)[0])
+
+
+def test_killed_anywhere_it_ends_with_the_same_bits(tmp_path):
+    """A process that is killed after its first and again after its second checkpoint, then left to end."""
+    whole = trained(tmp_path / "whole")
+    folder = tmp_path / "killed"
+    for done in (1, 2):
+        killed = subprocess.Popen([sys.executable, str(HERE), str(folder)], env=environment())
+        while not list(folder.glob(f"epoch-{done:05d}-*")):
+            assert killed.poll() is None
+        killed.send_signal(signal.SIGKILL)
+        assert killed.wait() == -9
+    resumed = trained(folder)
+    assert all(np.array_equal(a, b) for a, b in zip(weights(whole), weights(resumed)))
+    assert read_history(tmp_path / "whole") == read_history(folder)
+
+
+def environment() -> dict:
+    paths = os.pathsep.join([str(HERE.parents[2] / "src"), str(HERE.parent)])
+    return os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
+
+
+@pytest.mark.parametrize(("images", "step"), [(16, 2), (8, 1)])  # seen in the loss, or in the weights of the last step
+def test_a_training_that_diverges_stops_and_names_the_images(tmp_path, images, step):
+    samples = spot_samples(images)
+    trained(tmp_path, samples, epochs=1)
+    with pytest.raises(BadSurroundings, match=rf"epoch 2, step {step}; its images: .*id-"):
+        trained(tmp_path, samples, epochs=2, optimizer={"rate": float("nan")})
+    assert [path.name[:11] for path in tmp_path.glob("epoch-*")] == ["epoch-00001"]
+
+
+def test_batches_are_the_same_whatever_the_number_of_loaders():
+    wanted = experiment()
+    samples = spot_samples()
+
+    def batches(**loading):
+        family = SpotClassifier(wanted.model, SIZE)
+        return Batches(samples, np.arange(len(samples)), 8, family, "light", [3, 1], **loading)
+
+    one, other = batches(), batches(workers=4)
+    for index in (5, 0, 3):
+        assert np.array_equal(one[index][0], other[index][0])
+    assert one[0][0].dtype == np.uint8 and one[0][0].shape == (8, SIZE, SIZE, 1)
+    assert not np.array_equal(one[0][0][..., 0], samples.images[:8])
+    assert one.ids(5) == [f"id-{i}" for i in range(40, 48)]
+
+
+def test_weights_file_is_the_same_for_the_same_weights(tmp_path):
+    network = trained(tmp_path / "run", epochs=1)
+    checksums = {checkpoint.write_weights(tmp_path / name, network.variables) for name in ("a", "b")}
+    assert len(checksums) == 1
+
+
+if __name__ == "__main__":
+    trained(Path(sys.argv[1]))
