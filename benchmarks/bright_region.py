@@ -25,7 +25,7 @@ import pydicom
 
 from pneumonia.boxes import iou_matrix, shrink
 from pneumonia.data import phantom
-from pneumonia.progress import progress
+from pneumonia.progress import progress, say
 
 SIDE = 1024
 SMALL = 256  # pixels of the reduced images that the detector works on
@@ -174,34 +174,36 @@ class Search:
             maps = self._map(setting.kind, setting.sigma)
             mask = self.shares >= setting.mask
             sample = maps[::5][:, self.shares >= 0.1]
-            self._regions = {key: regions(maps, self.images, mask, float(np.quantile(sample, setting.quantile)))}
+            self._regions[key] = regions(maps, self.images, mask, float(np.quantile(sample, setting.quantile)))
         return self._regions[key]
 
     def _map(self, kind: str, sigma: float) -> np.ndarray:
         if (kind, sigma) not in self._maps:
             lungs = self.shares >= 0.1
             maps = np.stack([brightness_map(image, kind, sigma, lungs) for image in self.images])
-            self._maps = {(kind, sigma): maps.astype(np.float32)}
+            while len(self._maps) > 3:  # 157 MB each for 600 images
+                self._maps.pop(next(iter(self._maps)))
+            self._maps[kind, sigma] = maps.astype(np.float32)
         return self._maps[kind, sigma]
 
-    def run(self, fine: bool = True) -> tuple[tuple[float, Setting], tuple[float, Setting]]:
+    def run(self) -> tuple[tuple[float, Setting], tuple[float, Setting]]:
         """The best score and setting over all images, and the best over positive images, each with its own."""
         coarse = itertools.product(KINDS, (1.0, 3.0, 6.0), (0.03, 0.12, 0.25), (0.5, 0.6, 0.7, 0.8, 0.88, 0.94))
         for kind, sigma, mask, quantile in progress(list(coarse), "bright regions: coarse search", unit="setting"):
             for least, boxes, scale in itertools.product((100, 400, 1000), (1, 2, 4), (0.9, 1.0, 1.15)):
                 self.scores(Setting(kind, sigma, mask, quantile, least, 12000, boxes, scale))
-        if fine:
-            for which in (0, 1):
-                self._refine(which)
+        for which in (0, 1):
+            self._refine(which)
         best = [max(self.tried, key=lambda setting: self.tried[setting][which]) for which in (0, 1)]
         return tuple((self.tried[setting][which], setting) for which, setting in enumerate(best))
 
     def _refine(self, which: int) -> None:
-        """From the three best kinds' best settings, better one parameter at a time until nothing gains."""
+        """From the two best kinds' best settings, better one parameter at a time until nothing gains."""
         by_kind = {
             kind: max((s for s in self.tried if s.kind == kind), key=lambda s: self.tried[s][which]) for kind in KINDS
         }
-        for start in sorted(by_kind.values(), key=lambda s: -self.tried[s][which])[:3]:
+        for start in sorted(by_kind.values(), key=lambda s: -self.tried[s][which])[:2]:
+            say(f"best of the coarse search: {self.tried[start][which]:.4f} with {start}")
             setting, improved = start, True
             while improved:
                 before = self.scores(setting)[which]

@@ -80,9 +80,9 @@ def draw_pose(rng: np.random.Generator, view: str) -> Pose:
     spread = 1.6 if lying else 1.0
     return Pose(
         view=view,
-        shift=(rng.normal(0, 0.014 * spread), rng.normal(0.005, 0.016 * spread)),
+        shift=(rng.normal(0, 0.024 * spread), rng.normal(0.005, 0.030 * spread)),
         rotation=rng.normal(0, 0.018 * spread),
-        zoom=rng.normal(0.985 if lying else 1.0, 0.03),
+        zoom=rng.normal(0.985 if lying else 1.0, 0.055),
         turn=rng.normal(0, 0.006 * spread),
         inspiration=rng.normal(-0.045, 0.035) if lying else rng.normal(0.0, 0.018),
         left_dome=rng.normal(0.018, 0.012),
@@ -303,8 +303,11 @@ class Thorax:
         off = (self.across - middle) / (0.062 + 0.02 * self.person.habitus)
         return 0.75 * np.sqrt(np.clip(1.0 - off * off, 0.0, 1.0)) * step(self.v - self.person.apex - 0.05, 0.06)
 
-    def brightness(self, rng: np.random.Generator, vessels: np.ndarray) -> np.ndarray:
-        """The healthy chest: the sum of all tissue on the way of the beam, about 0 to 1.1."""
+    def brightness(self, rng: np.random.Generator, vessels: np.ndarray, unevenness: float) -> np.ndarray:
+        """The healthy chest: the sum of all tissue on the way of the beam, about 0 to 1.1.
+
+        `unevenness` is the standard deviation of a smooth variation over the whole body.
+        """
         person = self.person
         tissue = self.body() * np.float32(0.60 + 0.10 * person.habitus)
         soft = cv2.GaussianBlur(self.lung, (0, 0), 9)
@@ -322,7 +325,7 @@ class Thorax:
         a = (self.u - rng.uniform(0.10, 0.20)) / rng.uniform(0.04, 0.08)
         b = (self.v - self.bases[LEFT] - rng.uniform(0.05, 0.09)) / rng.uniform(0.02, 0.045)
         image -= np.float32(0.16 * gas) * step(1.0 - a * a - b * b, 0.5) * self.below
-        image += 0.012 * noise_crop(rng, 96.0, GRID, GRID) * self.body()
+        image += np.float32(unevenness) * noise_crop(rng, 160.0, GRID, GRID) * step(tissue, 0.3)
         return image.astype(np.float32)
 
 

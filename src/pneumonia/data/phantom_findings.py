@@ -32,12 +32,13 @@ RIGHT_SHARE = {"AP": 0.61, "PA": 0.63}  # of single boxes in the patient's right
 class Difficulty:
     """What makes the task hard. Brightnesses are in units of the drawing plane: black to white is about 1."""
 
-    mottle: tuple[float, float] = (0.045, 0.085)  # amplitude of an opacity's texture, standard deviation
-    wavelengths: tuple[float, float] = (20.0, 40.0)  # of the two texture components, in radiograph pixels
-    density: tuple[float, float] = (0.03, 0.17)  # mean brightness that an opacity adds
-    haze: tuple[float, float] = (0.04, 0.20)  # brightness of a smooth haze
+    mottle: tuple[float, float] = (0.075, 0.120)  # amplitude of an opacity's texture, standard deviation
+    wavelengths: tuple[float, float, float] = (26.0, 44.0, 80.0)  # of the texture, in radiograph pixels
+    density: tuple[float, float] = (0.0, 0.14)  # mean brightness that an opacity adds
+    haze: tuple[float, float] = (0.05, 0.20)  # brightness of a smooth haze
     haze_share: float = 0.55  # of not-normal images with a haze shaped like an opacity
-    haze_beside: float = 0.35  # of opacity images with one in addition
+    haze_beside: float = 0.50  # of opacity images with one in addition
+    unevenness: float = 0.026  # standard deviation of smooth brightness over the whole body: scatter, soft tissue
     softness: float = 0.30  # width of an opacity's soft edge, relative to its radius
     raggedness: float = 0.30  # how far noise moves its outline, likewise
 
@@ -57,9 +58,9 @@ class Patch:
         return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
-def _patch(rng: np.random.Generator, thorax: Thorax, box: np.ndarray, level: Difficulty) -> Patch | None:
-    """A ragged, soft-edged region filling `box` (centre x, y, width, height; radiograph pixels), cut to the lung."""
-    cx, cy, width, height = box / PIXELS
+def _patch(rng: np.random.Generator, thorax: Thorax, plan: np.ndarray, level: Difficulty) -> Patch | None:
+    """A ragged, soft-edged region filling a planned box (see `_planned_boxes`), cut to the lung of its side."""
+    (cx, cy, width, height), side = plan[:4] / PIXELS, plan[4]
     reach = 0.62
     x1, x2 = int(max(cx - reach * width, 0)), int(min(cx + reach * width, GRID))
     y1, y2 = int(max(cy - reach * height, 0)), int(min(cy + reach * height, GRID))
@@ -70,7 +71,9 @@ def _patch(rng: np.random.Generator, thorax: Thorax, box: np.ndarray, level: Dif
     power = rng.uniform(2.0, 3.2)
     radius = (x**power + y**power) ** np.float32(1.0 / power)
     radius += np.float32(level.raggedness * 0.5) * noise_crop(rng, 64.0, y2 - y1, x2 - x1)
-    weight = step(1.0 - radius, level.softness) * thorax.lung[y1:y2, x1:x2]
+    weight = (
+        step(1.0 - radius, level.softness) * thorax.lung[y1:y2, x1:x2] * (thorax.u[y1:y2, x1:x2] * np.float32(side) > 0)
+    )
     return Patch(y1, x1, weight, _extent(weight, x1, y1))
 
 
@@ -85,7 +88,11 @@ def _extent(weight: np.ndarray, left: int, top: int) -> np.ndarray | None:
 
 
 def _planned_boxes(rng: np.random.Generator, thorax: Thorax, count: int) -> np.ndarray:
-    """(count, 4) centre x, centre y, width, height: size and height on the film as the real boxes, in the lungs."""
+    """Where opacities are to be, with the sizes and heights on the film of the real boxes.
+
+    Returns:
+        (count, 5) centre x, centre y, width, height in radiograph pixels, and the side of the lung.
+    """
     view = thorax.pose.view
     width, height, spread_w, spread_h = BOX_SIZES[view, count > 1]
     shared = rng.standard_normal(3)
@@ -97,24 +104,25 @@ def _planned_boxes(rng: np.random.Generator, thorax: Thorax, count: int) -> np.n
     for side, two_here in zip(sides, crowded):
         own = rng.standard_normal(3)
         z = np.sqrt(SIDES_CORRELATION) * shared + np.sqrt(1 - SIDES_CORRELATION) * own if count > 1 else own
-        w = width * np.exp(spread_w * z[0]) * 1.16
-        h = height * np.exp(spread_h * (SIZE_CORRELATION * z[0] + np.sqrt(1 - SIZE_CORRELATION**2) * z[1])) * 1.12
+        w = width * np.exp(1.3 * spread_w * z[0]) * 1.04
+        h = height * np.exp(1.1 * spread_h * (SIZE_CORRELATION * z[0] + np.sqrt(1 - SIZE_CORRELATION**2) * z[1])) * 0.95
         if two_here:
             h *= 0.55
         centre, spread = BOX_CENTRES[view]
-        v = (centre + spread * (1.3 * rng.standard_normal() if two_here else z[2])) / SIDE
+        v = (centre + 22 + spread * (1.3 * rng.standard_normal() if two_here else z[2])) / SIDE
         top, bottom = thorax.person.apex + 0.02, thorax.bases[side] + 0.04
         h = min(h, 0.95 * (bottom - top) * SIDE)
         half = h / SIDE / 2
         v = float(np.clip(v, top + 0.8 * half, max(bottom - 0.8 * half, top + 0.8 * half)))
         lateral = float(thorax.lateral(v))
         inner = 0.06 if side == RIGHT else 0.09
-        u = side * np.clip(rng.normal((inner + lateral) / 2, 0.035), inner + 0.02, lateral - 0.02)
+        u = side * np.clip(rng.normal((inner + lateral) / 2, 0.06), inner + 0.02, lateral - 0.02)
         x, y = thorax.to_pixels(u, v)[0] * PIXELS
-        boxes.append((x, y, w, h))
+        boxes.append((x, y, w, h, side))
     return np.array(boxes)
 
 
+TEXTURE_SHARES = (0.60, 0.75, 0.45)  # standard deviation of each component of the texture, finest first
 SMALLEST = 56.0  # pixels; smaller remains of an opacity are drawn again: 1 % of the real boxes are narrower
 
 
@@ -154,11 +162,11 @@ def add_opacities(
     for patch in patches:
         window, weight = patch.window, patch.weight
         height, width = weight.shape
-        texture = np.float32(0.75) * noise_crop(rng, level.wavelengths[0] / PIXELS, height, width)
-        texture += np.float32(0.65) * noise_crop(rng, level.wavelengths[1] / PIXELS, height, width)
-        texture += np.float32(0.50) * noise_crop(rng, 40.0, height, width)  # cloudy lobules
+        texture = np.zeros_like(weight)
+        for share, wavelength in zip(TEXTURE_SHARES, level.wavelengths):
+            texture += np.float32(share) * noise_crop(rng, wavelength / PIXELS, height, width)
         # airspaces fill cluster by cluster: bright patches flatten out, the gaps between them stay
-        texture = np.tanh(np.float32(1.1) * texture)
+        texture = np.tanh(np.float32(0.9) * texture) * np.float32(1.1)
         this_density, this_mottle = density * rng.uniform(0.75, 1.25), mottle * rng.uniform(0.85, 1.15)
         added = np.float32(this_density) + np.float32(this_mottle) * texture
         added -= np.float32(this_density * 0.8) * _bronchograms(rng, thorax, patch)

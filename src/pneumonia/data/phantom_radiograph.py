@@ -45,7 +45,7 @@ def radiograph(
         person = draw_person(rng)
     thorax = Thorax(person, draw_pose(rng, view))
     vessels = thorax.vessels(rng)
-    image = thorax.brightness(rng, vessels)
+    image = thorax.brightness(rng, vessels, difficulty.unevenness)
     add_distractors(rng, image, thorax, kind, difficulty)
     boxes = np.zeros((0, 4))
     if kind == "opacity":
