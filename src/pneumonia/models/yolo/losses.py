@@ -1,0 +1,123 @@
+"""YOLOv8's objective: task-aligned assignment, class cross-entropy, CIoU and distribution focal loss, in keras.ops.
+
+References: Feng et al., TOOD, https://arxiv.org/abs/2108.07755 (assignment and soft class targets); Zheng et al.,
+Distance-IoU, https://arxiv.org/abs/1911.08287 (CIoU); Li et al., Generalized Focal Loss,
+https://arxiv.org/abs/2006.04388 (distribution focal loss).
+"""
+
+import math
+from typing import NamedTuple
+
+from keras import ops
+
+from pneumonia.models.yolo.network import BINS
+
+CANDIDATES = 10  # anchors that may answer for one box
+ALPHA, BETA = 0.5, 6.0  # exponents of confidence and overlap in the alignment of an anchor with a box
+WEIGHTS = {"class": 0.5, "box": 7.5, "distribution": 1.5}
+EPSILON = 1e-7
+
+
+class Assignment(NamedTuple):
+    """boxes: (batch, anchors, 4) corners of the box each anchor answers for. scores: (batch, anchors) soft class target,
+    0 where it answers for none."""
+
+    boxes: object
+    scores: object
+
+
+def assign(confidence, predicted, points, true, is_box) -> Assignment:
+    """Which anchor answers for which box, by how well confidence and overlap already agree.
+
+    Args:
+        confidence: (batch, anchors) in [0, 1].
+        predicted: (batch, anchors, 4) corners.
+        points: (anchors, 2) anchor centres x, y.
+        true: (batch, boxes, 4) corners, padded; is_box: (batch, boxes) 1 for a box, 0 for padding.
+    """
+    offsets = ops.concatenate(
+        [points[None, None] - true[:, :, None, :2], true[:, :, None, 2:] - points[None, None]], -1
+    )
+    inside = ops.cast(ops.min(offsets, axis=-1) > 0, "float32") * is_box[..., None]
+    overlap = iou(true[:, :, None], predicted[:, None]) * inside
+    alignment = ops.power(confidence[:, None] + EPSILON, ALPHA) * ops.power(overlap, BETA) * inside
+    lowest = ops.top_k(alignment, CANDIDATES)[0][..., -1:]
+    chosen = ops.cast((alignment >= lowest) & (alignment > 0), "float32")
+    # an anchor that two boxes want answers for the one it overlaps more
+    best = ops.argmax(overlap * chosen, axis=1)
+    chosen = chosen * ops.transpose(ops.one_hot(best, true.shape[1]), (0, 2, 1))
+    alignment, overlap = alignment * chosen, overlap * chosen
+    strength = ops.max(overlap, -1, keepdims=True) / (ops.max(alignment, -1, keepdims=True) + EPSILON * EPSILON)
+    scores = ops.max(alignment * strength, axis=1)
+    boxes = ops.take_along_axis(true, best[..., None], axis=1)
+    return Assignment(ops.stop_gradient(boxes), ops.stop_gradient(scores))
+
+
+def losses(distances, logits, predicted, points, strides, true, is_box) -> dict:
+    """The three weighted losses, each normalised by the total of the soft targets.
+
+    Args:
+        distances: (batch, anchors, 4 * BINS) logits; logits: (batch, anchors, 1).
+        predicted: (batch, anchors, 4) corners in pixels, decoded from `distances`.
+        points, strides: of network.anchor_points.
+        true, is_box: as `assign` takes them.
+    """
+    logits = logits[..., 0]
+    assigned = assign(ops.sigmoid(logits), predicted, points, true, is_box)
+    # at least one per image: a batch with few boxes, or none, must not blow up the class loss
+    total = ops.maximum(ops.sum(assigned.scores), ops.cast(ops.shape(logits)[0], "float32"))
+    cross_entropy = ops.maximum(logits, 0.0) - logits * assigned.scores + ops.log1p(ops.exp(-ops.abs(logits)))
+    box = (1.0 - complete_iou(assigned.boxes, predicted)) * assigned.scores
+    sides = to_distances(assigned.boxes, points) / strides[None, :, None]
+    distribution = ops.mean(distribution_focal(distances, sides), axis=-1) * assigned.scores
+    parts = {"class": cross_entropy, "box": box, "distribution": distribution}
+    return {name: WEIGHTS[name] * ops.sum(value) / total for name, value in parts.items()}
+
+
+def to_distances(corners, points):
+    """Left, top, right, bottom distances from anchor centres to the sides of corner boxes, in pixels."""
+    return ops.concatenate([points - corners[..., :2], corners[..., 2:] - points], axis=-1)
+
+
+def from_distances(sides, points):
+    """The inverse of `to_distances`."""
+    return ops.concatenate([points - sides[..., :2], points + sides[..., 2:]], axis=-1)
+
+
+def distribution_focal(distances, sides):
+    """Cross-entropy with the two bins on either side of the wanted distance, (batch, anchors, 4)."""
+    sides = ops.clip(sides, 0.0, BINS - 1.01)
+    left = ops.floor(sides)
+    toward_right = (sides - left)[..., None]
+    left = ops.cast(left, "int32")
+    wanted = ops.one_hot(left, BINS) * (1.0 - toward_right) + ops.one_hot(left + 1, BINS) * toward_right
+    logits = ops.reshape(distances, (*ops.shape(distances)[:-1], 4, BINS))
+    return -ops.sum(wanted * ops.log_softmax(logits, axis=-1), axis=-1)
+
+
+def iou(a, b):
+    """Of corner boxes, broadcasting: (..., 4) and (..., 4) to (...)."""
+    size = ops.maximum(ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2]), 0.0)
+    shared = size[..., 0] * size[..., 1]
+    return shared / (area(a) + area(b) - shared + EPSILON)
+
+
+def area(corners):
+    size = ops.maximum(corners[..., 2:] - corners[..., :2], 0.0)
+    return size[..., 0] * size[..., 1]
+
+
+def complete_iou(true, predicted):
+    """IoU less the distance of the centres and the difference of the aspect ratios."""
+    overlap = iou(true, predicted)
+    frame = ops.maximum(true[..., 2:], predicted[..., 2:]) - ops.minimum(true[..., :2], predicted[..., :2])
+    diagonal = ops.sum(ops.square(frame), axis=-1) + EPSILON
+    apart = ops.sum(ops.square(true[..., :2] + true[..., 2:] - predicted[..., :2] - predicted[..., 2:]), axis=-1) / 4.0
+    aspect = 4.0 / math.pi**2 * ops.square(angle(true) - angle(predicted))
+    weight = ops.stop_gradient(aspect / (1.0 - overlap + aspect + EPSILON))
+    return overlap - apart / diagonal - weight * aspect
+
+
+def angle(corners):
+    width, height = corners[..., 2] - corners[..., 0], corners[..., 3] - corners[..., 1]
+    return ops.arctan(width / (height + EPSILON))
