@@ -160,10 +160,10 @@ class Thorax:
         self.heart = self._heart()
         self.inner, self.lung = self._lung()
 
-    def to_pixels(self, u, v) -> np.ndarray:
-        """Body coordinates to GRID pixels, (n, 2) x y. The inverse of the map behind `u` and `v`."""
+    def to_pixels(self, u, v, side: int = GRID) -> np.ndarray:
+        """Body coordinates to pixels of an image `side` wide, (n, 2) x y. The inverse of the map behind u and v."""
         body = np.stack([np.ravel(u), np.ravel(v) - 0.5], axis=1)
-        return (body @ np.linalg.inv(self._turned).T + np.asarray(self.pose.shift) + 0.5) * GRID
+        return (body @ np.linalg.inv(self._turned).T + np.asarray(self.pose.shift) + 0.5) * side
 
     def lateral(self, v):
         """|u| of the lung's outer edge at height v."""

@@ -11,7 +11,8 @@ from pneumonia.data.phantom_anatomy import (
     draw_pose,
     noise_crop,
 )
-from pneumonia.data.phantom_findings import Difficulty, add_distractors, add_opacities, devices, markers
+from pneumonia.data.phantom_devices import devices, markers
+from pneumonia.data.phantom_findings import Difficulty, add_distractors, add_opacities
 
 # Millimetres per pixel, share: measured on the competition's DICOM headers, by view.
 PIXEL_SPACINGS = {
