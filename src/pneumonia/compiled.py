@@ -1,0 +1,29 @@
+"""Loops compiled by numba, with the machine code kept on disk where that is possible.
+
+A cold compilation takes seconds, the ensemble starts in under three: so kernels are cached. Numba writes its cache
+files by temporary name and rename, which is safe for several processes. It looks at the kernel's own file alone when it
+decides whether a cached kernel is stale: a kernel therefore calls only kernels of its own file.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numba
+
+
+def compiled(function: Callable) -> Callable:
+    """`numba.njit` that lets go of the GIL, cached next to the source or, where that is read-only, under $TMPDIR."""
+    try:
+        return numba.njit(cache=True, nogil=True)(function)
+    except RuntimeError:  # "no locator available": neither the source's folder nor ~/.cache can be written
+        folder = Path(tempfile.gettempdir()) / f"pneumonia-numba-{os.getuid()}"
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            if folder.stat().st_uid != os.getuid():  # somebody else's folder: what lies there is not ours to run
+                raise OSError
+            numba.config.CACHE_DIR = str(folder)
+            return numba.njit(cache=True, nogil=True)(function)
+        except (OSError, RuntimeError):
+            return numba.njit(nogil=True)(function)

@@ -1,0 +1,212 @@
+"""The competition's metric, and its exact value at every possible confidence threshold.
+
+Per image and per IoU threshold t = 0.40, 0.45, ..., 0.75: predictions in descending confidence (ties in file order);
+each takes the unmatched truth of highest IoU if that IoU is strictly greater than t; precision = TP / (TP + FP + FN).
+The image's score is the mean over t. An image without truth scores 0 if anything is predicted, and is left out of the
+mean if nothing is. https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge/overview/evaluation
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pneumonia.errors import BadInput, Fault
+from pneumonia.metrics.iou_kernels import credits_kernel, scores_kernel, steps_kernel
+from pneumonia.predictions import Detections, offsets_of, read_rows, shortened
+
+LABEL_HEADER = ["patientId", "x", "y", "width", "height", "Target"]
+
+
+@dataclass(eq=False)
+class Truth:
+    """True boxes of many images, ragged like Detections. ids: (images,); offsets: (images + 1,) int64;
+    boxes: (n, 4) float64 x, y, width, height in pixels."""
+
+    ids: tuple[str, ...]
+    offsets: np.ndarray
+    boxes: np.ndarray
+
+    @classmethod
+    def from_lists(cls, ids: Sequence[str], boxes_list: Sequence[np.ndarray]) -> "Truth":
+        """One (k, 4) array of boxes per image."""
+        boxes = [np.reshape(np.asarray(boxes, dtype=np.float64), (-1, 4)) for boxes in boxes_list]
+        counts = np.array([len(each) for each in boxes], dtype=np.int64)
+        return cls(tuple(ids), offsets_of(counts), np.concatenate([np.empty((0, 4)), *boxes]))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def positive(self) -> np.ndarray:
+        """(images,) bool: has a box."""
+        return np.diff(self.offsets) > 0
+
+    def rows(self, positions: np.ndarray) -> "Truth":
+        """The images at these positions, in this order."""
+        taken = Detections(self.ids, self.offsets, self.boxes, np.zeros(len(self.boxes))).rows(positions)
+        return Truth(taken.ids, taken.offsets, taken.boxes)
+
+    def select(self, ids: Sequence[str]) -> "Truth":
+        """The named images, in the order named. Raises KeyError for an id that is not there."""
+        position = {name: row for row, name in enumerate(self.ids)}
+        return self.rows(np.array([position[name] for name in ids], dtype=np.int64))
+
+
+def read_truth(path: str | Path) -> Truth:
+    """The competition's label table: one row per box, or one row with empty cells for an image without any.
+
+    Raises:
+        BadInput: every bad row, with its line number.
+    """
+    faults: list[Fault] = []
+    found: dict[str, list[tuple[float, ...]]] = {}
+    targets: dict[str, tuple[str, int]] = {}
+    for line, (name, *cells, target) in read_rows(path, [LABEL_HEADER], faults):
+        first, first_line = targets.setdefault(name, (target, line))
+        if target not in ("0", "1"):
+            faults.append(Fault("target", str(path), line, f"Target is '{target}'", "write 0 or 1"))
+        elif first != target or (target == "0" and first_line != line):
+            what = f"{name} contradicts or repeats row {first_line}"
+            mend = "an image without boxes has one row of Target 0, any other one row of Target 1 per box"
+            faults.append(Fault("contradiction", str(path), line, what, mend))
+        elif target == "0":
+            found[name] = []
+            if any(cells):
+                mend = "leave the box empty, or set Target 1"
+                faults.append(Fault("box", str(path), line, "a box with Target 0", mend))
+        else:
+            box = box_of(cells)
+            if box is None:
+                what = f"'{','.join(cells)}' is no box"
+                faults.append(Fault("box", str(path), line, what, "write x,y,width,height with positive sizes"))
+            else:
+                found.setdefault(name, []).append(box)
+    if faults:
+        raise BadInput(shortened(faults, path))
+    counts = np.array([len(boxes) for boxes in found.values()], dtype=np.int64)
+    boxes = np.array([box for boxes in found.values() for box in boxes], dtype=np.float64).reshape(-1, 4)
+    return Truth(tuple(found), offsets_of(counts), boxes)
+
+
+def box_of(cells: list[str]) -> tuple[float, ...] | None:
+    try:
+        box = tuple(map(float, cells))
+    except ValueError:
+        return None
+    return box if np.isfinite(box).all() and box[2] > 0 and box[3] > 0 else None
+
+
+def image_scores(truth: Truth, detections: Detections, threshold: float = 0.0) -> np.ndarray:
+    """Score of every image of `detections`; NaN where the image does not count.
+
+    Args:
+        truth: must have every image of `detections`; the others are not looked at.
+        threshold: boxes of lower confidence are not predicted.
+
+    Returns:
+        (images,) float64 in the order of `detections.ids`.
+    """
+    if threshold > 0.0:
+        detections = detections.keep(detections.scores >= threshold)
+    aligned, ordered = aligned_to(truth, detections), detections.by_confidence()
+    return scores_kernel(aligned.offsets, aligned.boxes, ordered.offsets, ordered.boxes)
+
+
+def mean_iou_map(truth: Truth, detections: Detections, threshold: float = 0.0) -> float:
+    """The competition's score: the mean over the images that count; NaN if none does."""
+    return mean_of_counted(image_scores(truth, detections, threshold))
+
+
+def mean_of_counted(scores: np.ndarray) -> float:
+    """The mean of what is not NaN; NaN if everything is."""
+    counted = scores[~np.isnan(scores)]
+    return float(counted.mean()) if len(counted) else float("nan")
+
+
+def box_credits(truth: Truth, detections: Detections) -> np.ndarray:
+    """For each box the share of the eight IoU thresholds at which it matches a truth, its own image's more confident
+    boxes having gone first. (n,) in the order of `detections.boxes`."""
+    order = np.lexsort((-detections.scores, detections.image_of_box))
+    aligned = aligned_to(truth, detections)
+    credits = np.empty(len(order))
+    credits[order] = credits_kernel(aligned.offsets, aligned.boxes, detections.offsets, detections.boxes[order])
+    return credits
+
+
+def aligned_to(truth: Truth, detections: Detections) -> Truth:
+    return truth if truth.ids == detections.ids else truth.select(detections.ids)
+
+
+# ------------------------------------------------------------------ every threshold at once
+
+
+@dataclass
+class ThresholdCurve:
+    """The score at every threshold that makes a difference. thresholds: (k,) descending, the first above every
+    confidence (nothing is predicted); scores: (k,) score when boxes of confidence >= threshold are predicted, NaN where
+    no image counts."""
+
+    thresholds: np.ndarray
+    scores: np.ndarray
+
+    def best(self) -> tuple[float, float]:
+        """Threshold and score of the peak, the highest threshold if several; score NaN if no image ever counts."""
+        if np.isnan(self.scores).all():
+            return float(self.thresholds[0]), float("nan")
+        peak = int(np.nanargmax(self.scores))
+        return float(self.thresholds[peak]), float(self.scores[peak])
+
+    def at(self, threshold: float) -> float:
+        """The score at any threshold."""
+        position = np.searchsorted(-self.thresholds, -threshold, side="right") - 1
+        return float(self.scores[max(position, 0)])
+
+
+def sweep(truth: Truth, detections: Detections, weights: np.ndarray | None = None) -> ThresholdCurve:
+    """The exact score at every possible threshold, from one sorted pass.
+
+    Because matching goes in descending confidence, lowering the threshold never undoes an earlier match: each box
+    changes its own image's score by a fixed amount, and the whole curve is a cumulative sum.
+
+    Args:
+        weights: (images,) how often each image counts (a bootstrap draw); 1 by default.
+    """
+    return curve_of(steps_of(truth, detections), weights)
+
+
+@dataclass
+class Steps:
+    """What each box changes when the threshold falls below it. confidence, gain, counted: (n,) in descending
+    confidence; image: (n,) its image; positive: (images,) bool, the images that count before anything is predicted."""
+
+    confidence: np.ndarray
+    gain: np.ndarray
+    counted: np.ndarray
+    image: np.ndarray
+    positive: np.ndarray
+
+
+def steps_of(truth: Truth, detections: Detections) -> Steps:
+    """The sorted pass itself, before the images are weighted."""
+    aligned, ordered = aligned_to(truth, detections), detections.by_confidence()
+    gain, counted = steps_kernel(aligned.offsets, aligned.boxes, ordered.offsets, ordered.boxes)
+    order = np.argsort(-ordered.scores, kind="stable")
+    return Steps(ordered.scores[order], gain[order], counted[order], ordered.image_of_box[order], aligned.positive)
+
+
+def curve_of(steps: Steps, weights: np.ndarray | None = None) -> ThresholdCurve:
+    if weights is None:
+        weight, start = 1.0, float(steps.positive.sum())
+    else:
+        weight, start = weights[steps.image], float(weights[steps.positive].sum())
+    total = np.concatenate([[0.0], np.cumsum(steps.gain * weight)])
+    count = np.concatenate([[start], start + np.cumsum(steps.counted * weight)])
+    # boxes of equal confidence come together: only the last of them is a threshold
+    last = np.ones(len(total), dtype=bool)
+    last[1:-1] = steps.confidence[1:] != steps.confidence[:-1]
+    highest = steps.confidence[0] if len(steps.confidence) else 1.0
+    thresholds = np.concatenate([[np.nextafter(max(1.0, highest), 2.0)], steps.confidence])[last]
+    scores = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return ThresholdCurve(thresholds, scores[last])
