@@ -1,5 +1,7 @@
 """The report's MobileNet U-Net: boxes are predicted as a filled mask."""
 
+import itertools
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,7 +10,40 @@ from pneumonia.models import masks
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum, to_unit_range
 
-SKIPS = ("conv_pw_11_relu", "conv_pw_5_relu", "conv_pw_3_relu", "conv_pw_1_relu")
+LEVELS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu")
+
+
+@keras.saving.register_keras_serializable(package="pneumonia")
+class PyramidProjection(keras.layers.Layer):
+    """One 1 x 1 convolution over feature maps of falling resolution, each upsampled (nearest) to the first and
+    concatenated, without ever making that concatenation.
+
+    A 1 x 1 convolution is a sum over channels, so it may be taken level by level before upsampling: the same function
+    and the same (channels of all levels + 1) parameters. At 224 px the concatenation would hold 1,984 channels of
+    112 x 112, 100 MB for each image of a batch and as much again for its gradient.
+
+    Input: list of (batch, h / 2^k, w / 2^k, channels_k), k = 0, 1, ... Output: (batch, h, w, 1).
+    """
+
+    def build(self, input_shape):
+        channels = [shape[-1] for shape in input_shape]
+        # fans of the whole convolution, as one Conv2D over the concatenation has them
+        self.kernel = self.add_weight(name="kernel", shape=(sum(channels), 1), initializer="glorot_uniform")
+        self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
+        self.channels = channels
+
+    def call(self, levels):
+        ends = list(itertools.accumulate(self.channels))
+        projected = None
+        for level, start, end in reversed(list(zip(levels, [0, *ends], ends))):
+            own = ops.matmul(level, self.kernel[start:end])
+            if projected is not None:
+                own = own + ops.repeat(ops.repeat(projected, 2, axis=1), 2, axis=2)
+            projected = own
+        return projected + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:-1], 1)
 
 
 class MobileNetUNet(Family):
@@ -22,13 +57,8 @@ class MobileNetUNet(Family):
         shape = (self.image_size, self.image_size, 3)
         backbone = keras.applications.MobileNet(shape, alpha=self.model.alpha, include_top=False, weights=None)
         set_batch_norm_momentum(backbone)
-        names = ("conv_pw_13_relu", *SKIPS)
-        levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in names], name="mobilenet")
-        features, *skips = levels(to_unit_range(gray))
-        for skip in skips:
-            features = keras.layers.UpSampling2D(2)(features)
-            features = keras.layers.Concatenate()([features, skip])
-        logits = keras.layers.Conv2D(1, 1, name="mask", dtype="float32")(features)
+        levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in LEVELS], name="mobilenet")
+        logits = PyramidProjection(name="mask", dtype="float32")(levels(to_unit_range(gray)))
         return keras.Model(gray, {"logits": logits}, name=self.model.name)
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:

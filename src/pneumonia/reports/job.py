@@ -36,14 +36,14 @@ def write_report(
     sections = []
     if is_demo:
         sections.append(
-            page.note("Made on the synthetic demo competition: these scores say nothing about real radiographs or RSNA.")
+            page.note("Made on the synthetic demo: these scores say nothing about real radiographs or RSNA.")
         )
     sections += [
         score_cards(result),
         page.section("Members", members_table(result)),
         page.section(
             "Learning curves",
-            page.paragraph("Loss per epoch, fold by fold. The inner split are people of the training folds, only looked at."),
+            page.paragraph("Loss per epoch. The inner split: people of the training folds who are only looked at."),
             *(
                 page.plot(figures.learning_curves(histories), f"learning curves of fold {fold}")
                 for fold, histories in histories_by_fold(runs).items()
@@ -78,7 +78,7 @@ def score_cards(result: dict) -> str:
         ("Tuned on itself", f"{result['fitted_score']:.3f}", "optimistic: scored on what it was fitted on"),
     ]
     if "test_score" in result:
-        cards.append(("Test score", f"{result['test_score']:.3f}", "the demo's own test labels, never looked at before"))
+        cards.append(("Test score", f"{result['test_score']:.3f}", "the demo's test labels, not used before"))
     return page.cards(cards)
 
 
@@ -101,8 +101,9 @@ def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:
 
 def pictures(data: Prepared, truth: Truth, held_out: Detections) -> list[tuple[str, str]]:
     """The first positive images, then the negative ones on which the ensemble is surest of something."""
-    order = np.arange(len(held_out.ids))
-    counts = np.array([len(truth.boxes_of(image)) for image in held_out.ids])
+    order = np.arange(len(held_out))
+    truth = truth.select(held_out.ids)
+    counts = np.diff(truth.offsets)
     tops = np.array([held_out.image(row)[1].max(initial=0.0) for row in order])
     positive = order[counts > 0][: PICTURES // 2]
     negative = order[counts == 0]
@@ -114,7 +115,7 @@ def pictures(data: Prepared, truth: Truth, held_out: Detections) -> list[tuple[s
     for place, (row, (rows, columns)) in enumerate(zip(chosen, original_sizes(data.cache, ids))):
         factors = data.cache.size / columns, data.cache.size / rows
         boxes, scores = held_out.image(row)
-        true = geometry.scale(truth.boxes_of(ids[place]), *factors)
+        true = geometry.scale(truth.boxes[truth.offsets[row] : truth.offsets[row + 1]], *factors)
         uri = figures.picture(images[place], true, geometry.scale(boxes, *factors), scores)
         kind = f"{counts[row]} true, " if counts[row] else "no finding, "
         made.append((uri, f"{kind}{len(boxes)} predicted · {ids[place][:8]}"))
