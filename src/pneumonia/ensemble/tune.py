@@ -1,0 +1,269 @@
+"""Fitting a recipe to predictions whose truth is known: calibrations, weights, the search, the threshold.
+
+The final threshold comes from the exact sweep, so that the search is over the other parameters only. On few images the
+search would fit noise: every parameter is drawn towards where it started, and the curve over the threshold is smoothed,
+so that a plateau beats a peak.
+"""
+
+import copy
+import dataclasses
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm import tqdm
+
+from pneumonia.ensemble.calibrate import fit_boxes, fit_images
+from pneumonia.ensemble.recipe import Member, Recipe, calibrated, finished, fused, suppressed
+from pneumonia.metrics.intervals import person_draws
+from pneumonia.metrics.iou_map import Steps, ThresholdCurve, Truth, curve_of, steps_of, sweep
+from pneumonia.predictions import ClassProbabilities, Detections
+from pneumonia.progress import say
+
+PENALTY = 0.002  # of the score, for one parameter one scale away from its start; divided by the root of images / 1000
+SMOOTHING = 0.02  # the curve over the threshold is averaged over this share of the positive images' number of boxes
+THRESHOLD_DRAWS = 50
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A number that the search moves. scale: a step that has to be worth it (see PENALTY)."""
+
+    name: str
+    low: float
+    high: float
+    scale: float
+
+    def get(self, recipe: Recipe) -> float:
+        return getattr(*self.place(recipe))
+
+    def set(self, recipe: Recipe, value: float) -> None:
+        setattr(*self.place(recipe), float(value))
+
+    def place(self, recipe: Recipe) -> tuple[object, str]:
+        group, _, name = self.name.rpartition(".")
+        return (getattr(recipe, group) if group else recipe), name
+
+
+SPACE = (
+    Parameter("fusion.iou", 0.25, 0.65, 0.1),
+    Parameter("gate.exponent", 0.0, 2.0, 0.5),
+    Parameter("gate.cutoff", 0.0, 0.5, 0.1),
+    Parameter("gate.not_normal", 0.0, 0.5, 0.2),
+    Parameter("gate.agreement", 0.0, 2.0, 0.5),
+    Parameter("shrink_width", 0.75, 1.1, 0.05),
+    Parameter("shrink_height", 0.75, 1.1, 0.05),
+    Parameter("share_of_top", 0.0, 0.7, 0.2),
+    Parameter("second", 1.0, 3.0, 0.5),
+)
+ONLY_WITH_CLASSIFIERS = ("gate.exponent", "gate.cutoff", "gate.not_normal")
+ONLY_WITH_MEMBERS = ("fusion.iou", "gate.agreement")
+OF_THE_TEST = ("shrink_width", "shrink_height")  # what tune_on= refits, with the threshold
+
+
+@dataclass
+class Problem:
+    """Predictions with their truth; all tables cover the same images in the same order.
+
+    people: (images,) number of each image's person.
+    """
+
+    members: list[Detections]
+    classifiers: list[ClassProbabilities]
+    truth: Truth
+    people: np.ndarray
+
+    def rows(self, positions: np.ndarray) -> "Problem":
+        return Problem(
+            [table.rows(positions) for table in self.members],
+            [table.rows(positions) for table in self.classifiers],
+            self.truth.rows(positions),
+            np.unique(self.people[positions], return_inverse=True)[1],
+        )
+
+    def of_members(self, kept: Sequence[int]) -> "Problem":
+        return dataclasses.replace(self, members=[self.members[place] for place in kept])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """trials of one search; seconds it may take, 0 for no limit."""
+
+    trials: int = 150
+    seconds: float = 0.0
+
+
+def fit(
+    problem: Problem,
+    start: Recipe,
+    budget: Budget,
+    seed: int,
+    title: str = "",
+    parameters: Sequence[Parameter] = SPACE,
+    penalty: float = PENALTY,
+) -> Recipe:
+    """A recipe fitted to all images of the problem: calibrations, weights, search, threshold.
+
+    Args:
+        start: where the search begins and what it is drawn to. Its members and classifiers give the names; weights are
+            kept where they are not all equal, else taken from the members' own scores.
+        parameters: what the search may move.
+    """
+    recipe = prepared(problem, start)
+    tables = calibrated(recipe, suppressed(recipe, problem.members))
+    chosen = [each for each in parameters if applies(each, problem)]
+    if chosen and budget.trials > 1 and problem.truth.positive.any():
+        recipe = search(problem, tables, recipe, chosen, budget, seed, title, penalty)
+    steps = steps_of(problem.truth, finished(recipe, fused(recipe, tables), problem.classifiers))
+    recipe.threshold = stable_threshold(steps, problem.people, seed)
+    return recipe
+
+
+def refit(problem: Problem, recipe: Recipe, budget: Budget, seed: int, title: str = "") -> Recipe:
+    """The same recipe, with what the test distribution changes fitted to these images: shrink factors, threshold."""
+    tables = calibrated(recipe, suppressed(recipe, problem.members))
+    parameters = [each for each in SPACE if each.name in OF_THE_TEST]
+    recipe = search(problem, tables, recipe, parameters, budget, seed, title, PENALTY)
+    return with_threshold(problem, recipe, seed)
+
+
+def with_threshold(problem: Problem, recipe: Recipe, seed: int) -> Recipe:
+    """The same recipe with its threshold fitted to these images."""
+    recipe = copy.deepcopy(recipe)
+    tables = calibrated(recipe, suppressed(recipe, problem.members))
+    steps = steps_of(problem.truth, finished(recipe, fused(recipe, tables), problem.classifiers))
+    recipe.threshold = stable_threshold(steps, problem.people, seed)
+    return recipe
+
+
+def prepared(problem: Problem, start: Recipe) -> Recipe:
+    """`start` with calibrations and weights fitted to the problem."""
+    recipe = copy.deepcopy(start)
+    tables = suppressed(recipe, problem.members)
+    kind = recipe.calibration
+    recipe.members = [
+        Member(part.name, part.weight, fit_boxes(kind, table, problem.truth))
+        for part, table in zip(recipe.members, tables)
+    ]
+    positive = problem.truth.positive
+    recipe.classifiers = [
+        Member(part.name, part.weight, fit_images(kind, table.opacity, positive))
+        for part, table in zip(recipe.classifiers, problem.classifiers)
+    ]
+    if len({part.weight for part in recipe.members}) == 1:
+        own = np.array([np.nan_to_num(sweep(problem.truth, table).best()[1]) for table in tables])
+        if own.max() > 0:
+            for part, score in zip(recipe.members, own):
+                part.weight = round(float(score / own.max()), 4)
+    return recipe
+
+
+def applies(parameter: Parameter, problem: Problem) -> bool:
+    if parameter.name in ONLY_WITH_CLASSIFIERS and not problem.classifiers:
+        return False
+    if parameter.name == "gate.not_normal" and all(table.not_normal is None for table in problem.classifiers):
+        return False
+    return len(problem.members) > 1 or parameter.name not in ONLY_WITH_MEMBERS
+
+
+def search(
+    problem: Problem,
+    tables: Sequence[Detections],
+    start: Recipe,
+    parameters: Sequence[Parameter],
+    budget: Budget,
+    seed: int,
+    title: str,
+    penalty: float,
+) -> Recipe:
+    """Optuna's TPE over the parameters, beginning at `start`; tables: the members, calibrated."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=min(20, budget.trials // 3))
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    study.enqueue_trial({each.name: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
+    strength = penalty / np.sqrt(max(len(problem.truth), 50) / 1000)
+    last: dict[tuple, Detections] = {}
+
+    def objective(trial) -> float:
+        recipe = copy.deepcopy(start)
+        distance = 0.0
+        for each in parameters:
+            value = trial.suggest_float(each.name, each.low, each.high)
+            distance += ((value - each.get(start)) / each.scale) ** 2
+            each.set(recipe, value)
+        key = (recipe.fusion.iou, recipe.gate.agreement)
+        if key not in last:
+            last.clear()
+            last[key] = fused(recipe, tables)
+        steps = steps_of(problem.truth, finished(recipe, last[key], problem.classifiers))
+        return float(np.nan_to_num(smoothed_best(steps))) - strength * distance
+
+    run_trials(study, objective, budget, title)
+    best = copy.deepcopy(start)
+    for each in parameters:
+        each.set(best, round(study.best_params[each.name], 4))
+    return best
+
+
+def run_trials(study, objective: Callable, budget: Budget, title: str) -> None:
+    started = time.monotonic()
+    import optuna
+
+    with tqdm(total=budget.trials, desc=title, unit="trial", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def shown(study, trial) -> None:
+            bar.update()
+            bar.set_postfix_str(f"best {study.best_value:.4f}", refresh=False)
+
+        with optuna_quiet(optuna):
+            study.optimize(objective, budget.trials, timeout=budget.seconds or None, callbacks=[shown])
+    if title:
+        say(
+            f"{title}: best {study.best_value:.4f} after {len(study.trials)} trials, {time.monotonic() - started:.0f} s"
+        )
+
+
+def optuna_quiet(optuna):
+    import warnings
+
+    context = warnings.catch_warnings()
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+    return context
+
+
+def smoothed_best(steps: Steps) -> float:
+    """The best of the curve averaged over neighbouring thresholds; boxes, not confidences, measure the distance."""
+    curve = curve_of(steps)
+    return float(np.nanmax(smoothed(curve, steps))) if not np.isnan(curve.scores).all() else float("nan")
+
+
+def smoothed(curve: ThresholdCurve, steps: Steps) -> np.ndarray:
+    half = max(1, int(SMOOTHING * steps.positive.sum() / 2))
+    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(curve.scores))])
+    low = np.maximum(np.arange(len(curve.scores)) - half, 0)
+    high = np.minimum(np.arange(len(curve.scores)) + half + 1, len(curve.scores))
+    return (total[high] - total[low]) / (high - low)
+
+
+def stable_threshold(steps: Steps, people: np.ndarray, seed: int) -> float:
+    """The median, over bootstrap draws of people, of the threshold at the peak: less of a lottery than one peak.
+
+    Half-way to the next box below, so that rounding does not decide. Falls back to the peak with too few images.
+    """
+    curve = curve_of(steps)
+    if np.isnan(curve.scores).all() or not len(steps.confidence):
+        return round(curve.best()[0], 6)
+    peaks = []
+    size = int(people.max()) + 1
+    for weights in person_draws(size, THRESHOLD_DRAWS, seed):
+        for weight in weights:
+            drawn = curve_of(steps, weight[people])
+            if not np.isnan(drawn.scores).all() and np.nanmax(drawn.scores) > 0:
+                peaks.append(drawn.best()[0])
+    if not peaks:
+        return round(min(curve.best()[0], 1.0), 6)
+    return round(float(np.median(peaks)), 6)

@@ -1,0 +1,66 @@
+"""Metrics of image classifiers, with intervals over people."""
+
+import numpy as np
+
+from pneumonia.metrics.intervals import DRAWS, Interval, percentile_interval, person_draws
+
+
+def auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the ROC curve: the chance that a positive outranks a negative, ties counting half. NaN if one class
+    is missing. labels: (n,) 0 or 1; scores: (n,)."""
+    return float(weighted_auc(np.asarray(labels), np.asarray(scores), np.ones((1, len(labels))))[0])
+
+
+def weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """AUC under several weightings of the images. weights: (k, n). Returns (k,)."""
+    _, rank = np.unique(scores, return_inverse=True)
+    order = np.argsort(rank, kind="stable")
+    rank, positive = rank[order], labels[order] == 1
+    heavy = weights[:, order]
+    negatives = np.where(positive, 0.0, heavy)
+    first = np.concatenate([[True], rank[1:] != rank[:-1]])
+    start = np.flatnonzero(first)
+    within = np.add.reduceat(negatives, start, axis=1) if len(start) else np.zeros((len(weights), 0))
+    below = np.cumsum(within, axis=1) - within / 2
+    mine = np.where(positive, heavy, 0.0)
+    concordant = (mine * below[:, rank]).sum(axis=1) if len(rank) else np.zeros(len(weights))
+    pairs = mine.sum(axis=1) * negatives.sum(axis=1)
+    return np.divide(concordant, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
+def auc_interval(
+    labels: np.ndarray, scores: np.ndarray, people: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """AUC with its percentile interval over people. people: (n,) person of each image, numbered from 0."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    if not len(labels):
+        return Interval(float("nan"), float("nan"), float("nan"))
+    size = int(people.max()) + 1
+    values = [weighted_auc(labels, scores, weight[:, people]) for weight in person_draws(size, draws, seed)]
+    return percentile_interval(auc(labels, scores), np.concatenate(values))
+
+
+def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Area under the precision-recall steps; NaN without a positive. labels: (n,) 0 or 1; scores: (n,)."""
+    labels, scores = np.asarray(labels), np.asarray(scores)
+    if not (labels == 1).any():
+        return float("nan")
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(labels[order] == 1)
+    last = np.append(scores[order][1:] != scores[order][:-1], True)
+    hits, predicted = hits[last], (np.arange(len(labels)) + 1)[last]
+    return float((np.diff(hits, prepend=0) * hits / predicted).sum() / hits[-1])
+
+
+def at_threshold(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
+    """Accuracy, and precision, recall and F1 of the positives, at a probability threshold (>=). A ratio without a
+    denominator is 0, as in scikit-learn."""
+    truth, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
+    hits, calls, positives = (truth & called).sum(), called.sum(), truth.sum()
+    precision, recall = hits / max(calls, 1), hits / max(positives, 1)
+    return {
+        "accuracy": float((truth == called).mean()) if len(truth) else float("nan"),
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(2 * hits / max(calls + positives, 1)),
+    }
