@@ -40,6 +40,8 @@ class Model:
     name: str = setting("", "family in models/registry.py: mobilenetv2, mobilenet_unet, yolov8, ...")
     weights: str = setting("none", "pretrained start: none, imagenet, or a file")
     head: str = setting("binary", "classifier output: binary (opacity) or classes (normal, not_normal, opacity)")
+    pooling: str = setting("average", "classifier: average, max, or both, over the last feature map")
+    cell_loss: float = setting(0.0, "classifier: weight of also telling which cells of a feature map boxes cover")
     dropout: float = setting(0.2, "before the last layer")
     alpha: float = setting(1.0, "width multiplier of the MobileNets")
     size: str = setting("xs", "yolov8: xs, s or m")
@@ -181,7 +183,8 @@ class Ensemble(Bootstrap, Command):
     recipe: str = setting("", "starting recipe; default: the winners' values")
     trials: int = setting(0, "trials of the search; 0: the default budget")
     seconds: float = setting(0.0, "time for the search; 0: no limit")
-    tune_on: str = setting("", "stage1, or a file of ids: fit shrink and threshold on those images")
+    tune_on: str = setting("", "file of ids, or stage1 (its file beside the labels): fit shrink and threshold there")
+    sample: str = setting("", "sample submission whose ids and order the submission takes")
 
 
 @dataclass
@@ -204,6 +207,7 @@ class Score(Bootstrap, Command):
 class Validate(Command):
     submission: str = setting("", "file to validate")
     sample: str = setting("", "sample submission whose ids and order it must have")
+    frame: float = setting(1024.0, "width and height of the images, which no box may leave; 0: do not compare")
 
 
 @dataclass

@@ -1,0 +1,95 @@
+"""submissions/leaderboard.csv: every submission made here, with the score that its procedure earned."""
+
+import contextlib
+import csv
+import datetime
+import fcntl
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from pneumonia import config
+from pneumonia.config import REPOSITORY
+from pneumonia.ensemble.nested import Fitted
+from pneumonia.files import written_whole
+from pneumonia.predictions import read_text
+
+TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
+COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]
+
+
+def command(settings: config.Leaderboard) -> dict:
+    """`./run.sh leaderboard`: the table, best nested score first within each data set."""
+    rows = ranked(read_table(TABLE))
+    if not rows:
+        print("no submission yet: ./run.sh fold=0 makes one, and ./run.sh ensemble")
+    for data in dict.fromkeys(row["data"] for row in rows):
+        print(f"{data}\n  {'nested':7s} {'95 % interval':17s} {'fitted':7s} {'images':>6s}  date        submission")
+        for row in (row for row in rows if row["data"] == data):
+            interval = f"{shown(row['low'])} - {shown(row['high'])}"
+            scores = f"{shown(row['nested_score']):7s} {interval:17s} {shown(row['fitted_score']):7s}"
+            print(f"  {scores} {row['images']:>6s}  {row['date'][:10]}  {row['submission']}")
+            for name, added in json.loads(row["members"]).items():
+                print(f"  {'':40s}  {name}{'' if added is None else f' adds {added:+.4f}'}")
+    return {"leaderboard": TABLE, "submissions": [row | {"members": json.loads(row["members"])} for row in rows]}
+
+
+def record(folder: Path, fitted: Fitted, data: str, table: Path | None = None) -> None:
+    """Put a submission's row into the table, in the place of an earlier one of the same folder.
+
+    Args:
+        folder: submissions/NAME, or anywhere. data: which images the score is of.
+    """
+    table = table or TABLE
+    folder = Path(folder).absolute()
+    name = folder.relative_to(REPOSITORY).as_posix() if folder.is_relative_to(REPOSITORY) else str(folder)
+    added = {member: number(fitted.added[member].value) if member in fitted.added else None for member in names(fitted)}
+    row = {
+        "submission": name,
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "data": data,
+        "nested_score": number(fitted.nested.value),
+        "low": number(fitted.nested.low),
+        "high": number(fitted.nested.high),
+        "fitted_score": number(fitted.fitted_score),
+        "images": "" if fitted.scores is None else len(fitted.scores),
+        "members": json.dumps(added),
+        "recipe": f"{name}/recipe.yaml",
+    }
+    with waited_for(table.with_name(f".{table.name}.lock")):
+        rows = [each for each in read_table(table) if each["submission"] != name]
+        with written_whole(table) as file:
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+
+@contextlib.contextmanager
+def waited_for(lock: Path) -> Iterator[None]:
+    """Several jobs may end at the same time: each waits for its turn, which takes milliseconds."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def names(fitted: Fitted) -> list[str]:
+    return [part.name for part in fitted.recipe.members]
+
+
+def number(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)
+
+
+def shown(text: str) -> str:
+    return f"{float(text):.4f}" if text else "-"
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(read_text(path)))) if path.exists() else []
+
+
+def ranked(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return sorted(rows, key=lambda row: (row["data"], -float(row["nested_score"] or -1)))

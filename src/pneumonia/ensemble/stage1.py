@@ -1,0 +1,84 @@
+"""Fitting to images that are drawn like the test set: `tune_on=`.
+
+The competition's test images are not drawn like its training images: more are positive and the boxes are tighter, which
+is why every winner shrank its boxes. The first stage's thousand test images, whose labels are public, are the only ones
+like them. What the distribution changes, shrink factors and threshold, is fitted on those; all else on the others.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import numpy as np
+
+from pneumonia.ensemble.nested import (
+    OUTER_FOLDS,
+    Fitted,
+    alone,
+    cross_fitted,
+    left_out,
+    outer_folds,
+    problem_of,
+    unstable_parameters,
+    with_members,
+)
+from pneumonia.ensemble.recipe import Recipe, apply
+from pneumonia.ensemble.tune import Budget, fit, refit
+from pneumonia.errors import bad_input
+from pneumonia.metrics.intervals import DRAWS, difference_interval, mean_interval
+from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
+from pneumonia.predictions import ClassProbabilities, Detections
+from pneumonia.progress import say
+
+
+def fit_shifted(
+    ids: Sequence[str],
+    members: Mapping[str, Detections],
+    classifiers: Mapping[str, ClassProbabilities],
+    truth: Truth,
+    groups: Mapping[str, Hashable] | None = None,
+    start: Recipe | None = None,
+    budget: Budget | None = None,
+    seed: int = 0,
+    draws: int = DRAWS,
+    title: str = "ensemble",
+) -> Fitted:
+    """As fit_nested, but shrink factors and threshold are fitted to `ids` alone, and all scores are those images'.
+
+    The rest of the recipe is fitted to the other images, less the people of `ids`: so the held-out folds, which are
+    made of `ids`, are new to it.
+
+    Raises:
+        BadInput: none of the ids is predicted, or nothing is left to fit the rest on.
+    """
+    everything = problem_of(members, classifiers, truth, groups)
+    start = with_members(start or Recipe(), list(members), list(classifiers))
+    budget = budget or Budget()
+    wanted = set(ids)
+    chosen = np.array([name in wanted for name in everything.truth.ids])
+    theirs = np.isin(everything.people, everything.people[chosen])
+    if not chosen.any():
+        raise bad_input("tune_on", "the members predict none of its images", "give the ids of images that they predict")
+    if theirs.all():
+        mend = "predict further images, of other people, or leave tune_on= out"
+        raise bad_input("tune_on", "all predicted images are of its people", mend)
+    say(f"{title}: {chosen.sum()} images of tune_on=, {(~theirs).sum()} of other people to fit the rest on")
+    base = fit(everything.rows(np.flatnonzero(~theirs)), start, budget, seed, f"{title}, other images")
+    problem = everything.rows(np.flatnonzero(chosen))
+    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
+    recipes = [
+        refit(problem.rows(np.flatnonzero(fold != k)), base, budget, seed, f"{title}, outer fold {k}")
+        for k in range(fold.max() + 1 if fold.max() > 0 else 0)
+    ]
+    recipe = refit(problem, base, budget, seed, f"{title}, all of tune_on")
+    fitted_score = mean_iou_map(problem.truth, apply(recipe, problem.members, problem.classifiers))
+    found = cross_fitted(problem, fold, recipes)
+    scores = image_scores(problem.truth, found) if recipes else np.full(len(fold), np.nan)
+    result = Fitted(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
+    result.detections, result.scores, result.fold_recipes = found, scores, recipes
+    result.unstable = unstable_parameters(problem, recipes)
+    for place, name in enumerate(members if recipes else ()):
+        own = image_scores(problem.truth, alone(problem, fold, place, name, seed))
+        result.members[name] = mean_interval(own, problem.people, draws, seed)
+        if len(members) > 1:
+            without = image_scores(problem.truth, left_out(problem, fold, recipes, place, seed))
+            result.added[name] = difference_interval(scores, without, problem.people, draws, seed)
+    return result
