@@ -14,7 +14,7 @@ from pneumonia.training.run import Run
 
 def main_job(settings: config.Job) -> dict:
     """Check, ingest, folds, train and predict with every member, ensemble, validate, score, report."""
-    from pneumonia.submissions import make_submission, summary
+    from pneumonia.combine import make_submission, summary
 
     started = time.monotonic()
     ensemble = config.read_ensemble(settings.ensemble)
@@ -33,7 +33,7 @@ def main_job(settings: config.Job) -> dict:
             if not runs[name][position].is_done
         ]
     )
-    result = make_submission(settings, preset, data, runs, wanted, ensemble.get("recipe"))
+    result = make_submission(settings, preset, data, runs, ensemble.get("recipe"))
     result["seconds"] = round(time.monotonic() - started, 1)
     print(summary(result))
     return result

@@ -21,7 +21,7 @@ SCOPE = (
 
 
 def write_report(
-    path: Path, data: Prepared, result: dict, runs: dict, truth: Truth, held_out: Detections, recipe_text: str
+    path: Path, data: Prepared, result: dict, runs: dict, truth: Truth, held_out: Detections, recipe: Path
 ) -> None:
     """Write the page.
 
@@ -55,7 +55,7 @@ def write_report(
             '<span class="predicted">orange</span> with its confidence; thresholds were fitted on other people.</p>',
             page.picture_grid(pictures(data, truth, held_out)),
         ),
-        page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe_text)),
+        page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe.read_text())),
         page.section("Where it ran", environment_table(runs)),
         page.note(SCOPE),
     ]
