@@ -174,16 +174,18 @@ def merge_class_folds(tables: Sequence[ClassProbabilities]) -> ClassProbabilitie
 def like_one_of(merged: np.ndarray, own: np.ndarray, models: int) -> np.ndarray:
     """Values for `merged` (n,), in its order, whose distribution is that of one of the models: the r-th largest becomes
     the middle of the r-th group of `models` values of `own`, sorted. Equal values stay equal; past the end of `own`
-    they keep their own size if that is smaller."""
+    they keep their proportions below its last."""
     if not len(merged) or not len(own):
         return merged
     pool = np.sort(own)[::-1]
     order = np.argsort(-merged, kind="stable")
     places = np.arange(len(merged)) * models + models // 2
-    inside = places < len(pool)
-    given = np.where(inside, pool[np.minimum(places, len(pool) - 1)], np.minimum(merged[order], pool[-1]))
+    descending, inside = merged[order], places < len(pool)
+    last = max(descending[max(int(inside.sum()) - 1, 0)], np.finfo(float).tiny)
+    tail = pool[-1] * np.minimum(descending / last, 1.0)
+    given = np.where(inside, pool[np.minimum(places, len(pool) - 1)], tail)
     # ties: all take the middle one of their places
-    _, group, size = np.unique(-merged[order], return_inverse=True, return_counts=True)
+    _, group, size = np.unique(-descending, return_inverse=True, return_counts=True)
     starts = np.cumsum(size) - size
     values = np.empty(len(merged))
     values[order] = given[(starts + size // 2)[group]]

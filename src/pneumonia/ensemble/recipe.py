@@ -39,7 +39,7 @@ class Fusion:
 
     suppress: float = 0.5
     method: str = "wbf"
-    iou: float = 0.45
+    iou: float = 0.4
     lowest: float = 0.01
     confidence: str = "mean"
     votes: int = 1
@@ -247,7 +247,7 @@ def recipe_faults(recipe: Recipe) -> list[tuple[str, str]]:
             f"known: {', '.join(CONFIDENCES)}",
         ),
         (recipe.shrink_width > 0 and recipe.shrink_height > 0, "a shrink factor is not positive", "1 leaves the size"),
-        (recipe.second >= 1, f"second is {recipe.second}", "1 or more: how many times the threshold"),
+        (recipe.second > 0, f"second is {recipe.second}", "above 0: how many times the threshold"),
         (0 <= recipe.share_of_top <= 1, f"share_of_top is {recipe.share_of_top}", "write a number from 0 to 1"),
         (len(recipe.frame) == 2 and min(recipe.frame) > 0, "frame is no size", "write [width, height] in pixels"),
     ]

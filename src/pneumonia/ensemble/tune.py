@@ -22,7 +22,7 @@ from pneumonia.metrics.iou_map import Steps, ThresholdCurve, Truth, curve_of, st
 from pneumonia.predictions import ClassProbabilities, Detections
 from pneumonia.progress import say
 
-PENALTY = 0.002  # of the score, for one parameter one scale away from its start; divided by the root of images / 1000
+PENALTY = 0.005  # of the score, for one parameter one scale away from its start; divided by the root of images / 1000
 SMOOTHING = 0.02  # the curve over the threshold is averaged over this share of the positive images' number of boxes
 THRESHOLD_DRAWS = 50
 
@@ -56,7 +56,7 @@ SPACE = (
     Parameter("shrink_width", 0.75, 1.1, 0.05),
     Parameter("shrink_height", 0.75, 1.1, 0.05),
     Parameter("share_of_top", 0.0, 0.7, 0.2),
-    Parameter("second", 1.0, 3.0, 0.5),
+    Parameter("second", 0.5, 2.0, 0.25),
 )
 ONLY_WITH_CLASSIFIERS = ("gate.exponent", "gate.cutoff", "gate.not_normal")
 ONLY_WITH_MEMBERS = ("fusion.iou", "gate.agreement")
