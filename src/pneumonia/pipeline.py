@@ -5,10 +5,12 @@ import time
 
 from pneumonia import config
 from pneumonia.config import REPOSITORY
+from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.errors import bad_input
 from pneumonia.jobs import local
 from pneumonia.progress import say
+from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
 
 
@@ -22,8 +24,9 @@ def main_job(settings: config.Job) -> dict:
     experiments = {
         name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]
     }
+    competition = resolve(settings)
     announce(settings, preset, wanted)
-    data = prepare(settings, max(experiment.image_size for experiment in experiments.values()))
+    data = prepare(settings, competition, max(experiment.image_size for experiment in experiments.values()))
     runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
     local.run_all(
         [
@@ -41,10 +44,11 @@ def main_job(settings: config.Job) -> dict:
 
 def train(settings: config.Train) -> dict:
     """`./run.sh train`: one run, or with fold=all one per fold, each in its own process."""
+    import_keras_quietly()
     from pneumonia.training.job import train_run
 
     wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
-    data = prepare(settings, experiment.image_size)
+    data = prepare(settings, resolve(settings), experiment.image_size)
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
     if len(wanted) > 1:
         changed = config.difference(

@@ -24,6 +24,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=total, unit=unit, dynamic_ncols=True, smoothing=0.1, leave=False)
         return
+    units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
     start = last = time.monotonic()
     count = 0
     for count, item in enumerate(items, 1):
@@ -33,7 +34,7 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
             last = now
             rate = count / (now - start)
             left = f", {(total - count) / rate:.0f} s left" if total else ""
-            say(f"{what}: {count}{f'/{total}' if total else ''} {unit}s, {rate:.1f}/s{left}")
+            say(f"{what}: {count}{f'/{total}' if total else ''} {units}, {rate:.1f}/s{left}")
     seconds = time.monotonic() - start
     if seconds >= 1.0:
-        say(f"{what}: {count} {unit}s in {seconds:.0f} s")
+        say(f"{what}: {count} {units} in {seconds:.0f} s")

@@ -8,7 +8,7 @@ import pandas as pd
 from pneumonia import config
 from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache
-from pneumonia.data.competition import Competition, resolve, study_table
+from pneumonia.data.competition import Competition, study_table
 from pneumonia.files import sha256
 
 
@@ -38,13 +38,12 @@ class Prepared:
         return f"{self.competition.name}-{key}"
 
 
-def prepare(settings: config.Job, image_size: int) -> Prepared:
-    """Check, ingest and fold what `data=` names; what was done before is only read.
+def prepare(settings: config.Job, competition: Competition, image_size: int) -> Prepared:
+    """Check, ingest and fold a competition; what was done before is only read.
 
     Raises:
         BadInput: every fault that `check` would report.
     """
-    competition = resolve(settings)
     check.refuse_faults(competition, clip_boxes=settings.clip_boxes)
     cache = ingest.ingest(competition, image_size, workers=settings.workers)
     study = study_table(competition, clip_boxes=settings.clip_boxes)

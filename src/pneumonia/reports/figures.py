@@ -11,6 +11,7 @@ import numpy as np
 matplotlib.use("agg")  # no screen is needed
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 TRUE_COLOUR, PREDICTED_COLOUR = (46, 160, 67), (255, 120, 40)  # RGB: what radiologists boxed, what the models found
 
@@ -38,7 +39,7 @@ def learning_curves(histories: dict[str, list[dict]]) -> str:
             inner = [line["inner_loss"] for line in history]
             axis.plot(epochs, inner, label="inner split", color="#d2691e", marker=marker)
         axis.set(title=name, xlabel="epoch", ylabel="loss")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.25)
         axis.legend(frameon=False)
     return png(figure)

@@ -19,8 +19,8 @@ EPSILON = 1e-7
 
 
 class Assignment(NamedTuple):
-    """boxes: (batch, anchors, 4) corners of the box each anchor answers for. scores: (batch, anchors) soft class target,
-    0 where it answers for none."""
+    """boxes: (batch, anchors, 4) corners of the box that each anchor answers for.
+    scores: (batch, anchors) soft class target, 0 where it answers for none."""
 
     boxes: object
     scores: object

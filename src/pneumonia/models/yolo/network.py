@@ -22,7 +22,7 @@ CLASS_PRIOR = 0.01  # Lin et al., Focal Loss, section 4.1: as many anchors hold 
 
 
 def build_network(size: str, image_size: int) -> keras.Model:
-    """(batch, size, size, 1) gray 0..255 to {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)}."""
+    """(batch, size, size, 1) gray to {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)}."""
     import keras_cv
     from keras_cv.src.models.object_detection.yolo_v8.yolo_v8_detector import apply_path_aggregation_fpn
 
