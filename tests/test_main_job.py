@@ -1,0 +1,90 @@
+"""The main job as a new user runs it: every stage for real, on the smallest demo."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def run(*words, **env):
+    command = [sys.executable, "-P", "-m", "pneumonia", *words]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **env}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    out = tmp_path_factory.mktemp("submission") / "with space"
+    done = run("fold=0", "data=demo", "preset=smoke", f"out={out}", "json=true")
+    assert done.returncode == 0, done.stderr
+    return done, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_json_holds_what_it_promises(job):
+    _, result = job
+    promised = {
+        "dataset", "submission", "report", "held_out_score", "held_out_low", "held_out_high", "members", "seconds",
+        "test_score",
+    }  # fmt: skip
+    assert promised <= set(result)
+    assert {member["kind"] for member in result["members"].values()} == {"classifier", "localizer"}
+    assert 0 <= result["held_out_score"] <= 1
+
+
+def test_the_submission_is_valid_and_lists_the_sample(job):
+    _, result = job
+    with open(result["submission"], newline="") as file:
+        ids = [row["patientId"] for row in csv.DictReader(file)]
+    assert len(ids) == 20
+    done = run("validate", f"submission={result['submission']}", "json=true")
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["valid"]
+
+
+def test_the_report_opens_offline(job):
+    _, result = job
+    page = Path(result["report"]).read_text()
+    assert "Held-out score" in page and "demo" in page
+    assert page.count("data:image/jpeg;base64,") >= 8 and "data:image/png;base64," in page
+    assert "src=\"http" not in page and "<script" not in page and "<link" not in page
+
+
+def test_every_run_says_what_it_depended_on(job):
+    _, result = job
+    for name in result["members"]:
+        folder = next((REPOSITORY / "runs" / result["dataset"]).glob(f"{name}-smoke*/fold0"))
+        environment = json.loads((folder / "environment.json").read_text())
+        assert environment["packages"]["keras"] and environment["folds_sha256"] and environment["data_key"]
+        assert (folder / "config.yaml").exists() and (folder / "done.json").exists()
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_second_time_nothing_is_trained_again(job, tmp_path):
+    first, result = job
+    again = run("fold=0", "data=demo", "preset=smoke", f"out={tmp_path}", "json=true")
+    assert "epoch" not in again.stderr
+    second = json.loads(again.stdout.splitlines()[-1])
+    assert Path(second["submission"]).read_bytes() == Path(result["submission"]).read_bytes()
+    assert second["held_out_score"] == result["held_out_score"]
+
+
+def test_stderr_is_plain_lines_without_chatter(job):
+    done, _ = job
+    assert "\r" not in done.stderr
+    for chatter in ("oneDNN", "cuda", "InitializeLog", "Segmentation Models", "UserWarning"):
+        assert chatter not in done.stderr
+    assert "says nothing about RSNA" in done.stderr.replace("say nothing", "says nothing")
+
+
+def test_a_run_with_other_settings_has_a_path_of_its_own(job):
+    _, result = job
+    done = run("train", "experiment=mobilenetv2", "fold=0", "data=demo", "preset=smoke", "model.dropout=0.5", "json=true")
+    assert done.returncode == 0, done.stderr
+    folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
+    assert folder.parent.name.startswith("mobilenetv2-smoke-")
+    assert folder.parents[1].name == result["dataset"]
