@@ -13,10 +13,11 @@ from pathlib import Path
 import numba
 
 
-def compiled(function: Callable) -> Callable:
+def compiled(function: Callable, fastmath: bool = False) -> Callable:
     """`numba.njit` that lets go of the GIL, cached next to the source or, where that is read-only, under $TMPDIR."""
+    options = {"nogil": True, "fastmath": fastmath, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, nogil=True)(function)
+        return numba.njit(cache=True, **options)(function)
     except RuntimeError:  # "no locator available": neither the source's folder nor ~/.cache can be written
         folder = Path(tempfile.gettempdir()) / f"pneumonia-numba-{os.getuid()}"
         try:
@@ -24,6 +25,11 @@ def compiled(function: Callable) -> Callable:
             if folder.stat().st_uid != os.getuid():  # somebody else's folder: what lies there is not ours to run
                 raise OSError
             numba.config.CACHE_DIR = str(folder)
-            return numba.njit(cache=True, nogil=True)(function)
+            return numba.njit(cache=True, **options)(function)
         except (OSError, RuntimeError):
-            return numba.njit(nogil=True)(function)
+            return numba.njit(**options)(function)
+
+
+def compiled_loosely(function: Callable) -> Callable:
+    """The same with sums reordered and without NaN, for what is vectorised and need not be exact to the last bit."""
+    return compiled(function, fastmath=True)

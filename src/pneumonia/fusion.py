@@ -20,6 +20,7 @@ CONFIDENCES = {
     "box_and_model": kernels.BOX_AND_MODEL,
     "absent_model_aware": kernels.ABSENT_MODEL_AWARE,
     "votes": kernels.VOTES,
+    "members": kernels.MEMBERS,
 }
 BOXES_PER_RUN = 200_000  # boxes fused at once by one thread: bounds the memory, 25 members or not
 SAME_BOX_IOU = 0.5  # variants and folds of one model; the winners used 0.4 to 0.55
@@ -45,8 +46,9 @@ def fuse(
         iou: boxes of higher IoU are the same object.
         lowest: boxes of lower confidence take no part.
         confidence: of a wbf cluster: mean (a member that did not find it counts as 0), max, box_and_model,
-            absent_model_aware (both as in ensemble-boxes), or votes (how many members found it; their mean within
-            equal votes).
+            absent_model_aware (both as in ensemble-boxes), votes (how many members found it; their mean within equal
+            votes), or members (the mean over the members of each one's best box, 0 where it has none: unlike with
+            mean, a member's faint second box at the same place takes nothing away).
         votes: wbf clusters that fewer members found are dropped.
         sigma, floor: of soft-NMS.
         threads: 0: one per core. The result does not depend on it.

@@ -41,7 +41,7 @@ class Fusion:
     method: str = "wbf"
     iou: float = 0.4
     lowest: float = 0.01
-    confidence: str = "mean"
+    confidence: str = "members"
     votes: int = 1
 
 

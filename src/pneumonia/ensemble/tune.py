@@ -23,7 +23,7 @@ from pneumonia.predictions import ClassProbabilities, Detections
 from pneumonia.progress import say
 
 PENALTY = 0.005  # of the score, for one parameter one scale away from its start; divided by the root of images / 1000
-SMOOTHING = 0.02  # the curve over the threshold is averaged over this share of the positive images' number of boxes
+SMOOTHING = 0.3  # the curve over the threshold is averaged over this share of the positive images, counted in boxes
 THRESHOLD_DRAWS = 50
 
 
