@@ -17,7 +17,7 @@ from pneumonia.files import sha256, write_json
 from pneumonia.metrics.command import number
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.metrics.people import read_groups
-from pneumonia.predictions import read_classes, read_detections, read_text, write_detections
+from pneumonia.predictions import Detections, read_classes, read_detections, read_text, write_detections
 from pneumonia.submission import needed, read_sample, write_submission
 
 
@@ -26,24 +26,23 @@ def fit(settings: config.Ensemble) -> dict:
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
     labels = needed(settings.labels, "labels", "the label table")
-    members, classifiers = read_all(files, read_detections), read_all(gates, read_classes)
-    check_same_images(members, classifiers)
     truth = read_truth(labels)
     groups = read_groups(config.user_path(settings.groups)) if settings.groups else None
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
     sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
     budget = Budget(settings.trials or Budget.trials, settings.seconds)
-    given = (members, classifiers, truth, groups, start, budget, settings.seed, settings.draws)
+    given = (truth, groups, start, budget, settings.seed, settings.draws)
+    # the tables are read where they are used, and again for the submission: held by nobody else, they can be let go
     if settings.tune_on:
-        fitted = fit_shifted(read_ids(settings.tune_on, labels), *given)
+        ids = read_ids(settings.tune_on, labels)
+        fitted = fit_shifted(ids, read_all(files, read_detections), read_all(gates, read_classes), *given)
     else:
-        fitted = fit_nested(*given)
+        fitted = fit_nested(read_all(files, read_detections), read_all(gates, read_classes), *given)
 
     folder = config.user_path(settings.out) if settings.out else default_folder(settings, [*files.values(), labels])
     # what `apply` gives for these files: through the written recipe, not through the one in memory
     write_recipe(folder / "recipe.yaml", fitted.recipe, head_of(fitted))
-    found = apply_recipe(read_recipe(folder / "recipe.yaml"), [*members.values()], [*classifiers.values()])
-    write_submission(folder / "submission.csv", found, sample)
+    write_submission(folder / "submission.csv", applied(read_recipe(folder / "recipe.yaml"), files, gates), sample)
     if fitted.detections is not None:
         write_detections(folder / "nested.csv", fitted.detections)
     result = {
@@ -71,19 +70,24 @@ def apply(settings: config.Apply) -> dict:
     names = [part.name for part in recipe.members], [part.name for part in recipe.classifiers]
     files = matched(named_files(settings.members, "members", required=True), settings.members, names[0], "members")
     gates = matched(named_files(settings.classifiers, "classifiers"), settings.classifiers, names[1], "classifiers")
-    members, classifiers = read_all(files, read_detections), read_all(gates, read_classes)
-    check_same_images(members, classifiers)
-    ids = next(iter(members.values())).ids
-    found = apply_recipe(
-        recipe,
-        [table.select(ids) for table in members.values()],
-        [table.select(ids) for table in classifiers.values()],
-    )
+    found = applied(recipe, files, gates)
     out = config.user_path(settings.out) if settings.out else recipe_file.with_name("applied.csv")
     sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
     write_submission(out, found, sample)
     print(f"submission:  {out}")
     return {"submission": out}
+
+
+def applied(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> Detections:
+    """The recipe on these files, in its order; images in the order of the first."""
+    members, classifiers = read_all(files, read_detections), read_all(gates, read_classes)
+    check_same_images(members, classifiers)
+    ids = next(iter(members.values())).ids
+    aligned = [
+        [table if table.ids == ids else table.select(ids) for table in tables.values()]
+        for tables in (members, classifiers)
+    ]
+    return apply_recipe(recipe, *aligned)
 
 
 # ------------------------------------------------------------------ members

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply
+from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, suppressed
 from pneumonia.ensemble.tune import SPACE, Budget, Problem, applies, fit, with_threshold
 from pneumonia.errors import bad_input
 from pneumonia.metrics.intervals import DRAWS, Interval, difference_interval, mean_interval, people_of
@@ -77,26 +77,52 @@ def fit_nested(
     Raises:
         BadInput: no member, tables that cover different images, images without a label.
     """
-    problem = problem_of(members, classifiers, truth, groups)
-    start = with_members(start or Recipe(), list(members), list(classifiers))
-    budget = budget or Budget()
+    problem, names = problem_of(members, classifiers, truth, groups), list(members)
+    start = with_members(start or Recipe(), names, list(classifiers))
+    del members  # at full scale the tables are 0.5 GB, and without their duplicates they take their own place
+    budget = (budget or Budget()).shared(OUTER_FOLDS + 1)
     fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
     say(f"{title}: {len(fold)} images of {problem.people.max() + 1} people, {problem.truth.positive.sum()} positive")
+    enough = fold.max() > 0
+    own = [image_scores(problem.truth, alone(problem, fold, place, seed)) for place in range(len(names) * enough)]
+    remove_duplicates(start, problem)
     recipes = [
         fit(problem.rows(np.flatnonzero(fold != k)), start, budget, seed, f"{title}, outer fold {k}")
-        for k in range(fold.max() + 1 if fold.max() > 0 else 0)
+        for k in range((fold.max() + 1) * enough)
     ]
     recipe = fit(problem, start, budget, seed, f"{title}, all images")
+    return assembled(problem, fold, recipe, recipes, names, own, seed, draws)
+
+
+def remove_duplicates(recipe: Recipe, problem: Problem) -> None:
+    """Suppress inside every member once, in place: doing it again changes nothing."""
+    for place, table in enumerate(problem.members):
+        (problem.members[place],) = suppressed(recipe, [table])
+    problem.clean = True
+
+
+def assembled(
+    problem: Problem,
+    fold: np.ndarray,
+    recipe: Recipe,
+    recipes: list[Recipe],
+    names: list[str],
+    own: list[np.ndarray],
+    seed: int,
+    draws: int,
+) -> Fitted:
+    """The scores of what was fitted. recipe: on all images; recipes: by outer fold, empty for a single person;
+    own: (images,) scores of each member alone."""
     fitted_score = mean_iou_map(problem.truth, apply(recipe, problem.members, problem.classifiers))
     found = cross_fitted(problem, fold, recipes)
     scores = image_scores(problem.truth, found) if recipes else np.full(len(fold), np.nan)
     result = Fitted(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
     result.detections, result.scores, result.fold_recipes = found, scores, recipes
     result.unstable = unstable_parameters(problem, recipes)
-    for place, name in enumerate(members):
-        own = image_scores(problem.truth, alone(problem, fold, place, name, seed)) if recipes else scores
-        result.members[name] = mean_interval(own, problem.people, draws, seed)
-        if len(members) > 1 and recipes:
+    for place, name in enumerate(names):
+        mine = own[place] if recipes else scores
+        result.members[name] = mean_interval(mine, problem.people, draws, seed)
+        if len(names) > 1 and recipes:
             without = image_scores(problem.truth, left_out(problem, fold, recipes, place, seed))
             result.added[name] = difference_interval(scores, without, problem.people, draws, seed)
     return result
@@ -121,8 +147,8 @@ def problem_of(
         what = f"{len(unknown)} images have no label, the first is {unknown[0]}"
         raise bad_input(next(iter(members)), what, "give the labels of the images that the members predict")
     return Problem(
-        [table.select(names) for table in members.values()],
-        [table.select(names) for table in classifiers.values()],
+        [table if table.ids == names else table.select(names) for table in members.values()],
+        [table if table.ids == names else table.select(names) for table in classifiers.values()],
         truth.select(names),
         people_of(names, groups),
     )
@@ -184,18 +210,18 @@ def cross_fitted(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe]) 
     return Detections.from_lists(problem.truth.ids, boxes, scores)
 
 
-def alone(problem: Problem, fold: np.ndarray, place: int, name: str, seed: int) -> Detections:
+def alone(problem: Problem, fold: np.ndarray, place: int, seed: int) -> Detections:
     """One member as it is, with nothing but its threshold, which is cross-fitted."""
     single = Problem([problem.members[place]], [], problem.truth, problem.people)
-    recipe = plain_recipe(name)
+    recipe = plain_recipe()
     recipes = [with_threshold(single.rows(np.flatnonzero(fold != k)), recipe, seed) for k in range(fold.max() + 1)]
     return cross_fitted(single, fold, recipes)
 
 
-def plain_recipe(name: str) -> Recipe:
+def plain_recipe() -> Recipe:
     """A single member, untouched but for the threshold: IoU 1 suppresses nothing."""
     fusion = Fusion(suppress=1.0, method="nms", iou=1.0, lowest=0.0)
-    return Recipe([Member(name)], [], "none", fusion, Gate(0.0), shrink_width=1.0, shrink_height=1.0)
+    return Recipe([Member()], [], "none", fusion, Gate(0.0), shrink_width=1.0, shrink_height=1.0)
 
 
 def left_out(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe], place: int, seed: int) -> Detections:

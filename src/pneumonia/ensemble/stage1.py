@@ -9,22 +9,12 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
-from pneumonia.ensemble.nested import (
-    OUTER_FOLDS,
-    Fitted,
-    alone,
-    cross_fitted,
-    left_out,
-    outer_folds,
-    problem_of,
-    unstable_parameters,
-    with_members,
-)
-from pneumonia.ensemble.recipe import Recipe, apply
+from pneumonia.ensemble.nested import OUTER_FOLDS, Fitted, alone, assembled, outer_folds, problem_of, with_members
+from pneumonia.ensemble.recipe import Recipe
 from pneumonia.ensemble.tune import Budget, fit, refit
 from pneumonia.errors import bad_input
-from pneumonia.metrics.intervals import DRAWS, difference_interval, mean_interval
-from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
+from pneumonia.metrics.intervals import DRAWS
+from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.predictions import ClassProbabilities, Detections
 from pneumonia.progress import say
 
@@ -51,7 +41,7 @@ def fit_shifted(
     """
     everything = problem_of(members, classifiers, truth, groups)
     start = with_members(start or Recipe(), list(members), list(classifiers))
-    budget = budget or Budget()
+    budget = (budget or Budget()).shared(OUTER_FOLDS + 2)
     wanted = set(ids)
     chosen = np.array([name in wanted for name in everything.truth.ids])
     theirs = np.isin(everything.people, everything.people[chosen])
@@ -64,21 +54,11 @@ def fit_shifted(
     base = fit(everything.rows(np.flatnonzero(~theirs)), start, budget, seed, f"{title}, other images")
     problem = everything.rows(np.flatnonzero(chosen))
     fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
+    enough = fold.max() > 0
+    own = [image_scores(problem.truth, alone(problem, fold, place, seed)) for place in range(len(members) * enough)]
     recipes = [
         refit(problem.rows(np.flatnonzero(fold != k)), base, budget, seed, f"{title}, outer fold {k}")
-        for k in range(fold.max() + 1 if fold.max() > 0 else 0)
+        for k in range((fold.max() + 1) * enough)
     ]
     recipe = refit(problem, base, budget, seed, f"{title}, all of tune_on")
-    fitted_score = mean_iou_map(problem.truth, apply(recipe, problem.members, problem.classifiers))
-    found = cross_fitted(problem, fold, recipes)
-    scores = image_scores(problem.truth, found) if recipes else np.full(len(fold), np.nan)
-    result = Fitted(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
-    result.detections, result.scores, result.fold_recipes = found, scores, recipes
-    result.unstable = unstable_parameters(problem, recipes)
-    for place, name in enumerate(members if recipes else ()):
-        own = image_scores(problem.truth, alone(problem, fold, place, name, seed))
-        result.members[name] = mean_interval(own, problem.people, draws, seed)
-        if len(members) > 1:
-            without = image_scores(problem.truth, left_out(problem, fold, recipes, place, seed))
-            result.added[name] = difference_interval(scores, without, problem.people, draws, seed)
-    return result
+    return assembled(problem, fold, recipe, recipes, list(members), own, seed, draws)

@@ -67,13 +67,14 @@ OF_THE_TEST = ("shrink_width", "shrink_height")  # what tune_on= refits, with th
 class Problem:
     """Predictions with their truth; all tables cover the same images in the same order.
 
-    people: (images,) number of each image's person.
+    people: (images,) number of each image's person. clean: the members' duplicates are already gone.
     """
 
     members: list[Detections]
     classifiers: list[ClassProbabilities]
     truth: Truth
     people: np.ndarray
+    clean: bool = False
 
     def rows(self, positions: np.ndarray) -> "Problem":
         return Problem(
@@ -81,6 +82,7 @@ class Problem:
             [table.rows(positions) for table in self.classifiers],
             self.truth.rows(positions),
             np.unique(self.people[positions], return_inverse=True)[1],
+            self.clean,
         )
 
     def of_members(self, kept: Sequence[int]) -> "Problem":
@@ -89,10 +91,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Budget:
-    """trials of one search; seconds it may take, 0 for no limit."""
+    """trials of one search; seconds that it may take, 0 for no limit."""
 
     trials: int = 150
     seconds: float = 0.0
+
+    def shared(self, searches: int) -> "Budget":
+        """The same time for several searches together."""
+        return Budget(self.trials, self.seconds / searches)
 
 
 def fit(
@@ -112,7 +118,7 @@ def fit(
         parameters: what the search may move.
     """
     recipe = prepared(problem, start)
-    tables = calibrated(recipe, suppressed(recipe, problem.members))
+    tables = calibrated(recipe, without_duplicates(recipe, problem))
     chosen = [each for each in parameters if applies(each, problem)]
     if chosen and budget.trials > 1 and problem.truth.positive.any():
         recipe = search(problem, tables, recipe, chosen, budget, seed, title, penalty)
@@ -123,7 +129,7 @@ def fit(
 
 def refit(problem: Problem, recipe: Recipe, budget: Budget, seed: int, title: str = "") -> Recipe:
     """The same recipe, with what the test distribution changes fitted to these images: shrink factors, threshold."""
-    tables = calibrated(recipe, suppressed(recipe, problem.members))
+    tables = calibrated(recipe, without_duplicates(recipe, problem))
     parameters = [each for each in SPACE if each.name in OF_THE_TEST]
     recipe = search(problem, tables, recipe, parameters, budget, seed, title, PENALTY)
     return with_threshold(problem, recipe, seed)
@@ -132,16 +138,20 @@ def refit(problem: Problem, recipe: Recipe, budget: Budget, seed: int, title: st
 def with_threshold(problem: Problem, recipe: Recipe, seed: int) -> Recipe:
     """The same recipe with its threshold fitted to these images."""
     recipe = copy.deepcopy(recipe)
-    tables = calibrated(recipe, suppressed(recipe, problem.members))
+    tables = calibrated(recipe, without_duplicates(recipe, problem))
     steps = steps_of(problem.truth, finished(recipe, fused(recipe, tables), problem.classifiers))
     recipe.threshold = stable_threshold(steps, problem.people, seed)
     return recipe
 
 
+def without_duplicates(recipe: Recipe, problem: Problem) -> list[Detections]:
+    return problem.members if problem.clean else suppressed(recipe, problem.members)
+
+
 def prepared(problem: Problem, start: Recipe) -> Recipe:
     """`start` with calibrations and weights fitted to the problem."""
     recipe = copy.deepcopy(start)
-    tables = suppressed(recipe, problem.members)
+    tables = without_duplicates(recipe, problem)
     kind = recipe.calibration
     recipe.members = [
         Member(part.name, part.weight, fit_boxes(kind, table, problem.truth))
@@ -252,18 +262,18 @@ def smoothed(curve: ThresholdCurve, steps: Steps) -> np.ndarray:
 def stable_threshold(steps: Steps, people: np.ndarray, seed: int) -> float:
     """The median, over bootstrap draws of people, of the threshold at the peak: less of a lottery than one peak.
 
-    Half-way to the next box below, so that rounding does not decide. Falls back to the peak with too few images.
+    Where no box ever helps: above every confidence, as far as a submission can say it.
     """
     curve = curve_of(steps)
-    if np.isnan(curve.scores).all() or not len(steps.confidence):
-        return round(curve.best()[0], 6)
+    peak = curve.best()[0]
+    # no draw's peak lies far below the whole's: the faint boxes, nearly all of a large ensemble's, are not looked at
+    boxes = 3 * int((steps.confidence >= peak).sum()) + 1000
+    part = slice(boxes)
+    near = Steps(steps.confidence[part], steps.gain[part], steps.counted[part], steps.image[part], steps.positive)
     peaks = []
-    size = int(people.max()) + 1
-    for weights in person_draws(size, THRESHOLD_DRAWS, seed):
+    for weights in person_draws(int(people.max()) + 1, THRESHOLD_DRAWS, seed) if len(people) else ():
         for weight in weights:
-            drawn = curve_of(steps, weight[people])
+            drawn = curve_of(near, weight[people])
             if not np.isnan(drawn.scores).all() and np.nanmax(drawn.scores) > 0:
                 peaks.append(drawn.best()[0])
-    if not peaks:
-        return round(min(curve.best()[0], 1.0), 6)
-    return round(float(np.median(peaks)), 6)
+    return round(float(np.median(peaks)) if peaks else min(peak, 1.0), 6)
