@@ -54,7 +54,7 @@ def bootstrap_means(image_scores: np.ndarray, people: np.ndarray, draws: int = D
     Returns:
         (draws,) or (draws, recipes); NaN for a draw in which no image counts. The same draws for all recipes.
     """
-    scores = image_scores.reshape(len(image_scores), -1)
+    scores = image_scores if image_scores.ndim == 2 else image_scores[:, None]
     size = int(people.max()) + 1 if len(people) else 0
     counted = ~np.isnan(scores)
     points, images = np.zeros((size, scores.shape[1])), np.zeros((size, scores.shape[1]))

@@ -1,0 +1,182 @@
+"""Recipes: the steps by hand, the file, and what a file may not say."""
+
+import numpy as np
+import pytest
+
+from pneumonia.ensemble.calibrate import Calibration, fit_images, fit_logistic, fit_rank
+from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, read_recipe, recipe_of, write_recipe
+from pneumonia.errors import BadInput
+from pneumonia.predictions import ClassProbabilities, Detections
+
+
+def single(boxes, scores, ids=("a",)):
+    return Detections.from_lists(ids, boxes, scores)
+
+
+def plain(**changes) -> Recipe:
+    """One member, every step switched off."""
+    fusion = Fusion(suppress=1.0, method="nms", iou=1.0, lowest=0.0)
+    return Recipe([Member("m")], calibration="none", fusion=fusion, gate=Gate(0.0), threshold=0.0, **changes)
+
+
+def test_a_plain_recipe_changes_nothing():
+    table = single([[(10, 20, 30, 40), (500, 500, 9, 9)]], [[0.25, 0.75]])
+    found = apply(plain(), [table])
+    assert found.boxes.tolist() == [[500, 500, 9, 9], [10, 20, 30, 40]] and found.scores.tolist() == [0.75, 0.25]
+
+
+def test_boxes_shrink_about_their_centre_and_stay_in_the_frame():
+    table = single([[(100, 100, 100, 200), (900, -50, 300, 100)]], [[0.9, 0.8]])
+    assert apply(plain(shrink_width=0.8, shrink_height=0.5), [table]).boxes.tolist() == [
+        [110, 150, 80, 100],
+        [930, 0, 94, 25],
+    ]
+
+
+def test_a_box_outside_the_frame_goes():
+    assert len(apply(plain(), [single([[(2000, 0, 10, 10)]], [[0.9]])]).boxes) == 0
+
+
+def test_written_numbers_never_leave_the_frame():
+    generator = np.random.default_rng(0)
+    corner = generator.uniform(-100, 1100, (5000, 2))
+    boxes = np.concatenate([corner, generator.uniform(0.1, 500, (5000, 2))], axis=1)
+    found = apply(plain(shrink_width=0.937, shrink_height=1.013), [single([boxes], [generator.random(5000)])])
+    assert (found.boxes[:, :2] >= 0).all() and (found.boxes[:, 2:] > 0).all()
+    assert (found.boxes[:, 0] + found.boxes[:, 2] <= 1024).all() and (
+        found.boxes[:, 1] + found.boxes[:, 3] <= 1024
+    ).all()
+
+
+def test_share_of_the_top_box():
+    boxes = [[(0, 0, 9, 9), (100, 0, 9, 9), (200, 0, 9, 9)]]
+    found = apply(plain(share_of_top=0.5), [single(boxes, [[0.8, 0.41, 0.39]])])
+    assert found.scores.tolist() == [0.8, 0.41]
+
+
+def test_a_second_box_needs_more():
+    boxes = [[(0, 0, 9, 9), (100, 0, 9, 9), (200, 0, 9, 9)]]
+    recipe = plain(second=2.0)
+    recipe.threshold = 0.2
+    found = apply(recipe, [single(boxes, [[0.5, 0.41, 0.39]])])
+    assert found.boxes[:, 0].tolist() == [0, 100]
+    recipe.second = 0.5  # or less, but never more confidence than the first box has
+    assert apply(recipe, [single(boxes, [[0.21, 0.11, 0.05]])]).scores.tolist() == [0.21, 0.21]
+
+
+def test_the_gate_multiplies_and_cuts_off():
+    table = single([[(0, 0, 9, 9)], [(0, 0, 9, 9)]], [[0.5], [0.5]], ids=("a", "b"))
+    recipe = plain()
+    recipe.classifiers = [Member("c"), Member("d", weight=3.0)]
+    recipe.gate = Gate(exponent=2.0, cutoff=0.3)
+    classifiers = [
+        ClassProbabilities(("a", "b"), np.array([0.8, 0.1])),
+        ClassProbabilities(("a", "b"), np.array([0.4, 0.2]), np.array([0.6, 0.8]), np.array([0.0, 0.0])),
+    ]
+    found = apply(recipe, [table], classifiers)
+    assert found.counts.tolist() == [1, 0]
+    assert found.scores.tolist() == [pytest.approx(0.5 * 0.5**2)]
+
+
+def test_not_normal_counts_as_a_share_of_opacity():
+    recipe = plain()
+    recipe.classifiers, recipe.gate = [Member("c")], Gate(exponent=1.0, not_normal=0.5)
+    classes = ClassProbabilities(("a",), np.array([0.3]), np.array([0.3]), np.array([0.4]))
+    assert apply(recipe, [single([[(0, 0, 9, 9)]], [[1.0]])], [classes]).scores.tolist() == [0.5]
+
+
+def test_members_agree_on_an_image():
+    tables = [single([[(0, 0, 90, 90)]], [[0.8]]), single([[(500, 0, 90, 90)]], [[0.4]])]
+    recipe = Recipe([Member("m"), Member("n")], calibration="none", gate=Gate(agreement=1.0), threshold=0.0)
+    assert apply(recipe, tables).scores.tolist() == [pytest.approx(0.4 * 0.6), pytest.approx(0.2 * 0.6)]
+
+
+def test_the_wrong_number_of_tables_is_refused():
+    with pytest.raises(ValueError):
+        apply(plain(), [])
+
+
+# ------------------------------------------------------------------ calibration
+
+
+def test_a_logistic_calibration_finds_what_made_the_data():
+    generator = np.random.default_rng(0)
+    scores = generator.uniform(0.01, 0.99, 20_000)
+    logit = np.log(scores / (1 - scores))
+    worth = (generator.random(20_000) < 1 / (1 + np.exp(-(0.6 * logit - 1.5)))).astype(float)
+    fitted = fit_logistic(scores, worth)
+    assert fitted.slope == pytest.approx(0.6, abs=0.05) and fitted.intercept == pytest.approx(-1.5, abs=0.08)
+    assert fitted(scores).mean() == pytest.approx(worth.mean(), abs=1e-3)
+
+
+@pytest.mark.parametrize("scores", [np.empty(0), np.array([0.5]), np.array([0.0, 1.0, 0.5])])
+def test_too_little_to_calibrate_leaves_confidences_as_they_are(scores):
+    assert fit_logistic(scores, np.zeros(len(scores)))(scores).tolist() == scores.tolist()
+    assert fit_images("logistic", scores, np.zeros(len(scores), dtype=bool))(scores).tolist() == scores.tolist()
+
+
+def test_a_calibration_never_turns_the_order_round():
+    generator = np.random.default_rng(0)
+    scores = generator.random(500)
+    for calibration in (fit_logistic(scores, 1 - scores), fit_rank(scores, 50), fit_rank(np.round(scores, 1), 50)):
+        values = calibration(np.linspace(0, 1, 101))
+        assert (np.diff(values) >= 0).all() and values[0] >= 0 and values[-1] <= 1
+
+
+def test_rank_makes_scales_equal():
+    scores = np.random.default_rng(0).random(300)
+    faint = scores**4 / 50
+    np.testing.assert_allclose(fit_rank(scores, 100)(scores), fit_rank(faint, 100)(faint), atol=0.02)
+
+
+# ------------------------------------------------------------------ the file
+
+
+def full() -> Recipe:
+    return Recipe(
+        [
+            Member("yolo é", 1 / 3, Calibration("logistic", 0.1 + 0.2, -1e-7)),
+            Member("b", 1.0, Calibration("rank", knots_in=[0.0, 1.0], knots_out=[0.0, 1.0])),
+        ],
+        [Member("c", 2.0)],
+        threshold=1e-5,
+        shrink_width=0.875,
+    )
+
+
+def test_a_recipe_comes_back_bit_for_bit(tmp_path):
+    write_recipe(tmp_path / "recipe.yaml", full(), "made by a test\nin two lines")
+    assert (tmp_path / "recipe.yaml").read_text().startswith("# made by a test\n# in two lines\nmembers:\n")
+    again = read_recipe(tmp_path / "recipe.yaml")
+    assert again.members[0] == full().members[0] and again.members[1].calibration.knots_in == [0.0, 1.0]
+    assert (again.fusion, again.gate, again.threshold) == (full().fusion, full().gate, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("tree", "word"),
+    [
+        ({"treshold": 0.1}, "did you mean 'threshold'"),
+        ({"fusion": {"method": "best"}}, "known: wbf"),
+        ({"fusion": 3}, "no mapping"),
+        ({"threshold": "high"}, "write a number"),
+        ({"threshold": float("nan")}, "write a number"),
+        ({"fusion": {"votes": 1.5}}, "whole number"),
+        ({"second": 0}, "above 0"),
+        ({"members": "m"}, "no list"),
+        ({"members": [{"name": "m", "weight": -1}]}, "0 or more"),
+        ({"members": [{"name": "m", "weight": 0}]}, "weight 0"),
+        ({"members": [{"name": "m", "calibration": {"kind": "magic"}}]}, "known: none"),
+        ({"frame": [1024]}, r"\[width, height\]"),
+    ],
+)
+def test_a_wrong_recipe_names_what_is_wrong(tree, word):
+    with pytest.raises(BadInput, match=word):
+        recipe_of(tree, "recipe.yaml")
+
+
+def test_broken_yaml_names_its_row(tmp_path):
+    (tmp_path / "r.yaml").write_text("threshold: 0.1\nmembers: [\n")
+    with pytest.raises(BadInput, match=r"r.yaml:\d+: is no valid YAML"):
+        read_recipe(tmp_path / "r.yaml")
+    with pytest.raises(BadInput, match="cannot be read"):
+        read_recipe(tmp_path / "none.yaml")

@@ -1,0 +1,87 @@
+"""Intervals over people, and the classification metrics against scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from pneumonia.metrics.classification import at_threshold, auc, auc_interval, average_precision
+from pneumonia.metrics.intervals import bootstrap_means, difference_interval, mean_interval, people_of
+
+
+def test_an_image_that_the_mapping_lacks_is_a_person_of_its_own():
+    people = people_of(["a", "b", "c", "d", "p"], {"a": "p", "c": "p"})
+    assert people.tolist() == [0, 1, 0, 2, 3]  # the image p is not the person p
+    assert people_of(["x", "y"], None).tolist() == [0, 1]
+
+
+def test_draws_equal_a_plain_bootstrap_over_people():
+    generator = np.random.default_rng(3)
+    scores = np.where(generator.random(60) < 0.3, np.nan, generator.random(60))
+    people = generator.integers(0, 20, 60)
+    people = np.unique(people, return_inverse=True)[1]
+    drawn = bootstrap_means(scores, people, draws=4000, seed=1)
+    plain = []
+    for _ in range(4000):
+        chosen = generator.integers(0, people.max() + 1, people.max() + 1)
+        values = np.concatenate([scores[people == person] for person in chosen])
+        plain.append(np.nanmean(values))
+    assert drawn.mean() == pytest.approx(np.mean(plain), abs=0.005)
+    assert drawn.std() == pytest.approx(np.std(plain), rel=0.06)
+
+
+def test_the_interval_is_that_of_people_not_of_images():
+    # twenty people with ten identical images each: as uncertain as twenty numbers
+    value = np.random.default_rng(0).random(20)
+    scores, people = np.repeat(value, 10), np.repeat(np.arange(20), 10)
+    by_person, by_image = mean_interval(scores, people), mean_interval(scores, np.arange(200))
+    assert by_person.high - by_person.low > 2.5 * (by_image.high - by_image.low)
+    assert by_person.value == pytest.approx(value.mean())
+    assert by_person.low < by_person.value < by_person.high
+
+
+def test_the_same_seed_gives_the_same_interval():
+    scores, people = np.random.default_rng(0).random(50), np.arange(50) // 2
+    assert mean_interval(scores, people, seed=4) == mean_interval(scores, people, seed=4)
+    assert mean_interval(scores, people, seed=4) != mean_interval(scores, people, seed=5)
+
+
+def test_a_paired_difference_is_narrow_where_the_scores_move_together():
+    generator = np.random.default_rng(0)
+    scores = generator.random(200)
+    difference = difference_interval(scores + 0.01, scores, np.arange(200))
+    assert difference.value == pytest.approx(0.01) and difference.high - difference.low < 1e-9
+
+
+def test_nothing_that_counts_has_no_interval():
+    interval = mean_interval(np.array([np.nan, np.nan]), np.array([0, 1]))
+    assert all(map(math.isnan, (interval.value, interval.low, interval.high)))
+    empty = mean_interval(np.empty(0), np.empty(0, dtype=np.int64))
+    assert math.isnan(empty.value)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_auc_and_average_precision_equal_scikit_learn(seed):
+    generator = np.random.default_rng(seed)
+    labels = (generator.random(80) < 0.3).astype(int)
+    scores = np.round(generator.random(80) + 0.3 * labels, 1)  # ties
+    assert auc(labels, scores) == pytest.approx(sklearn_metrics.roc_auc_score(labels, scores))
+    assert average_precision(labels, scores) == pytest.approx(sklearn_metrics.average_precision_score(labels, scores))
+    ours = at_threshold(labels, scores, 0.5)
+    report = sklearn_metrics.classification_report(labels, scores >= 0.5, output_dict=True, zero_division=0)
+    assert ours["accuracy"] == pytest.approx(report["accuracy"])
+    for name, theirs in (("precision", "precision"), ("recall", "recall"), ("f1", "f1-score")):
+        assert ours[name] == pytest.approx(report["1"][theirs])
+
+
+def test_auc_without_one_class_is_no_number():
+    assert math.isnan(auc(np.ones(3), np.arange(3)))
+    assert math.isnan(average_precision(np.zeros(3), np.arange(3)))
+
+
+def test_the_auc_interval_holds_the_auc():
+    generator = np.random.default_rng(0)
+    labels = (generator.random(200) < 0.4).astype(int)
+    interval = auc_interval(labels, labels + generator.normal(0, 1, 200), np.arange(200) // 3, draws=500)
+    assert 0.5 < interval.low < interval.value < interval.high < 1
