@@ -42,7 +42,11 @@ def run_all(jobs: Sequence[TrainJob]) -> None:
             gpus.put(gpu)
 
     with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-        codes = list(pool.map(run, jobs))
+        try:
+            codes = list(pool.map(run, jobs))
+        except BaseException:  # Ctrl-C has reached the running jobs too; those that wait must not start now
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
     failed = [f"{job.title} (exit code {code})" for job, code in zip(jobs, codes) if code]
     for title in failed:
         say(f"failed: {title}")
