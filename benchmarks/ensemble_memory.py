@@ -1,0 +1,43 @@
+"""Peak memory and time of the full-scale ensemble: 25 members x 26,684 images x 20 boxes.
+
+    python benchmarks/ensemble_memory.py [trials]
+
+Fits a recipe once (calibrations, the given number of trials, threshold) and applies it: what `ensemble` does in each of
+its folds. The tables themselves are 534 MB.
+
+MEASURED
+"""
+
+import resource
+import sys
+import time
+
+import numpy as np
+
+from fusion import MODELS, members
+from pneumonia.ensemble.recipe import Member, Recipe, apply
+from pneumonia.ensemble.tune import Budget, Problem, fit
+from pneumonia.metrics.iou_map import Truth
+from pneumonia.predictions import offsets_of
+
+
+def main(trials: int) -> None:
+    images = 26_684
+    tables = members(images)
+    generator = np.random.default_rng(1)
+    counts = (generator.random(images) < 0.225).astype(np.int64)
+    rows = tables[0].offsets[:-1][counts > 0]
+    truth = Truth(tables[0].ids, offsets_of(counts), tables[0].boxes[rows])
+    problem = Problem(tables, [], truth, np.arange(images) // 2)
+    recipe = Recipe([Member(f"member {number}") for number in range(MODELS)])
+    start = time.perf_counter()
+    fitted = fit(problem, recipe, Budget(trials), seed=0)
+    middle = time.perf_counter()
+    apply(fitted, tables)
+    end = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"fit with {trials} trials {middle - start:.0f} s, apply {end - middle:.1f} s, peak memory {peak:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2)

@@ -1,0 +1,80 @@
+"""Weighted box fusion of 25 models x 20 boxes: ours against ensemble-boxes 1.0.9, on one core, in one run.
+
+    python benchmarks/fusion.py [images]
+
+MEASURED
+"""
+
+import sys
+import time
+import warnings
+
+import ensemble_boxes
+import numpy as np
+
+from pneumonia.boxes import to_corners
+from pneumonia.fusion import fuse
+from pneumonia.predictions import Detections
+
+MODELS, BOXES = 25, 20
+THEIR_IMAGES = 40  # ensemble-boxes is timed on so many: it would take minutes for all
+
+
+def members(images: int, seed: int = 0) -> list[Detections]:
+    """Boxes of 25 models around three places per image and, one in four, anywhere; as faint as real detectors' are."""
+    generator = np.random.default_rng(seed)
+    ids = tuple(map(str, range(images)))
+    places = generator.uniform(100, 500, size=(images, 3, 2))  # nothing leaves the frame: they would cut it
+    tables = []
+    for _ in range(MODELS):
+        chosen = places[np.arange(images)[:, None], generator.integers(0, 3, (images, BOXES))]
+        anywhere = generator.random((images, BOXES, 1)) < 0.25
+        corner = np.where(
+            anywhere, generator.uniform(0, 700, chosen.shape), chosen + generator.normal(0, 40, chosen.shape)
+        )
+        size = generator.uniform(80, 320, chosen.shape)
+        boxes = np.concatenate([np.maximum(corner, 0), size], axis=2).reshape(-1, 4)
+        scores = generator.beta(0.5, 3, images * BOXES)
+        tables.append(Detections(ids, np.arange(images + 1) * BOXES, boxes, scores))
+    return tables
+
+
+def their_boxes(tables: list[Detections], image: int):
+    parts = [table.image(image) for table in tables]
+    return [to_corners(b) / 1024 for b, _ in parts], [s for _, s in parts], [np.zeros(len(s)) for _, s in parts]
+
+
+def main(images: int) -> None:
+    tables = members(images)
+    fuse([table.rows(np.arange(2)) for table in tables])  # compiles, or loads what was compiled
+    inputs = [their_boxes(tables, image) for image in range(min(THEIR_IMAGES, images))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        start = time.perf_counter()
+        theirs = [ensemble_boxes.weighted_boxes_fusion(*given, iou_thr=0.55) for given in inputs]
+        their_time = (time.perf_counter() - start) / len(inputs)
+    start = time.perf_counter()
+    ours = fuse(tables, iou=0.55, threads=1)
+    our_time = (time.perf_counter() - start) / images
+    start = time.perf_counter()
+    fuse(tables, iou=0.55)
+    all_cores = (time.perf_counter() - start) / images
+    pixels, confidence = 0.0, 0.0
+    for image, (boxes, scores, _) in enumerate(theirs):
+        own_boxes, own_scores = ours.image(image)
+        assert len(own_scores) == len(scores), "another number of boxes"
+        # faint boxes' confidences are so close that float32 orders them otherwise: each is compared with its nearest
+        apart = np.abs(to_corners(own_boxes)[:, None] - boxes[None] * 1024).max(axis=2)
+        nearest = apart.argmin(axis=0)
+        confidence = max(confidence, np.abs(own_scores[nearest] - scores).max())
+        pixels = max(pixels, apart.min(axis=0).max())
+    print(f"{images} images x {MODELS} models x {BOXES} boxes")
+    print(f"ensemble-boxes      {their_time * 1e3:8.3f} ms an image ({len(inputs)} images timed)")
+    print(f"ours, one core      {our_time * 1e3:8.3f} ms an image: {their_time / our_time:.0f} times as fast")
+    print(f"ours, all cores     {all_cores * 1e3:8.3f} ms an image: {their_time / all_cores:.0f} times as fast")
+    print(f"26,684 images: {our_time * 26684:.1f} s on one core, ensemble-boxes {their_time * 26684 / 60:.1f} min")
+    print(f"largest difference: confidence {confidence:.1e}, {pixels:.1e} pixels")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
