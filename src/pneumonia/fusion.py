@@ -36,6 +36,7 @@ def fuse(
     votes: int = 1,
     sigma: float = 0.5,
     floor: float = 0.001,
+    most: int = 0,
     threads: int = 0,
 ) -> Detections:
     """Fuse the boxes of several detection tables that cover the same images in the same order.
@@ -51,6 +52,7 @@ def fuse(
             mean, a member's faint second box at the same place takes nothing away).
         votes: wbf clusters that fewer members found are dropped.
         sigma, floor: of soft-NMS.
+        most: boxes kept per image, the most confident; 0 for all.
         threads: 0: one per core. The result does not depend on it.
 
     Returns:
@@ -76,6 +78,7 @@ def fuse(
         else:
             linear = method == "soft_nms_linear"
             counts = kernels.soft_suppression(*given, linear, sigma, floor, out_corners, out_scores)
+        counts = np.minimum(counts, most) if most else counts
         boxes, kept = np.empty((counts.sum(), 4)), np.empty(counts.sum())
         kernels.compact(starts, counts, out_corners, out_scores, boxes, kept)
         return counts, boxes, kept

@@ -41,7 +41,9 @@ def test_written_numbers_never_leave_the_frame():
     generator = np.random.default_rng(0)
     corner = generator.uniform(-100, 1100, (5000, 2))
     boxes = np.concatenate([corner, generator.uniform(0.1, 500, (5000, 2))], axis=1)
-    found = apply(plain(shrink_width=0.937, shrink_height=1.013), [single([boxes], [generator.random(5000)])])
+    found = apply(
+        plain(shrink_width=0.937, shrink_height=1.013), [single(boxes, generator.random((5000, 1)), range(5000))]
+    )
     assert (found.boxes[:, :2] >= 0).all() and (found.boxes[:, 2:] > 0).all()
     assert (found.boxes[:, 0] + found.boxes[:, 2] <= 1024).all() and (
         found.boxes[:, 1] + found.boxes[:, 3] <= 1024
