@@ -5,7 +5,7 @@
 What `ensemble` does in one of its folds: duplicates removed, a recipe fitted to four fifths of the images
 (calibrations, the given number of trials, threshold), and applied. The tables alone are 534 MB.
 
-MEASURED
+Measured on 2 shared cores of an AMD EPYC: fit with 2 trials 8 s, apply 2.2 s, peak memory 1.59 GiB.
 """
 
 import resource

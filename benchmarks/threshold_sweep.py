@@ -2,7 +2,7 @@
 
     python benchmarks/threshold_sweep.py
 
-MEASURED
+Measured on one core of an AMD EPYC: all 76,001 thresholds in 0.026 s, the plain loop 0.133 s for one.
 """
 
 import time
