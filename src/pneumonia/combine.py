@@ -1,5 +1,7 @@
 """The main job's last stage: from the runs' prediction tables to a recipe, a submission, its scores and its page."""
 
+import os
+
 import numpy as np
 
 from pneumonia import config
@@ -68,6 +70,7 @@ def make_submission(
         "images_held_out": len(fitted.detections),
         "people_held_out": len(set(people_of(fitted.detections.ids, groups).tolist())),
         "test_images": len(test),
+        "runs": {name: [os.path.relpath(run.folder, REPOSITORY) for run in each] for name, each in runs.items()},
         **result,
     }
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")

@@ -59,7 +59,14 @@ def threshold_curve(thresholds: np.ndarray, scores: np.ndarray, chosen: float) -
 def picture(
     image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int = 320
 ) -> str:
-    """A radiograph with its boxes as a JPEG data URI: true ones green, predicted ones orange with their confidence.
+    """`drawn` as a JPEG data URI."""
+    canvas = drawn(image, true, predicted, scores, side)
+    _, encoded = cv2.imencode(".jpg", canvas[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+
+
+def drawn(image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int) -> np.ndarray:
+    """A radiograph with its boxes, (side, side, 3) RGB: true ones green, predicted ones orange with their confidence.
 
     Args:
         image: (size, size) uint8.
@@ -74,8 +81,7 @@ def picture(
         left, top = draw_box(canvas, box * factor, PREDICTED_COLOUR)
         place = (left + 3, top + 13 if top + 13 < side else top - 3)
         cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, PREDICTED_COLOUR, 1, cv2.LINE_AA)
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return canvas
 
 
 def draw_box(canvas: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
