@@ -5,8 +5,8 @@
 Every line is one procedure, fitted and scored by nested cross-validation over people on the same folds, and averaged
 over five ways of making the folds; the interval and the change are of the first.
 
-Measured on six real detectors' predictions of 750 images of 323 people, 169 positive (three Faster R-CNN, three YOLO11s;
-labels of the RSNA challenge). Mean over the five ways; the standard deviation over them is 0.001 to 0.005, and half the
+Measured on what six real detectors (three Faster R-CNN, three YOLO11s) predict on 750 images of 323 people, 169 of them
+positive. Mean over the five ways; the standard deviation over them is 0.001 to 0.005, and half the
 width of an interval over people 0.06, so that only the two large differences can be told from nothing:
 
     the whole procedure                                  0.228

@@ -80,9 +80,6 @@ class Recipe:
     threshold: float = 0.1
     frame: list[float] = field(default_factory=lambda: [1024.0, 1024.0])
 
-    def apply(self, members, classifiers=()) -> Detections:
-        return apply(self, members, classifiers)
-
 
 def apply(recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities] = ()) -> Detections:
     """The submission: what the recipe makes of the members' tables, in the recipe's order of members.

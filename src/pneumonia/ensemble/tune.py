@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -194,7 +195,9 @@ def search(
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=min(20, budget.trials // 3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `multivariate`
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=min(20, budget.trials // 3))
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({each.name: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
     strength = penalty / np.sqrt(max(len(problem.truth), 50) / 1000)
@@ -222,29 +225,19 @@ def search(
 
 
 def run_trials(study, objective: Callable, budget: Budget, title: str) -> None:
+    """The trials, with a bar that shows the best so far."""
     started = time.monotonic()
-    import optuna
-
     with tqdm(total=budget.trials, desc=title, unit="trial", leave=False, disable=not sys.stderr.isatty()) as bar:
 
         def shown(study, trial) -> None:
             bar.update()
             bar.set_postfix_str(f"best {study.best_value:.4f}", refresh=False)
 
-        with optuna_quiet(optuna):
-            study.optimize(objective, budget.trials, timeout=budget.seconds or None, callbacks=[shown])
+        study.optimize(objective, budget.trials, timeout=budget.seconds or None, callbacks=[shown])
     if title:
         say(
             f"{title}: best {study.best_value:.4f} after {len(study.trials)} trials, {time.monotonic() - started:.0f} s"
         )
-
-
-def optuna_quiet(optuna):
-    import warnings
-
-    context = warnings.catch_warnings()
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return context
 
 
 def smoothed_best(steps: Steps) -> float:
