@@ -21,9 +21,7 @@ def main_job(settings: config.Job) -> dict:
     started = time.monotonic()
     ensemble = config.read_ensemble(settings.ensemble)
     preset, wanted = settings.chosen_preset(), wanted_folds(settings)
-    experiments = {
-        name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]
-    }
+    experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}
     competition = resolve(settings)
     announce(settings, preset, wanted)
     data = prepare(settings, competition, max(experiment.image_size for experiment in experiments.values()))
@@ -85,16 +83,12 @@ def announce(settings: config.Job, preset: str, wanted: list[int]) -> None:
         say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")
 
 
-def run_of(
-    data: Prepared, name: str, preset: str, experiment: config.Experiment, fold: int, out: str = ""
-) -> Run:
+def run_of(data: Prepared, name: str, preset: str, experiment: config.Experiment, fold: int, out: str = "") -> Run:
     root = config.user_path(out) if out else REPOSITORY / "runs"
     return Run(root / data.dataset / config.experiment_label(name, preset, experiment) / f"fold{fold}")
 
 
-def words_of(
-    settings: config.Job, preset: str, name: str, fold: int, changed: dict | None = None
-) -> tuple[str, ...]:
+def words_of(settings: config.Job, preset: str, name: str, fold: int, changed: dict | None = None) -> tuple[str, ...]:
     """The command line of one run, as `./run.sh train` takes it."""
     words = {
         "experiment": name,

@@ -17,9 +17,7 @@ def light() -> list[A.BasicTransform]:
     """Flip, small shifts and scales, exposure: what a second radiograph of the same person could look like."""
     return [
         A.HorizontalFlip(p=0.5),
-        A.Affine(
-            translate_percent=(-0.06, 0.06), scale=(0.88, 1.14), rotate=(-5, 5), rotate_method="ellipse", p=0.9
-        ),
+        A.Affine(translate_percent=(-0.06, 0.06), scale=(0.88, 1.14), rotate=(-5, 5), rotate_method="ellipse", p=0.9),
         A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.2, p=0.6),
         A.RandomGamma(gamma_limit=(80, 125), p=0.4),
     ]

@@ -51,8 +51,8 @@ def write_report(
         ),
         page.section(
             "Held-out images",
-            '<p>Boxes of the radiologists <span class="true">green</span>, of the ensemble '
-            '<span class="predicted">orange</span> with its confidence; thresholds were fitted on other people.</p>',
+            '<p><span class="true">Green</span>: true boxes. <span class="predicted">Orange</span>: those of the ensemble, '
+            "with their confidence; its recipe was fitted on other people.</p>",
             page.picture_grid(pictures(data, truth, held_out)),
         ),
         page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe.read_text())),
@@ -78,7 +78,10 @@ def score_cards(result: dict) -> str:
         ("Tuned on itself", f"{result['fitted_score']:.3f}", "optimistic: scored on what it was fitted on"),
     ]
     if "test_score" in result:
-        cards.append(("Test score", f"{result['test_score']:.3f}", "the demo's test labels, not used before"))
+        interval = f"95 % interval {result['test_low']:.3f} to {result['test_high']:.3f}"
+        cards.append(
+            ("Test score", f"{result['test_score']:.3f}", f"the demo's test labels, not used before; {interval}")
+        )
     return page.cards(cards)
 
 
@@ -86,8 +89,9 @@ def members_table(result: dict) -> str:
     rows = []
     for name, member in result["members"].items():
         score = f"AUC {member['auc']:.3f}" if "auc" in member else f"IoU-mAP {member['held_out_score']:.3f}"
-        rows.append((name, member["kind"], score, f"{member['seconds']:.0f} s"))
-    return page.table(("member", "kind", "held-out score alone", "training and prediction"), rows)
+        interval = f"{member['low']:.3f} to {member['high']:.3f}"
+        rows.append((name, member["kind"], score, interval, f"{member['seconds']:.0f} s"))
+    return page.table(("member", "kind", "held-out score alone", "95 % interval", "training and prediction"), rows)
 
 
 def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:
