@@ -7,7 +7,8 @@ import numpy as np
 
 from pneumonia import config
 from pneumonia.errors import Fault, bad_input
-from pneumonia.predictions import HEADER, Detections, parse_detections, read_rows, write_detections
+from pneumonia.predictions import HEADER, Detections, parse_detections, write_detections
+from pneumonia.rows import read_rows
 
 FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
 SLACK = 1e-6  # pixels by which x + width may leave the frame: numbers as text are rounded

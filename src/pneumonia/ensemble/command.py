@@ -17,7 +17,8 @@ from pneumonia.files import sha256, write_json
 from pneumonia.metrics.command import number
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.metrics.people import read_groups
-from pneumonia.predictions import Detections, read_classes, read_detections, read_text, write_detections
+from pneumonia.predictions import Detections, read_classes, read_detections, write_detections
+from pneumonia.rows import read_text
 from pneumonia.submission import needed, read_sample, write_submission
 
 

@@ -14,7 +14,7 @@ from pneumonia import config
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
 from pneumonia.files import written_whole
-from pneumonia.predictions import read_text
+from pneumonia.rows import read_text
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]

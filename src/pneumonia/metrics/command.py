@@ -7,7 +7,8 @@ from pneumonia.errors import BadInput, Fault
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
 from pneumonia.metrics.people import read_groups
-from pneumonia.predictions import parse_detections, shortened
+from pneumonia.predictions import parse_detections
+from pneumonia.rows import shortened
 from pneumonia.submission import needed
 
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from pneumonia.errors import BadInput, Fault
 from pneumonia.metrics.iou_kernels import credits_kernel, scores_kernel, steps_kernel
-from pneumonia.predictions import Detections, offsets_of, read_rows, shortened
+from pneumonia.predictions import Detections, offsets_of
+from pneumonia.rows import read_rows, shortened
 
 LABEL_HEADER = ["patientId", "x", "y", "width", "height", "Target"]
 

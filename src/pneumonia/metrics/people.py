@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from pneumonia.errors import bad_input
-from pneumonia.predictions import read_text
+from pneumonia.rows import read_text
 
 PERSON_COLUMNS = ("nih_patient", "person", "group")  # of our mapping, and of a fold table
 NIH_IMAGE = re.compile(r"(\d{8})_\d{3}\.png")  # the first eight digits are the person
