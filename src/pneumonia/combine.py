@@ -7,6 +7,7 @@ import numpy as np
 from pneumonia import config
 from pneumonia.config import REPOSITORY
 from pneumonia.data.prepared import Prepared
+from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.nested import Fitted, fit_nested
 from pneumonia.ensemble.recipe import Recipe, apply, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Budget
@@ -74,6 +75,7 @@ def make_submission(
         **result,
     }
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
+    leaderboard.record(folder, fitted, data=data.dataset)
     write_json(folder / "result.json", {key: plain(value) for key, value in result.items()})
     return result
 

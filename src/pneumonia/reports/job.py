@@ -51,8 +51,8 @@ def write_report(
         ),
         page.section(
             "Held-out images",
-            '<p><span class="true">Green</span>: true boxes. <span class="predicted">Orange</span>: predicted ones, with '
-            "their confidence, by a recipe fitted on other people.</p>",
+            '<p><span class="true">Green</span>: true boxes. <span class="predicted">Orange</span>: predicted ones, '
+            "with their confidence, by a recipe fitted on other people.</p>",
             page.picture_grid(pictures(data, truth, held_out)),
         ),
         page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe.read_text())),
