@@ -1,5 +1,12 @@
+import os
 import sys
 
 from pneumonia.cli import main
 
-sys.exit(main(sys.argv[1:]))
+try:
+    code = main(sys.argv[1:])
+    sys.stdout.flush()
+except BrokenPipeError:  # whoever read our output (head, less) has seen enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    code = 0
+sys.exit(code)
