@@ -10,17 +10,36 @@ import pandas as pd
 
 from pneumonia import boxes as geometry
 from pneumonia import config
-from pneumonia.errors import bad_input
+from pneumonia.data.check_tables import FRAME, class_faults, label_faults, outside_faults
+from pneumonia.data.mapping import read_people
+from pneumonia.data.tables import CLASS_OF_NAME, read_classes, read_labels
+from pneumonia.errors import BadInput, Fault, bad_input
+
+__all__ = ["CLASS_OF_NAME", "Competition", "open_competition", "plausible_ages", "resolve", "study_table"]
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 SAMPLE, MAPPING, TEST_LABELS = "stage_2_sample_submission.csv", "mapping.csv", "test_labels.csv"
 TRAIN_IMAGES, TEST_IMAGES = "stage_2_train_images", "stage_2_test_images"
-CLASS_OF_NAME = {"Normal": "normal", "No Lung Opacity / Not Normal": "not_normal", "Lung Opacity": "opacity"}
+
+OLDEST = 110  # years; ages above are errors of the headers
+# How an image cache's index and a table of DICOM headers name the same thing.
+HEADER_COLUMNS = {
+    "patientId": ("patientId", "PatientID"),
+    "sex": ("sex", "PatientSex"),
+    "age": ("age", "PatientAge"),
+    "view": ("view", "ViewPosition"),
+    "rows": ("rows", "Rows"),
+    "columns": ("columns", "Columns"),
+}
 
 
 @dataclass(frozen=True)
 class Competition:
-    """mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM file}."""
+    """The files of a competition; the three tables are where they should be, whether they are there or not.
+
+    mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM file}.
+    needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
+    """
 
     root: Path
     name: str
@@ -31,70 +50,171 @@ class Competition:
     test_labels: Path | None
     train_images: dict[str, Path]
     test_images: dict[str, Path]
+    needs_images: bool = True
+    needs_sample: bool = True
+
+    @property
+    def train_folder(self) -> Path:
+        return self.root / TRAIN_IMAGES
+
+    @property
+    def test_folder(self) -> Path:
+        return self.root / TEST_IMAGES
 
     @cached_property
     def content_key(self) -> str:
         """Names the content: tables byte by byte, images by name and size."""
         digest = hashlib.sha256()
         for table in (self.labels, self.classes, self.sample, self.mapping):
-            digest.update(table.read_bytes() if table else b"none")
+            digest.update(table.read_bytes() if table and table.is_file() else b"none")
         for images in (self.train_images, self.test_images):
             for image, path in sorted(images.items()):
                 digest.update(f"{image} {path.stat().st_size}\n".encode())
         return digest.hexdigest()[:8]
 
     def people(self) -> dict[str, str]:
-        """Image to person; images that the mapping lacks are not in it."""
-        if self.mapping is None:
-            return {}
-        table = pd.read_csv(self.mapping, dtype=str, keep_default_na=False)
-        return dict(zip(table["patientId"], table["nih_patient"]))
+        """Image to person; images that the mapping lacks are not in it.
+
+        Raises:
+            BadInput: the mapping is no mapping, or gives an image two people.
+        """
+        return {} if self.mapping is None else read_people(self.mapping)
 
 
-def resolve(settings: config.Data) -> Competition:
-    """The competition that a command's settings name; the demo is generated where it is not there yet."""
+def resolve(settings: config.Data, needs_images: bool = True, needs_sample: bool = True) -> Competition:
+    """The competition that a command's settings name; the demo is generated where it is not there yet.
+
+    Raises:
+        BadInput: there is no such folder or zip, the zip is unsafe, or `mapping=` names no file.
+    """
     source = settings.source()
     if source == "demo":
         from pneumonia.data.demo import demo_folder
 
         return open_competition(demo_folder(settings.chosen_preset()), settings.mapping, "demo")
-    return open_competition(config.user_path(source), settings.mapping)
+    return open_competition(
+        config.user_path(source), settings.mapping, needs_images=needs_images, needs_sample=needs_sample
+    )
 
 
-def open_competition(folder: str | Path, mapping: str = "", name: str = "") -> Competition:
-    """Raises BadInput for a folder that does not exist or lacks a table."""
+def open_competition(
+    folder: str | Path, mapping: str = "", name: str = "", needs_images: bool = True, needs_sample: bool = True
+) -> Competition:
+    """The competition in a folder or in its zip, which is unpacked once. What it lacks is `check`'s to report.
+
+    Args:
+        mapping: the table of images and people; "" takes the folder's own mapping.csv if there is one.
+        name: what the competition is called in paths; "" takes the name of the folder or zip.
+
+    Raises:
+        BadInput: there is no such folder or zip, the zip is unsafe, or `mapping` names no file.
+    """
     folder = Path(folder)
+    name = name or (folder.resolve().name if folder.is_dir() else folder.stem)
+    if folder.is_file():
+        from pneumonia.data.archive import unpacked
+
+        folder = unpacked(folder, config.REPOSITORY / "cache")
     if not folder.is_dir():
-        raise bad_input(folder, "there is no such folder", "give data= the competition's folder")
-    for table in (LABELS, CLASS_INFO, SAMPLE):
-        if not (folder / table).is_file():
-            raise bad_input(folder / table, "is missing", "download it from the competition's data page")
+        raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
     mapping_file = config.user_path(mapping) if mapping else folder / MAPPING
     if mapping and not mapping_file.is_file():
         raise bad_input(mapping_file, "there is no such file", "give mapping= the table of images and people")
     return Competition(
         root=folder,
-        name=name or folder.resolve().name,
+        name=name,
         labels=folder / LABELS,
         classes=folder / CLASS_INFO,
         sample=folder / SAMPLE,
         mapping=mapping_file if mapping_file.is_file() else None,
         test_labels=folder / TEST_LABELS if (folder / TEST_LABELS).is_file() else None,
-        train_images={path.stem: path for path in sorted((folder / TRAIN_IMAGES).glob("*.dcm"))},
-        test_images={path.stem: path for path in sorted((folder / TEST_IMAGES).glob("*.dcm"))},
+        train_images=images_of(folder / TRAIN_IMAGES),
+        test_images=images_of(folder / TEST_IMAGES),
+        needs_images=needs_images,
+        needs_sample=needs_sample,
     )
 
 
-def study_table(competition: Competition, clip_boxes: bool = False) -> pd.DataFrame:
-    """One row per training image: patientId, target, class, group (the person), boxes (n, 4) x, y, width, height."""
-    labels = pd.read_csv(competition.labels, dtype={"patientId": str}, keep_default_na=False, na_values=[""])
-    classes = pd.read_csv(competition.classes, dtype=str, keep_default_na=False).drop_duplicates("patientId")
-    class_of = dict(zip(classes["patientId"], classes["class"].map(CLASS_OF_NAME)))
-    people = competition.people()
-    rows = []
-    for image, of_image in labels.groupby("patientId", sort=True):
-        boxes = of_image.loc[of_image["Target"] == 1, ["x", "y", "width", "height"]].to_numpy(dtype=np.float64)
-        if clip_boxes:
-            boxes = geometry.clip(boxes, 1024, 1024)
-        rows.append((image, int(len(boxes) > 0), class_of[image], people.get(image, image), boxes))
-    return pd.DataFrame(rows, columns=["patientId", "target", "class", "group", "boxes"])
+def images_of(folder: Path) -> dict[str, Path]:
+    """{patientId: file} of the DICOMs in a folder, by name; empty where there is no folder."""
+    return {path.stem: path for path in sorted(folder.glob("*.dcm"))}
+
+
+def study_table(competition: Competition, clip_boxes: bool = False, header: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row per training image, ordered by patientId.
+
+    Args:
+        clip_boxes: cut boxes to their image instead of refusing them.
+        header: what the DICOM headers say, one row per image: patientId, sex, age, view, rows, columns, or the DICOM's
+            names for them (PatientID, PatientSex, ...). Columns and images that it lacks are missing in the result.
+
+    Returns:
+        patientId; target: 0 or 1; class: normal, not_normal or opacity; group: the person, or the image itself where
+        the mapping lacks it; sex, view: text or None; age: float64 years as they stand in the header, NaN where
+        missing (see `plausible_ages`); boxes: (n, 4) float64 x, y, width, height in pixels of the original image.
+
+    Raises:
+        BadInput: every fault of the label and class tables and of the mapping.
+    """
+    facts = header_facts(header)
+    sizes = sizes_of(facts)
+    faults: list[Fault] = []
+    labels = read_labels(competition.labels, faults)
+    classes = read_classes(competition.classes, faults)
+    faults += label_faults(labels, competition.labels)
+    faults += outside_faults(labels, competition.labels, clip_boxes, sizes)
+    faults += class_faults(labels, classes, competition)
+    if faults:
+        raise BadInput(faults)
+    boxes: dict[str, list] = {name: [] for name in sorted(labels.mentioned)}
+    for name, box in zip(labels.ids, labels.boxes):
+        if box is not None:
+            boxes[name].append(box)
+    class_of, people = dict(zip(classes.ids, classes.classes)), competition.people()
+    arrays = [np.array(of_image, dtype=np.float64).reshape(-1, 4) for of_image in boxes.values()]
+    if clip_boxes:
+        arrays = [geometry.clip(xywh, *reversed(sizes.get(name, FRAME))) for name, xywh in zip(boxes, arrays)]
+    table = pd.DataFrame(
+        {
+            "patientId": pd.Series(list(boxes), dtype=object),
+            "target": np.array([int(len(xywh) > 0) for xywh in arrays], dtype=np.int64),
+            "class": [class_of[name] for name in boxes],
+            "group": [people.get(name, name) for name in boxes],
+        }
+    )
+    described = facts.reindex(table["patientId"])
+    for column in ("sex", "age", "view"):
+        table[column] = described[column].to_numpy()
+    table["boxes"] = pd.Series(arrays, dtype=object)
+    return table
+
+
+def plausible_ages(ages: pd.Series) -> pd.Series:
+    """Ages in years with the impossible ones missing: what a model may learn from."""
+    return ages.where(ages <= OLDEST)
+
+
+def header_facts(header: pd.DataFrame | None) -> pd.DataFrame:
+    """sex, age, view, rows, columns by patientId, of a table of headers under either set of names."""
+    columns = [column for column in HEADER_COLUMNS if column != "patientId"]
+    if header is None:
+        return pd.DataFrame({column: pd.Series(dtype=object) for column in columns}).astype({"age": np.float64})
+    found = {column: next((name for name in names if name in header), None) for column, names in HEADER_COLUMNS.items()}
+    if found["patientId"] is None:
+        raise bad_input("headers", "there is no column patientId", "name the images in patientId or PatientID", 1)
+    facts = pd.DataFrame(index=pd.Index(header[found["patientId"]].astype(str), name="patientId"))
+    for column in columns:
+        values = header[found[column]].to_numpy() if found[column] else None
+        if column in ("sex", "view"):
+            texts = pd.Series(values, index=facts.index, dtype=object)
+            facts[column] = texts.where(texts.notna() & (texts != ""), None)
+        else:
+            numbers = pd.Series(values, index=facts.index, dtype=object)
+            facts[column] = pd.to_numeric(numbers, errors="coerce").astype(np.float64)
+    return facts[~facts.index.duplicated()]
+
+
+def sizes_of(facts: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """{patientId: (rows, columns)} of the images whose size is known."""
+    known = facts[facts["rows"].notna() & facts["columns"].notna()]
+    return dict(zip(known.index, zip(known["rows"].astype(int), known["columns"].astype(int))))

@@ -1,0 +1,148 @@
+"""Every fault of the competition's tables at once: row by row, against each other, and against the images."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pneumonia.data.mapping import read_people
+from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample_ids
+from pneumonia.errors import BadInput, Fault
+
+if TYPE_CHECKING:
+    from pneumonia.data.competition import Competition
+
+FRAME = (1024, 1024)  # rows, columns of an image whose header is not known
+SLACK = 1e-6  # pixels by which x + width may leave the image: numbers as text are rounded
+
+Sizes = Mapping[str, tuple[int, int]]
+
+
+def table_faults(
+    competition: "Competition",
+    clip_boxes: bool = False,
+    needs_images: bool = False,
+    needs_sample: bool = True,
+    sizes: Sizes | None = None,
+) -> list[Fault]:
+    """Every fault of the tables, file by file in the order of their rows.
+
+    Args:
+        clip_boxes: boxes are to be cut to their images, so that only those wholly outside are faults.
+        needs_images: a folder without images is a fault; else its tables are compared with each other only.
+        needs_sample: a folder without the sample submission is a fault.
+        sizes: {patientId: (rows, columns)} of the images whose size is known; 1024 x 1024 for the others.
+    """
+    faults: list[Fault] = []
+    labels = read_labels(competition.labels, faults)
+    classes = read_classes(competition.classes, faults)
+    faults += label_faults(labels, competition.labels)
+    faults += outside_faults(labels, competition.labels, clip_boxes, sizes or {})
+    faults += class_faults(labels, classes, competition)
+    if needs_sample or competition.sample.exists():
+        samples = read_sample_ids(competition.sample, faults)
+    else:
+        samples = None
+    if competition.test_labels is not None:
+        of_test = read_labels(competition.test_labels, faults)
+        faults += label_faults(of_test, competition.test_labels)
+        faults += outside_faults(of_test, competition.test_labels, clip_boxes, sizes or {})
+    faults += mapping_faults(competition)
+    if needs_images or competition.train_images or competition.test_images:
+        faults += image_faults(labels, samples, competition)
+    tables = [competition.labels, competition.classes, competition.sample, competition.test_labels, competition.mapping]
+    order = {str(path): number for number, path in enumerate(tables) if path}
+    return sorted(faults, key=lambda fault: (order.get(fault.file, len(order)), fault.row or 0))
+
+
+def label_faults(labels: LabelRows, path: Path) -> Iterator[Fault]:
+    """Rows that stand twice, and images with Target 0 and 1."""
+    rows: dict[tuple, int] = {}
+    targets: dict[str, tuple[int, int]] = {}
+    for name, line, target, box in zip(labels.ids, labels.lines, labels.targets, labels.boxes):
+        first = rows.setdefault((name, target, box), line)
+        if first != line:
+            yield Fault("repeat", str(path), line, f"repeats row {first}", "remove this row")
+        before, where = targets.setdefault(name, (target, line))
+        if before != target:
+            what = f"Target {target} for {name}, which has Target {before} in row {where}"
+            yield Fault("target-contradiction", str(path), line, what, "keep the rows that are true")
+
+
+def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, sizes: Sizes) -> Iterator[Fault]:
+    """Boxes that leave their image; with `clip_boxes` only those that cutting would leave nothing of."""
+    for name, line, box in zip(labels.ids, labels.lines, labels.boxes):
+        if box is None:
+            continue
+        x, y, width, height = box
+        rows, columns = sizes.get(name, FRAME)
+        size = f"the image's {columns} x {rows} pixels"
+        if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
+            yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "mend or remove the row")
+        elif not clip_boxes and (min(x, y) < 0 or x + width > columns + SLACK or y + height > rows + SLACK):
+            ends = f"{x:g},{y:g}-{x + width:g},{y + height:g}"
+            mend = "mend the row, or give clip_boxes=true to cut boxes to their images"
+            yield Fault("box-outside", str(path), line, f"the box {ends} leaves {size}", mend)
+
+
+def class_faults(labels: LabelRows, classes: ClassRows, competition: "Competition") -> Iterator[Fault]:
+    """Images of two classes, images in one table only, and Lung Opacity that is not exactly Target 1."""
+    kinds: dict[str, tuple[str, int]] = {}
+    path = str(competition.classes)
+    for name, line, kind in zip(classes.ids, classes.lines, classes.classes):
+        before, where = kinds.setdefault(name, (kind, line))
+        if before != kind:
+            what = f"another class for {name} than in row {where}"
+            yield Fault("class-contradiction", path, line, what, "keep the rows that are true")
+    targets = dict(zip(labels.ids, labels.targets))
+    if not labels.mentioned or not classes.mentioned:
+        return  # the table could not be read, which is a fault already: not one more for every image
+    for name, line in labels.mentioned.items():
+        if name not in classes.mentioned and UUID.fullmatch(name):
+            what = f"{name} has no class in {competition.classes.name}"
+            yield Fault("no-class", str(competition.labels), line, what, "add its row there")
+    for name, line in classes.mentioned.items():
+        if name not in labels.mentioned and UUID.fullmatch(name):
+            what = f"{name} has no row in {competition.labels.name}"
+            yield Fault("no-label", path, line, what, "add its row there, or remove this one")
+    for name, (kind, line) in kinds.items():
+        if name in targets and (kind == "opacity") != (targets[name] == 1):
+            what = f"{name} has class {kind} and Target {targets[name]}"
+            yield Fault("class-target", path, line, what, "correct one: Lung Opacity is exactly Target 1")
+
+
+def mapping_faults(competition: "Competition") -> list[Fault]:
+    try:
+        if competition.mapping is not None:
+            read_people(competition.mapping)
+    except BadInput as error:
+        return error.faults
+    return []
+
+
+def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: "Competition") -> Iterator[Fault]:
+    """Labels without image, images without label, and the sample's ids against the test images."""
+    train, test = competition.train_images, competition.test_images
+    for images, folder in ((train, competition.train_folder), (test, competition.test_folder)):
+        if not images:
+            what = "has no DICOM files (*.dcm)" if folder.is_dir() else "is missing"
+            yield Fault("no-images", str(folder), None, what, "download it from the competition's data page")
+    yield from against(labels.mentioned, train, competition.labels)
+    if samples is not None:
+        yield from against(samples, test, competition.sample)
+    for name in sorted(train.keys() & test.keys()):
+        what = "is in the training folder too"
+        yield Fault("train-and-test", str(test[name]), None, what, "remove it from one of the two")
+
+
+def against(listed: Mapping[str, int], images: Mapping[str, Path], table: Path) -> Iterator[Fault]:
+    """Ids of a table without a file, files that the table does not list; nothing where one of the two is empty."""
+    if not listed or not images:
+        return
+    folder = next(iter(images.values())).parent.name
+    for name, line in listed.items():
+        if name not in images and UUID.fullmatch(name):
+            what = f"there is no {folder}/{name}.dcm"
+            yield Fault("no-image", str(table), line, what, "add the file, or remove the row")
+    for name, file in images.items():
+        if name not in listed:
+            yield Fault("no-label", str(file), None, f"has no row in {table.name}", "remove the file, or add its row")
