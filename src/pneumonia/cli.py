@@ -64,9 +64,6 @@ COMMANDS = {
     "validate": Command(
         "pneumonia.submission:command", config.Validate, "is this file acceptable", "submission=FILE sample=FILE"
     ),
-    "results": Command(
-        "pneumonia.reports.results:command", config.Results, "the report's table, published figures beside ours", ""
-    ),
     "leaderboard": Command(
         "pneumonia.ensemble.leaderboard:command", config.Leaderboard, "every submission made here", ""
     ),

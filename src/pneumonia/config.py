@@ -211,11 +211,6 @@ class Validate(Command):
 
 
 @dataclass
-class Results(Command):
-    pass
-
-
-@dataclass
 class Leaderboard(Command):
     pass
 
