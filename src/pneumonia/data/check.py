@@ -1,7 +1,7 @@
 """`./run.sh check`: every fault of a competition's tables and DICOMs at once; and the gate before any long work."""
 
 import importlib.util
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from pneumonia import config
@@ -79,10 +79,8 @@ def readable(competition: Competition, faults: Sequence[Fault], warnings: Sequen
 def lines_of(faults: Sequence[Fault]) -> list[str]:
     """One line a fault, kind after kind, at most SHOWN of a kind and then how many more."""
     kinds: dict[tuple[str, str], list[Fault]] = defaultdict(list)
-    folder_of = Counter()
     for fault in faults:
         place = fault.file if fault.row is not None else fault.file.rpartition("/")[0]
-        folder_of[place] += 1
         kinds[fault.code, place].append(fault)
     lines = []
     for (code, place), of_kind in kinds.items():

@@ -1,6 +1,6 @@
 """Every fault of the competition's tables at once: row by row, against each other, and against the images."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,9 @@ from pneumonia.errors import BadInput, Fault
 if TYPE_CHECKING:
     from pneumonia.data.competition import Competition
 
-FRAME = (1024, 1024)  # rows, columns of an image whose header is not known
 SLACK = 1e-6  # pixels by which x + width may leave the image: numbers as text are rounded
 
-Sizes = Mapping[str, tuple[int, int]]
+SizeOf = Callable[[str], tuple[int, int]]  # patientId to rows, columns
 
 
 def table_faults(
@@ -22,7 +21,6 @@ def table_faults(
     clip_boxes: bool = False,
     needs_images: bool = False,
     needs_sample: bool = True,
-    sizes: Sizes | None = None,
 ) -> list[Fault]:
     """Every fault of the tables, file by file in the order of their rows.
 
@@ -30,13 +28,12 @@ def table_faults(
         clip_boxes: boxes are to be cut to their images, so that only those wholly outside are faults.
         needs_images: a folder without images is a fault; else its tables are compared with each other only.
         needs_sample: a folder without the sample submission is a fault.
-        sizes: {patientId: (rows, columns)} of the images whose size is known; 1024 x 1024 for the others.
     """
     faults: list[Fault] = []
     labels = read_labels(competition.labels, faults)
     classes = read_classes(competition.classes, faults)
     faults += label_faults(labels, competition.labels)
-    faults += outside_faults(labels, competition.labels, clip_boxes, sizes or {})
+    faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
     if needs_sample or competition.sample.exists():
         samples = read_sample_ids(competition.sample, faults)
@@ -45,7 +42,7 @@ def table_faults(
     if competition.test_labels is not None:
         of_test = read_labels(competition.test_labels, faults)
         faults += label_faults(of_test, competition.test_labels)
-        faults += outside_faults(of_test, competition.test_labels, clip_boxes, sizes or {})
+        faults += outside_faults(of_test, competition.test_labels, clip_boxes, competition.size_of)
     faults += mapping_faults(competition)
     if needs_images or competition.train_images or competition.test_images:
         faults += image_faults(labels, samples, competition)
@@ -68,13 +65,13 @@ def label_faults(labels: LabelRows, path: Path) -> Iterator[Fault]:
             yield Fault("target-contradiction", str(path), line, what, "keep the rows that are true")
 
 
-def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, sizes: Sizes) -> Iterator[Fault]:
+def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: SizeOf) -> Iterator[Fault]:
     """Boxes that leave their image; with `clip_boxes` only those that cutting would leave nothing of."""
     for name, line, box in zip(labels.ids, labels.lines, labels.boxes):
         if box is None:
             continue
         x, y, width, height = box
-        rows, columns = sizes.get(name, FRAME)
+        rows, columns = size_of(name)
         size = f"the image's {columns} x {rows} pixels"
         if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
             yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "mend or remove the row")

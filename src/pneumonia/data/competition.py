@@ -1,6 +1,7 @@
 """A competition folder, resolved: which tables and images it has, and the study table that is made of them."""
 
 import hashlib
+import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 
 from pneumonia import boxes as geometry
 from pneumonia import config
-from pneumonia.data.check_tables import FRAME, class_faults, label_faults, outside_faults
+from pneumonia.data.check_tables import class_faults, label_faults, outside_faults
 from pneumonia.data.mapping import read_people
 from pneumonia.data.tables import CLASS_OF_NAME, read_classes, read_labels
 from pneumonia.errors import BadInput, Fault, bad_input
@@ -18,9 +19,12 @@ from pneumonia.errors import BadInput, Fault, bad_input
 __all__ = ["CLASS_OF_NAME", "Competition", "open_competition", "plausible_ages", "resolve", "study_table"]
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
-SAMPLE, MAPPING, TEST_LABELS = "stage_2_sample_submission.csv", "mapping.csv", "test_labels.csv"
+SAMPLE, TEST_LABELS = "stage_2_sample_submission.csv", "test_labels.csv"
+MAPPINGS = ("mapping.csv", "pneumonia-challenge-dataset-mappings_2018.json")  # the demo's, RSNA's
 TRAIN_IMAGES, TEST_IMAGES = "stage_2_train_images", "stage_2_test_images"
 
+FRAME = (1024, 1024)  # rows, columns of an image that is not there to be asked
+HEADER_BYTES = 1 << 14  # of a DICOM, read to learn its size; the competition's headers have about 1 KB
 OLDEST = 110  # years; ages above are errors of the headers
 # How an image cache's index and a table of DICOM headers name the same thing.
 HEADER_COLUMNS = {
@@ -72,6 +76,18 @@ class Competition:
                 digest.update(f"{image} {path.stat().st_size}\n".encode())
         return digest.hexdigest()[:8]
 
+    @cached_property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """What `size_of` has learned so far."""
+        return {}
+
+    def size_of(self, image: str) -> tuple[int, int]:
+        """Rows and columns of an image by its DICOM header; 1024 x 1024 where there is no image or none to be read."""
+        if image not in self.sizes:
+            path = self.train_images.get(image) or self.test_images.get(image)
+            self.sizes[image] = (size_in_header(path) if path else None) or FRAME
+        return self.sizes[image]
+
     def people(self) -> dict[str, str]:
         """Image to person; images that the mapping lacks are not in it.
 
@@ -103,7 +119,7 @@ def open_competition(
     """The competition in a folder or in its zip, which is unpacked once. What it lacks is `check`'s to report.
 
     Args:
-        mapping: the table of images and people; "" takes the folder's own mapping.csv if there is one.
+        mapping: the table of images and people; "" takes the folder's own if it has one.
         name: what the competition is called in paths; "" takes the name of the folder or zip.
 
     Raises:
@@ -117,8 +133,9 @@ def open_competition(
         folder = unpacked(folder, config.REPOSITORY / "cache")
     if not folder.is_dir():
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
-    mapping_file = config.user_path(mapping) if mapping else folder / MAPPING
-    if mapping and not mapping_file.is_file():
+    beside = (folder / each for each in MAPPINGS)
+    mapping_file = config.user_path(mapping) if mapping else next((each for each in beside if each.is_file()), None)
+    if mapping_file and not mapping_file.is_file():
         raise bad_input(mapping_file, "there is no such file", "give mapping= the table of images and people")
     return Competition(
         root=folder,
@@ -126,7 +143,7 @@ def open_competition(
         labels=folder / LABELS,
         classes=folder / CLASS_INFO,
         sample=folder / SAMPLE,
-        mapping=mapping_file if mapping_file.is_file() else None,
+        mapping=mapping_file,
         test_labels=folder / TEST_LABELS if (folder / TEST_LABELS).is_file() else None,
         train_images=images_of(folder / TRAIN_IMAGES),
         test_images=images_of(folder / TEST_IMAGES),
@@ -157,12 +174,12 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
         BadInput: every fault of the label and class tables and of the mapping.
     """
     facts = header_facts(header)
-    sizes = sizes_of(facts)
+    competition.sizes.update(sizes_of(facts))
     faults: list[Fault] = []
     labels = read_labels(competition.labels, faults)
     classes = read_classes(competition.classes, faults)
     faults += label_faults(labels, competition.labels)
-    faults += outside_faults(labels, competition.labels, clip_boxes, sizes)
+    faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
     if faults:
         raise BadInput(faults)
@@ -173,7 +190,7 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
     class_of, people = dict(zip(classes.ids, classes.classes)), competition.people()
     arrays = [np.array(of_image, dtype=np.float64).reshape(-1, 4) for of_image in boxes.values()]
     if clip_boxes:
-        arrays = [geometry.clip(xywh, *reversed(sizes.get(name, FRAME))) for name, xywh in zip(boxes, arrays)]
+        arrays = [geometry.clip(xywh, *reversed(competition.size_of(name))) for name, xywh in zip(boxes, arrays)]
     table = pd.DataFrame(
         {
             "patientId": pd.Series(list(boxes), dtype=object),
@@ -187,6 +204,23 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
         table[column] = described[column].to_numpy()
     table["boxes"] = pd.Series(arrays, dtype=object)
     return table
+
+
+def size_in_header(path: Path) -> tuple[int, int] | None:
+    """Rows and columns as a DICOM's header says, None where it cannot be read, which is the DICOM check's to report.
+
+    Only the file's first bytes are read and parsed, so that a deflated one has no room to inflate.
+    """
+    import pydicom
+
+    try:
+        with open(path, "rb") as file:
+            head = io.BytesIO(file.read(HEADER_BYTES))
+        header = pydicom.dcmread(head, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        size = int(header.Rows), int(header.Columns)
+    except Exception:  # damaged bytes make pydicom raise almost anything
+        return None
+    return size if min(size) > 0 else None
 
 
 def plausible_ages(ages: pd.Series) -> pd.Series:
