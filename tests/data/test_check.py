@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pneumonia import cli
 from pneumonia.config import REPOSITORY
-from pneumonia.data import check
-from pneumonia.data.competition import open_competition
+from pneumonia.data import check, check_tables
+from pneumonia.data.competition import open_competition, study_table
 from pneumonia.data.phantom import generate
 from pneumonia.errors import BadInput
 
@@ -230,6 +232,74 @@ def test_a_person_sees_twenty_of_a_kind_and_json_all(tmp_path, capsys):
         check.refuse_faults(open_competition(folder), needs_images=False)
     assert len(caught.value.faults) == 50
     assert str(caught.value).count("\n") == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "row"),
+    [
+        (None, "mapping", None),
+        (f"patientId,nih_patient\n{A},1\n{A},2\n", "mapping-contradiction", 3),
+        (f"patientId,somebody\n{A},1\n", "columns", 1),
+        (f"patientId,nih_patient\n{C},1\n", "mapping", None),
+    ],
+)
+def test_fault_of_the_mapping_comes_with_the_others(tmp_path, capsys, text, code, row):
+    folder = write(tmp_path / "data", labels=[*LABEL_LINES, f"{B},,,,,2"])
+    people = tmp_path / "people.csv"
+    if text is not None:
+        people.write_text(text)
+    faults = checked(capsys, folder, f"mapping={people}")
+    assert places(faults) == [("target", LABELS, 5), (code, "people.csv", row)]
+
+
+def test_warnings_are_no_faults(tmp_path, capsys):
+    people = tmp_path / "people.csv"
+    people.write_text(f"patientId,nih_patient\n{A},1\n")
+    folder = write(tmp_path / "data")
+    for words, code in (([], "no-mapping"), ([f"mapping={people}"], "mapping-lacks")):
+        assert cli.main(["check", f"data={folder}", "json=true", *words]) == 0
+        out = capsys.readouterr().out
+        assert [each["code"] for each in json.loads(out.splitlines()[-1])["warnings"]] == ["no-images", code]
+        assert out.count("warning: ") == 2 and "error: " not in out
+
+
+def test_no_such_folder(tmp_path, capsys):
+    assert places(checked(capsys, tmp_path / "nowhere")) == [("bad-input", "nowhere", None)]
+
+
+def test_one_bad_id_is_one_fault(tmp_path, capsys):
+    """The image is meant, so that it is not a second time an image without a label or without a class."""
+    folder = write(tmp_path / "data", labels=with_line(LABEL_LINES, 4, f"{B.upper()},,,,,0"))
+    (fault,) = checked(capsys, folder)
+    assert (fault["code"], fault["mend"]) == ("id", f"write {B}")
+
+
+def test_windows_line_ends_and_quotes_are_read(tmp_path, capsys):
+    lines = [HEADER, f'"{A}",264,152.0,213,379,"1"', f"{B},,,,,0"]
+    assert checked(capsys, write(tmp_path / "data", labels="\r\n".join(lines))) == []
+
+
+def test_a_cell_too_long_for_the_csv_module(tmp_path, capsys):
+    folder = write(tmp_path / "data", labels=[*LABEL_LINES, f'"{B * 5000}",,,,,0'])
+    assert [fault["code"] for fault in checked(capsys, folder)] == ["cells"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_damage_is_a_fault_or_a_table(tmp_path_factory, data):
+    """Bytes put anywhere into any table: never a crash, and what is not refused can be used."""
+    name = data.draw(st.sampled_from([LABELS, CLASSES, SAMPLE]))
+    content = ("\n".join(SOUND[name]) + "\n").encode()
+    start = data.draw(st.integers(0, len(content)))
+    end = data.draw(st.integers(start, min(len(content), start + 3)))
+    put = data.draw(st.binary(max_size=3) | st.text('0123456789,."\n\r-e\0', max_size=3).map(str.encode))
+    folder = write(tmp_path_factory.mktemp("fuzz") / "data")
+    (folder / name).write_bytes(content[:start] + put + content[end:])
+    competition = open_competition(folder, needs_images=False)
+    faults = check_tables.table_faults(competition)
+    assert all(fault.row is None or 1 <= fault.row <= 9 for fault in faults)
+    if not faults:
+        assert len(study_table(competition)) == 2
 
 
 # ------------------------------------------------------------------ with images

@@ -93,6 +93,7 @@ def test_official_json_names_people_as_the_csv_does(tables):
     ]
     expected = {A: "19", B: "19"}
     assert open_competition(tables, mapping_of(tables, json.dumps(objects), "m.json")).people() == expected
+    objects += [{"subset_img_id": "", "img_id": "00000019_003.png"}, {"subset_img_id": C, "img_id": None}]
     assert open_competition(tables, mapping_of(tables, json.dumps(objects), "text.csv")).people() == expected
 
 
@@ -137,7 +138,7 @@ def test_what_is_not_there(tables, tmp_path):
     with pytest.raises(BadInput, match="no such folder"):
         open_competition(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="no such file"):
-        open_competition(tables, str(tmp_path / "no mapping.csv"))
+        study_table(open_competition(tables, str(tmp_path / "no mapping.csv")))
 
 
 def test_content_key_follows_tables_and_images(tmp_path):

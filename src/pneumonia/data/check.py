@@ -1,11 +1,12 @@
 """`./run.sh check`: every fault of a competition's tables and DICOMs at once; and the gate before any long work."""
 
+import contextlib
 import importlib.util
 from collections import defaultdict
 from collections.abc import Sequence
 
 from pneumonia import config
-from pneumonia.data import check_tables
+from pneumonia.data import check_tables, tables
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.errors import BadInput, Fault
 
@@ -14,31 +15,52 @@ SHOWN = 20  # faults of a kind that a person sees; json=true lists them all
 
 def command(settings: config.Check) -> dict:
     """`./run.sh check`: faults and warnings, one line each on stdout; nothing is written."""
-    competition = resolve(settings, needs_images=False)
-    faults, warnings = all_faults(competition, settings.clip_boxes, settings.workers)
-    print(readable(competition, faults, warnings))
+    try:
+        competition = resolve(settings, needs_images=False)
+        faults, warnings = all_faults(competition, settings.clip_boxes, settings.workers)
+        summary = summed_up(competition, faults)
+    except BadInput as error:  # no such folder, or no safe zip: a fault of the folder like the others
+        faults, warnings, summary = error.faults, [], f"{settings.source()} cannot be checked"
+    lines = [*lines_of(faults), *(line.replace("error:", "warning:", 1) for line in lines_of(warnings)), summary]
+    print("\n".join(lines))
     return {"faults": [fault.as_json() for fault in faults], "warnings": [fault.as_json() for fault in warnings]}
 
 
 def all_faults(competition: Competition, clip_boxes: bool = False, workers: int = 0) -> tuple[list[Fault], list[Fault]]:
     """Everything is read: the tables, and every DICOM with its pixels. Returns faults and warnings."""
     faults = check_tables.table_faults(competition, clip_boxes)
-    warnings = []
-    images = {**competition.train_images, **competition.test_images}
-    if images and importlib.util.find_spec("pneumonia.data.check_dicoms"):
-        from pneumonia.data.check_dicoms import dicom_faults
+    warnings = folder_warnings(competition)
+    train, test = competition.train_images, competition.test_images
+    twice = {image: train[image] for image in train.keys() & test.keys()}  # a fault, and still two files to read
+    for images in (train | test, twice):
+        if images and importlib.util.find_spec("pneumonia.data.check_dicoms"):
+            from pneumonia.data.check_dicoms import dicom_faults
 
-        of_images, warnings = dicom_faults(images, workers)
-        faults += of_images
-    if not images:
+            found, doubtful = dicom_faults(images, workers)
+            faults += found
+            warnings += doubtful
+    return faults, warnings
+
+
+def folder_warnings(competition: Competition) -> list[Fault]:
+    """What a competition may lack, and what that means."""
+    root, warnings = str(competition.root), []
+    if not competition.train_images and not competition.test_images:
         what = "has tables and no images: enough for folds and eda, not for training"
         mend = "download the images from the competition's data page"
-        warnings.append(Fault("no-images", str(competition.root), None, what, mend))
+        warnings.append(Fault("no-images", root, None, what, mend))
     if competition.mapping is None:
         what = "has no table of people: a person's images can then lie in several folds"
         mend = "give mapping= RSNA's pneumonia-challenge-dataset-mappings_2018.json"
-        warnings.append(Fault("no-mapping", str(competition.root), None, what, mend))
-    return faults, warnings
+        warnings.append(Fault("no-mapping", root, None, what, mend))
+        return warnings
+    with contextlib.suppress(BadInput):  # faults, and reported as such
+        lacking = tables.read_labels(competition.labels, []).mentioned.keys() - competition.people().keys()
+        if lacking:
+            what = f"lacks {len(lacking)} images of {competition.labels.name}: each counts as a person of its own"
+            mend = "add them if their people are known"
+            warnings.append(Fault("mapping-lacks", str(competition.mapping), None, what, mend))
+    return warnings
 
 
 def refuse_faults(
@@ -67,13 +89,10 @@ def refuse_faults(
         raise error
 
 
-def readable(competition: Competition, faults: Sequence[Fault], warnings: Sequence[Fault]) -> str:
-    """What a person reads: the faults by kind, and one line that sums up."""
-    lines = lines_of(faults) + [line.replace("error:", "warning:", 1) for line in lines_of(warnings)]
+def summed_up(competition: Competition, faults: Sequence[Fault]) -> str:
     train, test = len(competition.train_images), len(competition.test_images)
-    checked = f"{competition.root}: {train} training and {test} test images"
     found = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "no faults"
-    return "\n".join([*lines, f"{checked}, {found}"])
+    return f"{competition.root}: {train} training and {test} test images, {found}"
 
 
 def lines_of(faults: Sequence[Fault]) -> list[str]:

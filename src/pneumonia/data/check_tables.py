@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pneumonia.data.mapping import read_people
 from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample_ids
 from pneumonia.errors import BadInput, Fault
 
@@ -43,7 +42,7 @@ def table_faults(
         of_test = read_labels(competition.test_labels, faults)
         faults += label_faults(of_test, competition.test_labels)
         faults += outside_faults(of_test, competition.test_labels, clip_boxes, competition.size_of)
-    faults += mapping_faults(competition)
+    faults += mapping_faults(competition, labels)
     if needs_images or competition.train_images or competition.test_images:
         faults += image_faults(labels, samples, competition)
     tables = [competition.labels, competition.classes, competition.sample, competition.test_labels, competition.mapping]
@@ -107,13 +106,16 @@ def class_faults(labels: LabelRows, classes: ClassRows, competition: "Competitio
             yield Fault("class-target", path, line, what, "correct one: Lung Opacity is exactly Target 1")
 
 
-def mapping_faults(competition: "Competition") -> list[Fault]:
+def mapping_faults(competition: "Competition", labels: LabelRows) -> list[Fault]:
+    """What is wrong with the table of people itself, or that it is the table of other images."""
     try:
-        if competition.mapping is not None:
-            read_people(competition.mapping)
+        people = competition.people()
     except BadInput as error:
         return error.faults
-    return []
+    if not people or not labels.mentioned or not people.keys().isdisjoint(labels.mentioned):
+        return []
+    what, mend = f"names none of the images of {competition.labels.name}", "give mapping= the table of these images"
+    return [Fault("mapping", str(competition.mapping), None, what, mend)]
 
 
 def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: "Competition") -> Iterator[Fault]:

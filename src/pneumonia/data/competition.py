@@ -101,7 +101,7 @@ def resolve(settings: config.Data, needs_images: bool = True, needs_sample: bool
     """The competition that a command's settings name; the demo is generated where it is not there yet.
 
     Raises:
-        BadInput: there is no such folder or zip, the zip is unsafe, or `mapping=` names no file.
+        BadInput: there is no such folder or zip, or the zip is unsafe.
     """
     source = settings.source()
     if source == "demo":
@@ -123,20 +123,18 @@ def open_competition(
         name: what the competition is called in paths; "" takes the name of the folder or zip.
 
     Raises:
-        BadInput: there is no such folder or zip, the zip is unsafe, or `mapping` names no file.
+        BadInput: there is no such folder or zip, or the zip is unsafe.
     """
     folder = Path(folder)
     name = name or (folder.resolve().name if folder.is_dir() else folder.stem)
     if folder.is_file():
         from pneumonia.data.archive import unpacked
 
-        folder = unpacked(folder, config.REPOSITORY / "cache")
+        folder = root_in(unpacked(folder, config.REPOSITORY / "cache"))
     if not folder.is_dir():
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
     beside = (folder / each for each in MAPPINGS)
     mapping_file = config.user_path(mapping) if mapping else next((each for each in beside if each.is_file()), None)
-    if mapping_file and not mapping_file.is_file():
-        raise bad_input(mapping_file, "there is no such file", "give mapping= the table of images and people")
     return Competition(
         root=folder,
         name=name,
@@ -150,6 +148,12 @@ def open_competition(
         needs_images=needs_images,
         needs_sample=needs_sample,
     )
+
+
+def root_in(folder: Path) -> Path:
+    """Where an unpacked zip has its tables: at its top, or in the only folder that a zip made by hand has there."""
+    inside = [each for each in folder.iterdir() if each.is_dir() and (each / LABELS).is_file()]
+    return inside[0] if len(inside) == 1 and not (folder / LABELS).is_file() else folder
 
 
 def images_of(folder: Path) -> dict[str, Path]:

@@ -19,17 +19,20 @@ def read_people(path: Path) -> dict[str, str]:
     """Image to person. Numbers lose leading zeros, so that CSV and JSON name a person alike.
 
     Raises:
-        BadInput: missing, unreadable, without the columns, or with an image of two people; every bad row is named.
+        BadInput: missing, unreadable, without the columns, with an incomplete row or an image of two people; every
+            bad row is named.
     """
+    if not path.is_file():
+        raise bad_input(path, "there is no such file", "give mapping= the table of images and people", code="mapping")
     text = read_text(path)
     is_json = path.suffix.lower() == ".json" or text.lstrip()[:1] in ("[", "{")
     people: dict[str, str] = {}
     faults = []
     for row, image, person in _of_json(path, text) if is_json else _of_csv(path, text):
-        place = f" (object {row})" if is_json and row else ""
+        place = f" (object {row})" if is_json else ""
         line = None if is_json else row
         if not image or not person:
-            what = f"{'no image id' if not image else f'{image} without a person'}{place}"
+            what = f"{image} has no person" if image else "an incomplete row"
             faults.append(Fault("mapping", str(path), line, what, "complete the row or remove it"))
             continue
         person = person.lstrip("0") or "0" if person.isascii() and person.isdigit() else person
@@ -63,7 +66,7 @@ def _of_csv(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
 
 
 def _of_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    """Number of the object from 1, image, person; an object that names no NIH image has no person."""
+    """Number of the object from 1, image, person. An object that names no image of both sets is no part of this."""
     try:
         objects = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -71,10 +74,9 @@ def _of_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
     if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
         raise bad_input(path, "is no list of objects", OFFICIAL, code="mapping")
     for number, each in enumerate(objects, 1):
-        if "subset_img_id" not in each:
-            raise bad_input(path, f"object {number} has no subset_img_id", OFFICIAL, code="mapping")
         match = next((found for value in _texts(each) if (found := NIH_IMAGE.search(value))), None)
-        yield number, str(each["subset_img_id"]), match[1] if match else ""
+        if match and each.get("subset_img_id"):
+            yield number, str(each["subset_img_id"]), match[1]
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -30,8 +30,8 @@ class LabelRows:
     """The good rows of a label table, in the file's order.
 
     ids: (n) patientId. lines: (n) line of the file, header = 1. targets: (n) 0 or 1. boxes: (n) x, y, width, height in
-    pixels of the original image, None in a row of Target 0. mentioned: first line of every id, of bad rows too, so that
-    one bad cell is not reported a second time as an image without a label.
+    pixels of the original image, None in a row of Target 0. mentioned: first line of every id, of bad rows too and
+    inside bad ids, so that one bad cell is not reported a second time as an image without a label.
     """
 
     ids: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ def read_labels(path: Path, faults: list[Fault]) -> LabelRows:
     rows = LabelRows()
     for line, cells in rows_of(path, LABEL_COLUMNS, faults):
         name, *numbers, target = cells
-        rows.mentioned.setdefault(name, line)
+        rows.mentioned.setdefault(meant(name), line)
         found = row_fault(name, numbers, target)
         if found:
             faults.append(Fault(found[0], str(path), line, found[1], found[2]))
@@ -111,7 +111,7 @@ def read_classes(path: Path, faults: list[Fault]) -> ClassRows:
     """The class table; its repeated rows are by nature, one for every box of an image."""
     rows = ClassRows()
     for line, (name, kind) in rows_of(path, CLASS_COLUMNS, faults):
-        rows.mentioned.setdefault(name, line)
+        rows.mentioned.setdefault(meant(name), line)
         if not UUID.fullmatch(name):
             faults.append(Fault("id", str(path), line, *id_fault(name)))
         elif kind not in CLASS_OF_NAME:
@@ -188,10 +188,15 @@ def header_fault(path: Path, columns: list[str]) -> Fault | None:
 def id_fault(name: str) -> tuple[str, str]:
     """What is wrong with an id, and its mend."""
     what = f"the patientId {shown(name)} is no lower-case UUID"
-    inside = UUID.search(name.lower())
-    if inside and inside[0] != name:
-        return what, f"write {inside[0]}"
+    if meant(name) != name:
+        return what, f"write {meant(name)}"
     return what, "write the image's id, which is its file's name without .dcm"
+
+
+def meant(name: str) -> str:
+    """The lower-case UUID inside a text, as in a path or in capitals; the text itself where there is none."""
+    inside = None if UUID.fullmatch(name) else UUID.search(name.lower())
+    return inside[0] if inside else name
 
 
 def shown(text: str) -> str:
