@@ -51,7 +51,7 @@ def test_the_report_opens_offline(job):
     page = Path(result["report"]).read_text()
     assert "Held-out score" in page and "demo" in page
     assert page.count("data:image/jpeg;base64,") >= 8 and "data:image/png;base64," in page
-    assert "src=\"http" not in page and "<script" not in page and "<link" not in page
+    assert 'src="http' not in page and "<script" not in page and "<link" not in page
 
 
 def test_every_run_says_what_it_depended_on(job):
@@ -65,7 +65,7 @@ def test_every_run_says_what_it_depended_on(job):
 
 
 def test_the_second_time_nothing_is_trained_again(job, tmp_path):
-    first, result = job
+    _, result = job
     again = run("fold=0", "data=demo", "preset=smoke", f"out={tmp_path}", "json=true")
     assert "epoch" not in again.stderr
     second = json.loads(again.stdout.splitlines()[-1])
@@ -83,7 +83,9 @@ def test_stderr_is_plain_lines_without_chatter(job):
 
 def test_a_run_with_other_settings_has_a_path_of_its_own(job):
     _, result = job
-    done = run("train", "experiment=mobilenetv2", "fold=0", "data=demo", "preset=smoke", "model.dropout=0.5", "json=true")
+    done = run(
+        "train", "experiment=mobilenetv2", "fold=0", "data=demo", "preset=smoke", "model.dropout=0.5", "json=true"
+    )
     assert done.returncode == 0, done.stderr
     folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
     assert folder.parent.name.startswith("mobilenetv2-smoke-")

@@ -38,7 +38,6 @@ def setting(default: Any, help: str):
 @dataclass
 class Model:
     name: str = setting("", "family in models/registry.py: mobilenetv2, mobilenet_unet, yolov8, ...")
-    weights: str = setting("none", "pretrained start: none, imagenet, or a file")
     head: str = setting("binary", "classifier output: binary (opacity) or classes (normal, not_normal, opacity)")
     pooling: str = setting("average", "classifier: average, max, or both, over the last feature map")
     cell_loss: float = setting(0.0, "classifier: weight of also telling which cells of a feature map boxes cover")

@@ -121,7 +121,11 @@ def test_statistics_are_usable_after_a_short_training(built):
 
 @pytest.mark.parametrize(
     ("name", "size", "total", "trainable"),
-    [("mobilenet_unet", 224, 3_230_849, 3_208_961), ("mobilenetv2", 128, 2_259_265, 2_225_153)],
+    [
+        ("mobilenet_unet", 224, 3_230_849, 3_208_961),
+        ("mobilenetv2", 128, 2_259_265, 2_225_153),
+        ("yolov8", 256, 4_614_515, 4_602_323),
+    ],
 )
 def test_parameter_counts_are_exact(name, size, total, trainable):
     network = make(name, size).build()
@@ -134,8 +138,9 @@ def test_an_unknown_name_lists_the_known_ones():
         make("yolov9")
     with pytest.raises(BadInput, match="binary, classes"):
         make("mobilenetv2", head="two").build()
-    with pytest.raises(BadInput, match="multiple of 32"):
-        make("yolov8", size=100).build()
+    for name in ("yolov8", "mobilenet_unet"):
+        with pytest.raises(BadInput, match="multiple of 32"):
+            make(name, size=100)
 
 
 def test_the_pyramid_projection_is_a_convolution_over_the_concatenation():

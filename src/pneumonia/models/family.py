@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from pneumonia import config
+from pneumonia.errors import bad_input
 
 
 class ImageBoxes(NamedTuple):
@@ -32,8 +33,13 @@ class Family(ABC):
     """
 
     kind: ClassVar[Literal["classifier", "localizer"]]
+    multiple_of: ClassVar[int] = 1  # pixels: input sizes that the network can halve as often as it does
 
     def __init__(self, model: config.Model, image_size: int):
+        """Raises BadInput for an input size that the network cannot take."""
+        if image_size <= 0 or image_size % self.multiple_of:
+            mend = f"choose a multiple of {self.multiple_of}"
+            raise bad_input("image_size", f"{image_size} is no size for {model.name}", mend)
         self.model = model
         self.image_size = image_size
 

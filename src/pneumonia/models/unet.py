@@ -51,6 +51,7 @@ class MobileNetUNet(Family):
     convolution makes the mask, at half the input's size. 3,230,849 parameters, as the report has it."""
 
     kind = "localizer"
+    multiple_of = 32
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)

@@ -21,14 +21,11 @@ class YOLOv8(Family):
     """Sizes xs, s and m of keras-cv's YOLOv8."""
 
     kind = "localizer"
+    multiple_of = 32
 
     def build(self) -> keras.Model:
         if self.model.size not in SIZES:
             raise bad_input("model.size", f"unknown size '{self.model.size}'", f"known: {', '.join(SIZES)}")
-        if self.image_size % 32:
-            raise bad_input(
-                "image_size", f"{self.image_size} is no multiple of 32", "YOLOv8 halves its input five times"
-            )
         return build_network(self.model.size, self.image_size)
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
