@@ -274,6 +274,12 @@ def test_one_bad_id_is_one_fault(tmp_path, capsys):
     assert (fault["code"], fault["mend"]) == ("id", f"write {B}")
 
 
+def test_every_fault_of_a_row(tmp_path, capsys):
+    faults = checked(capsys, write(tmp_path / "data", labels=[*LABEL_LINES, "1e5,nan,two,-3,,1"]))
+    codes = ["id", "target-without-box", "not-finite", "not-a-number", "size"]
+    assert places(faults) == [(code, LABELS, 5) for code in codes]
+
+
 def test_windows_line_ends_and_quotes_are_read(tmp_path, capsys):
     lines = [HEADER, f'"{A}",264,152.0,213,379,"1"', f"{B},,,,,0"]
     assert checked(capsys, write(tmp_path / "data", labels="\r\n".join(lines))) == []
@@ -346,6 +352,12 @@ def test_image_without_label(copy, capsys):
     classes = [line for line in lines_of(copy / CLASSES) if image not in line]
     (copy / CLASSES).write_text("\n".join(classes) + "\n")
     assert places(checked(capsys, copy)) == [("no-label", f"{image}.dcm", None)]
+
+
+def test_fault_of_the_test_labels(copy, capsys):
+    lines = [*lines_of(copy / "test_labels.csv"), f"{C},1,2,3,4,0"]
+    (copy / "test_labels.csv").write_text("\n".join(lines) + "\n")
+    assert places(checked(capsys, copy)) == [("box-without-target", "test_labels.csv", len(lines))]
 
 
 def test_sample_against_the_test_images(copy, capsys):

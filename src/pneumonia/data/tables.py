@@ -16,6 +16,7 @@ from pneumonia.errors import BadInput, Fault
 from pneumonia.rows import read_rows, read_text
 
 LABEL_COLUMNS = ["patientId", "x", "y", "width", "height", "Target"]
+BOX_COLUMNS = LABEL_COLUMNS[1:5]
 CLASS_COLUMNS = ["patientId", "class"]
 SAMPLE_COLUMNS = ["patientId", "PredictionString"]
 CLASS_OF_NAME = {"Normal": "normal", "No Lung Opacity / Not Normal": "not_normal", "Lung Opacity": "opacity"}
@@ -62,9 +63,9 @@ def read_labels(path: Path, faults: list[Fault]) -> LabelRows:
     for line, cells in rows_of(path, LABEL_COLUMNS, faults):
         name, *numbers, target = cells
         rows.mentioned.setdefault(meant(name), line)
-        found = row_fault(name, numbers, target)
+        found = [Fault(code, str(path), line, what, mend) for code, what, mend in row_faults(name, numbers, target)]
         if found:
-            faults.append(Fault(found[0], str(path), line, found[1], found[2]))
+            faults += found
             continue
         rows.ids.append(name)
         rows.lines.append(line)
@@ -73,38 +74,28 @@ def read_labels(path: Path, faults: list[Fault]) -> LabelRows:
     return rows
 
 
-def row_fault(name: str, numbers: list[str], target: str) -> tuple[str, str, str] | None:
-    """What is wrong with one row of the label table: code, what, mend; None where nothing is."""
+def row_faults(name: str, numbers: list[str], target: str) -> Iterator[tuple[str, str, str]]:
+    """Everything that is wrong with one row of the label table: code, what, mend."""
     if not UUID.fullmatch(name):
-        return "id", *id_fault(name)
-    if target not in ("0", "1"):
-        return "target", f"Target is {shown(target)}", "write 0 (no opacity) or 1 (the row's box is an opacity)"
+        yield "id", *id_fault(name)
     empty = [not text.strip() for text in numbers]
-    if target == "0":
-        if all(empty):
-            return None
-        return (
-            "box-without-target",
-            "Target is 0, yet there is a box",
-            "remove the box, or write Target 1",
-        )
-    if any(empty):
-        lacking = ", ".join(column for column, lacks in zip(LABEL_COLUMNS[1:5], empty) if lacks)
-        return "target-without-box", f"Target is 1, yet {lacking} is empty", "write the box, or Target 0"
-    for column, text in zip(LABEL_COLUMNS[1:5], numbers):
-        text = text.strip()
-        value = float(text) if NUMBER.fullmatch(text) else None
-        if NOT_FINITE.fullmatch(text) or (value is not None and math.isinf(value)):
-            return "not-finite", f"{column} is {shown(text)}, no finite number", "write the box in pixels"
-        if value is None:
-            return (
-                "not-a-number",
-                f"{column} is {shown(text)}, no number",
-                "write the box in pixels",
-            )
-        if column in ("width", "height") and value <= 0:
-            return "size", f"{column} is {shown(text)}, not above 0", "write the box's true size, or remove the row"
-    return None
+    if target not in ("0", "1"):
+        yield "target", f"Target is {shown(target)}", "write 0 (no opacity) or 1 (the row's box is an opacity)"
+    elif target == "0" and not all(empty):
+        yield "box-without-target", "Target is 0, yet there is a box", "remove the box, or write Target 1"
+    elif target == "1" and any(empty):
+        lacking = ", ".join(column for column, lacks in zip(BOX_COLUMNS, empty) if lacks)
+        yield "target-without-box", f"Target is 1, yet {lacking} is empty", "write the box, or Target 0"
+    for column, text in zip(BOX_COLUMNS, map(str.strip, numbers)):
+        if not text:
+            continue
+        value = float(text) if NUMBER.fullmatch(text) else math.nan
+        if NOT_FINITE.fullmatch(text) or math.isinf(value):
+            yield "not-finite", f"{column} is {shown(text)}, no finite number", "write the box in pixels"
+        elif math.isnan(value):
+            yield "not-a-number", f"{column} is {shown(text)}, no number", "write the box in pixels"
+        elif column in ("width", "height") and value <= 0:
+            yield "size", f"{column} is {shown(text)}, not above 0", "write the box's true size, or remove the row"
 
 
 def read_classes(path: Path, faults: list[Fault]) -> ClassRows:
