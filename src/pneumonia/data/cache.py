@@ -1,17 +1,166 @@
-"""Image cache."""
+"""The image cache: one memory-mapped file of squares, a journal of what is in it, and an index.
 
+A cache is a folder with
+
+    pixels-SIZE.u8      n x SIZE x SIZE uint8, row after row of the index, no header
+    journal-SIZE.jsonl  one line per image that was written: its index row and a checksum of the line
+    index.csv           one row per image: patientId, split, rows, columns, sex, age, view, bytes, mtime_ns, sha256 (of
+                        the DICOM), pixels_sha256 (of the square)
+    cache.json          SIZE, n and the checksum of index.csv: written last, so a folder with it is complete
+
+The journal stays: it is what an interrupted or damaged cache is continued from. It is never synced line by line, for a
+line that is there without its pixels (or the other way round) is noticed by the checksum and only costs that image.
+"""
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from pneumonia.errors import BadSurroundings
+from pneumonia.files import read_json, sha256, write_json, written_whole
+
+VERSION = 1  # of this layout and of how a DICOM becomes a square
+COLUMNS = ["patientId", "split", "rows", "columns", "sex", "age", "view"]
+COLUMNS += ["bytes", "mtime_ns", "sha256", "pixels_sha256"]
+TEXTS = ("patientId", "split", "sex", "view", "sha256", "pixels_sha256")
+
+
+class Damaged(BadSurroundings):
+    """A cache that is incomplete or not what was written; `ingest` mends it."""
+
 
 class Cache:
-    def __init__(self, folder: Path):
-        self.pixels = np.load(folder / "pixels.npy", mmap_mode="r")
-        self.index = pd.read_csv(folder / "index.csv", dtype={"patientId": str}, keep_default_na=False)
-        self.size = self.pixels.shape[1]
+    """A complete cache, read only.
+
+    pixels: (n, size, size) uint8, memory-mapped.
+    index: one row per image in the order of `pixels` (see the head of this file); age in years, NaN where missing.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Opens it after a check that reads the index only: that it is whole and that the pixels have its length.
+
+        Raises:
+            Damaged: incomplete or damaged; `./run.sh ingest` goes on from what is intact.
+        """
+        self.folder = Path(folder)
+        facts = facts_of(self.folder)
+        self.size, count = facts["size"], facts["images"]
+        file, index = pixel_file(self.folder, self.size), self.folder / "index.csv"
+        try:
+            if sha256(index) != facts["index_sha256"]:
+                raise Damaged(f"{index}: is not as it was written; run ingest again")
+            if file.stat().st_size != count * self.size**2:
+                raise Damaged(f"{file}: has not the length that the index says; run ingest again")
+        except OSError as error:
+            raise Damaged(f"{error.filename}: {error.strerror}; run ingest again") from error
+        # The texts "NA" and "None" are texts; a missing age alone is missing.
+        kinds = dict.fromkeys(TEXTS, str)
+        self.index = pd.read_csv(index, dtype=kinds, keep_default_na=False, na_values={"age": [""]})
+        self.index["age"] = self.index["age"].astype(np.float64)
+        shape = (count, self.size, self.size)
+        self.pixels = np.memmap(file, np.uint8, "r", shape=shape) if count else np.empty(shape, np.uint8)
         self.rows = {image: row for row, image in enumerate(self.index["patientId"])}
 
+    def __len__(self) -> int:
+        return len(self.index)
+
     def row_of(self, image: str) -> int:
+        """The image's row in `pixels` and `index`; KeyError where the cache lacks it."""
         return self.rows[image]
+
+    def verify(self) -> list[str]:
+        """Ids of the images whose pixels are not what was written. Reads all pixels."""
+        wanted = list(enumerate(self.index["pixels_sha256"]))
+        intact = intact_squares(pixel_file(self.folder, self.size), self.size, wanted)
+        return [image for row, image in enumerate(self.index["patientId"]) if row not in intact]
+
+
+def pixel_file(folder: Path, size: int) -> Path:
+    return folder / f"pixels-{size}.u8"
+
+
+def journal_file(folder: Path, size: int) -> Path:
+    return folder / f"journal-{size}.jsonl"
+
+
+def facts_of(folder: Path) -> dict:
+    """What cache.json says: version, size, images, index_sha256; Damaged where it is not there or not right."""
+    try:
+        facts = read_json(folder / "cache.json")
+        whole = facts["version"] == VERSION and facts["size"] > 0 and facts["images"] >= 0 and facts["index_sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(f"{folder}: there is no complete image cache; run ingest") from error
+    if not whole:
+        raise Damaged(f"{folder}: the image cache is of another version; run ingest")
+    return facts
+
+
+def square_sha256(pixels: bytes | np.ndarray) -> str:
+    """Hex checksum of one (size, size) uint8 square."""
+    return hashlib.sha256(pixels).hexdigest()
+
+
+def intact_squares(file: Path, size: int, wanted: Iterable[tuple[int, str]], threads: int = 2) -> set[int]:
+    """Those rows of the pixel file whose checksum is the wanted one. One square per thread is held in memory."""
+
+    def intact(item: tuple[int, str]) -> int | None:
+        row, checksum = item
+        with open(file, "rb", buffering=0) as pixels:
+            pixels.seek(row * size**2)
+            square = pixels.read(size**2)
+        return row if len(square) == size**2 and square_sha256(square) == checksum else None
+
+    if not file.exists():
+        return set()
+    with ThreadPoolExecutor(threads) as pool:  # reading and hashing let other threads run
+        return {row for row in pool.map(intact, wanted) if row is not None}
+
+
+# ------------------------------------------------------------------ the journal
+
+
+def journal_line(row: int, record: dict) -> str:
+    text = json.dumps([row, record], separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x} {text}\n"
+
+
+def read_journal(file: Path) -> dict[int, dict]:
+    """{row: record} of every whole line, the last line of a row winning; half or damaged lines are passed over."""
+    records: dict[int, dict] = {}
+    try:
+        with open(file, "rb") as lines:
+            for line in lines:
+                checksum, _, text = line.rstrip(b"\n").partition(b" ")
+                if checksum == b"%08x" % zlib.crc32(text):
+                    row, record = json.loads(text)
+                    records[row] = record
+    except OSError:
+        return {}
+    return records
+
+
+def write_journal(file: Path, records: dict[int, dict]) -> None:
+    """The journal anew, with these lines only."""
+    with written_whole(file) as journal:
+        journal.writelines(journal_line(row, record) for row, record in sorted(records.items()))
+
+
+# ------------------------------------------------------------------ completion
+
+
+def complete(folder: Path, size: int, records: dict[int, dict]) -> None:
+    """Write the index of rows 0 .. n-1 and then cache.json, which makes the folder a cache."""
+    table = pd.DataFrame([records[row] for row in range(len(records))], columns=COLUMNS)
+    with written_whole(folder / "index.csv") as file:
+        table.to_csv(file, index=False, lineterminator="\n")
+    checksum = sha256(folder / "index.csv")
+    write_json(
+        folder / "cache.json",
+        {"version": VERSION, "size": size, "images": len(records), "index_sha256": checksum},
+    )
