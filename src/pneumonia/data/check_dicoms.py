@@ -1,0 +1,53 @@
+"""Every DICOM of a folder read once; all that cannot be read, with what to do about each."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+
+from pneumonia.data.dicom import OLDEST, read_scaled
+from pneumonia.errors import BadInput, Fault
+from pneumonia.progress import progress
+
+PROBE = 128  # pixels: enough to have decoded the frame, and as fast as decoding gets
+CHUNK = 64  # files a worker takes at a time
+
+
+def dicom_faults(images: dict[str, Path], workers: int = 0) -> tuple[list[Fault], list[Fault]]:
+    """Faults and warnings of DICOM files, in the order of `images`.
+
+    Args:
+        images: {the patientId that the file must have: file}.
+        workers: processes; 0 for one per core.
+    """
+    faults, warnings = [], []
+    for wrong, doubtful in progress(looked_at(images, workers), "reading DICOMs", total=len(images)):
+        faults += wrong
+        warnings += doubtful
+    return faults, warnings
+
+
+def looked_at(images: dict[str, Path], workers: int) -> Iterator[tuple[list[Fault], list[Fault]]]:
+    """The files' faults and warnings, file by file; memory does not grow with their number."""
+    workers = min(workers or os.cpu_count() or 1, -(-len(images) // CHUNK))
+    if workers <= 1:
+        yield from map(faults_of_file, images.items())
+        return
+    spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+        yield from pool.map(faults_of_file, images.items(), chunksize=CHUNK)
+
+
+def faults_of_file(named: tuple[str, Path]) -> tuple[list[Fault], list[Fault]]:
+    image, path = named
+    try:
+        _, header = read_scaled(path, PROBE, expected_id=image)
+    except BadInput as error:
+        return error.faults, []
+    if header.age > OLDEST:
+        what = f"PatientAge is {header.age:.0f}"
+        return [], [Fault("age", str(path), None, what, "models take it as missing; exploration shows it as it is")]
+    return [], []
