@@ -4,8 +4,8 @@ A cache is a folder with
 
     pixels-SIZE.u8      n x SIZE x SIZE uint8, row after row of the index, no header
     journal-SIZE.jsonl  one line per image that was written: its index row and a checksum of the line
-    index.csv           one row per image: patientId, split, rows, columns, sex, age, view, bytes, mtime_ns, sha256 (of
-                        the DICOM), pixels_sha256 (of the square)
+    index.csv           one row per image: patientId, split ("train" or "test"), what the header says, bytes, mtime_ns
+                        and sha256 of the DICOM, pixels_sha256 (of the square)
     cache.json          SIZE, n and the checksum of index.csv: written last, so a folder with it is complete
 
 The journal stays: it is what an interrupted or damaged cache is continued from. It is never synced line by line, for a
@@ -26,9 +26,10 @@ from pneumonia.errors import BadSurroundings
 from pneumonia.files import read_json, sha256, write_json, written_whole
 
 VERSION = 1  # of this layout and of how a DICOM becomes a square
-COLUMNS = ["patientId", "split", "rows", "columns", "sex", "age", "view"]
-COLUMNS += ["bytes", "mtime_ns", "sha256", "pixels_sha256"]
-TEXTS = ("patientId", "split", "sex", "view", "sha256", "pixels_sha256")
+HEADER_FIELDS = ["rows", "columns", "sex", "age", "view", "modality", "spacing"]  # see data/dicom.py
+COLUMNS = ["patientId", "split", *HEADER_FIELDS, "bytes", "mtime_ns", "sha256", "pixels_sha256"]
+TEXTS = ("patientId", "split", "sex", "view", "modality", "sha256", "pixels_sha256")
+NUMBERS = ("age", "spacing")  # NaN where missing
 
 
 class Damaged(BadSurroundings):
@@ -59,10 +60,10 @@ class Cache:
                 raise Damaged(f"{file}: has not the length that the index says; run ingest again")
         except OSError as error:
             raise Damaged(f"{error.filename}: {error.strerror}; run ingest again") from error
-        # The texts "NA" and "None" are texts; a missing age alone is missing.
+        # The texts "NA" and "None" are texts; only numbers can be missing.
         kinds = dict.fromkeys(TEXTS, str)
-        self.index = pd.read_csv(index, dtype=kinds, keep_default_na=False, na_values={"age": [""]})
-        self.index["age"] = self.index["age"].astype(np.float64)
+        self.index = pd.read_csv(index, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
+        self.index = self.index.astype(dict.fromkeys(NUMBERS, np.float64))
         shape = (count, self.size, self.size)
         self.pixels = np.memmap(file, np.uint8, "r", shape=shape) if count else np.empty(shape, np.uint8)
         self.rows = {image: row for row, image in enumerate(self.index["patientId"])}

@@ -20,11 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from pneumonia import config
 from pneumonia.data import cache as layout
 from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import Competition, resolve
+from pneumonia.data.dicom import read_scaled
 from pneumonia.errors import BadInput, BadSurroundings, Fault, bad_input
 from pneumonia.files import sha256
 from pneumonia.progress import progress, say
@@ -84,8 +86,8 @@ def size_there(folder: Path) -> int:
         return layout.facts_of(folder)["size"]
     except Damaged:
         # cache.json may be what is damaged: a journal whose work was finished or begun says what was wanted
-        journals = [int(path.stem.split("-")[1]) for path in folder.glob("journal-*.jsonl")]
-        return max(journals, default=0)
+        sizes = [path.stem.removeprefix("journal-") for path in folder.glob("journal-*.jsonl")]
+        return max((int(size) for size in sizes if size.isdecimal()), default=0)
 
 
 def brought_up_to_date(folder: Path, size: int, sources: list[Source], workers: int) -> Cache:
@@ -198,40 +200,18 @@ def read_block(job: tuple[Path, int, list[Source]]) -> tuple[dict[int, dict], li
     return records, faults
 
 
-def read_image(source: Source, size: int):
+def read_image(source: Source, size: int) -> tuple[np.ndarray, dict]:
     """(size, size) uint8 and its record. The file's time is taken first: a change while it is read shows later."""
     try:
         stat = source.path.stat()
-        checksum = sha256(source.path)
     except OSError as error:
-        raise bad_input(source.path, error.strerror or str(error), "make the file readable") from error
+        raise bad_input(source.path, f"cannot be read: {error.strerror}", "get the file again") from error
     pixels, header = read_scaled(source.path, size, source.image)
-    record = {"patientId": source.image, "split": source.split, **header}
-    record |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": checksum}
+    pixels = np.ascontiguousarray(pixels)
+    record = {"patientId": source.image, "split": source.split}
+    record |= {name: getattr(header, name) for name in layout.HEADER_FIELDS}
+    record |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": header.sha256}
     return pixels, record | {"pixels_sha256": layout.square_sha256(pixels)}
-
-
-def read_scaled(path: Path, size: int, expected_id: str):
-    import numpy as np
-    import pydicom
-    import simplejpeg
-    from pydicom.encaps import get_frame
-
-    try:
-        header = pydicom.dcmread(path)
-        jpeg = get_frame(header.PixelData, 0, number_of_frames=1)
-        gray = simplejpeg.decode_jpeg(jpeg, "GRAY", min_height=size, min_width=size, min_factor=1)[..., 0]
-    except Exception as error:  # damaged bytes make pydicom raise almost anything
-        raise BadInput(
-            [Fault("bad-dicom", str(path), None, f"cannot be read: {error}", "get the file again")]
-        ) from error
-    age = str(header.get("PatientAge") or "").rstrip("Y")
-    facts = {"rows": int(header.Rows), "columns": int(header.Columns), "sex": str(header.get("PatientSex") or "")}
-    facts |= {"age": float(age) if age.isdigit() else None, "view": str(header.get("ViewPosition") or "")}
-    if gray.shape != (size, size):
-        way = cv2.INTER_AREA if size < min(gray.shape) else cv2.INTER_LINEAR
-        gray = cv2.resize(gray, (size, size), interpolation=way)
-    return np.ascontiguousarray(gray), facts
 
 
 def write_at(descriptor: int, data: memoryview, offset: int) -> None:
