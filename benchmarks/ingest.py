@@ -1,0 +1,102 @@
+"""Ingest at 512 pixels against decoding alone and against the usual way, in one run, on one core and on two.
+
+    python benchmarks/ingest.py [competition folder]
+
+Without an argument: the folder in $RSNA_MINI, else a generated demo. Each way is timed in turns, every turn over the
+same images, and the medians of the turns are compared: other work on the machine then weighs on all ways alike.
+
+decode: simplejpeg (libjpeg-turbo) decodes the frames, already in memory, to gray; nothing else.
+usual: pydicom's pixel_array through pillow, cv2.resize by area, one PNG per image.
+usual, gdcm: the same through gdcm; only where gdcm is installed.
+ingest: everything, from opening the folder's files to the cache on disk, checksums included.
+"""
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import pydicom
+import simplejpeg
+from pydicom.encaps import get_frame
+
+from pneumonia.data.competition import Competition, open_competition
+from pneumonia.data.ingest import ingest
+from pneumonia.data.phantom import generate
+
+SIZE, TURNS, DEMO_IMAGES = 512, 5, 60
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def decode(frames: list[bytes]) -> None:
+    for frame in frames:
+        simplejpeg.decode_jpeg(frame, "GRAY")
+
+
+def usual(paths: list[Path], folder: Path, plugin: str) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for path in paths:
+        dataset = pydicom.dcmread(path)
+        dataset.pixel_array_options(decoding_plugin=plugin)
+        square = cv2.resize(dataset.pixel_array, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(folder / f"{path.stem}.png"), square)
+
+
+def fresh(competition: Competition, folder: Path, workers: int) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    ingest(competition, SIZE, workers, folder)
+
+
+def has_gdcm() -> bool:
+    try:
+        import gdcm  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def main(folder: str) -> None:
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        root = Path(folder) if folder else generate(place / "demo", DEMO_IMAGES - 10, 10)
+        competition = open_competition(root)
+        paths = [*competition.train_images.values(), *competition.test_images.values()]
+        frames = [get_frame(pydicom.dcmread(path).PixelData, 0, number_of_frames=1) for path in paths]
+        ways: dict[str, Callable[[], object]] = {
+            "decode": lambda: decode(frames),
+            "ingest, 1 process": lambda: fresh(competition, place / "one", 1),
+            "ingest, 2 processes": lambda: fresh(competition, place / "two", 2),
+            "usual": lambda: usual(paths, place / "png", "pillow"),
+        }
+        if has_gdcm():
+            ways["usual, gdcm"] = lambda: usual(paths, place / "png", "gdcm")
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(TURNS):
+            for name, work in ways.items():
+                seconds[name].append(timed(work))
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"{len(paths)} images, {SIZE} px, medians of {TURNS} turns")
+    for name, value in median.items():
+        print(f"  {name:20s} {1e3 * value / len(paths):7.2f} ms an image")
+    one, two = median["ingest, 1 process"], median["ingest, 2 processes"]
+    print(f"ingest on one core takes {one / median['decode']:.2f} x decoding alone (at most 1.5 wanted)")
+    print(f"the usual way takes {median['usual'] / one:.2f} x ingest on one core (at least 3.5 wanted)")
+    if "usual, gdcm" in median:
+        print(f"the usual way through gdcm takes {median['usual, gdcm'] / one:.2f} x ingest on one core")
+    print(f"two processes are {one / two:.2f} x as fast as one, their start included (near 2 wanted on a free machine)")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("RSNA_MINI", ""))
