@@ -83,6 +83,16 @@ def test_sample_against_the_test_images(copy, capsys):
     assert places_of_faults(capsys, copy) == [("no-image", SAMPLE, 3), ("no-label", f"{image}.dcm", None)]
 
 
+def test_damaged_dicom_comes_with_the_faults_of_the_tables(copy, capsys):
+    path = max((copy / "stage_2_train_images").iterdir())
+    path.unlink()
+    path.write_bytes(b"no DICOM")
+    (copy / SAMPLE).unlink()
+    (table, image) = places_of_faults(capsys, copy)
+    assert table == ("missing", SAMPLE, None)
+    assert image[1] == path.name
+
+
 def test_image_in_both_folders(copy, capsys):
     train = min((copy / "stage_2_train_images").iterdir())
     (copy / "stage_2_test_images" / train.name).hardlink_to(train)

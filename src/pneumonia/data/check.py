@@ -1,12 +1,12 @@
 """`./run.sh check`: every fault of a competition's tables and DICOMs at once; and the gate before any long work."""
 
 import contextlib
-import importlib.util
 from collections import defaultdict
 from collections.abc import Sequence
 
 from pneumonia import config
 from pneumonia.data import check_tables, tables
+from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.errors import BadInput, Fault
 
@@ -33,9 +33,7 @@ def all_faults(competition: Competition, clip_boxes: bool = False, workers: int 
     train, test = competition.train_images, competition.test_images
     twice = {image: train[image] for image in train.keys() & test.keys()}  # a fault, and still two files to read
     for images in (train | test, twice):
-        if images and importlib.util.find_spec("pneumonia.data.check_dicoms"):
-            from pneumonia.data.check_dicoms import dicom_faults
-
+        if images:
             found, doubtful = dicom_faults(images, workers)
             faults += found
             warnings += doubtful
