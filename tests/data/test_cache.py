@@ -25,7 +25,7 @@ def record(row: int, square: np.ndarray, age: float | None = None) -> dict:
         "bytes": 1,
         "mtime_ns": 1795430678484257178,
         "sha256": "0" * 64,
-        "pixels_sha256": layout.square_sha256(square),
+        "pixels_crc32": layout.square_crc32(square),
     }
 
 

@@ -31,6 +31,7 @@ from pneumonia.errors import BadInput, BadSurroundings, Fault, bad_input
 from pneumonia.files import sha256
 from pneumonia.progress import progress, say
 
+WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading so many
 BLOCK = 16  # images that a process reads before it reports: what an interruption can cost each process
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SPARE_BYTES = 1 << 20  # for what is small
@@ -59,7 +60,7 @@ def ingest(competition: Competition, image_size: int, workers: int = 0, folder: 
     """The competition's images as squares of at least `image_size` pixels.
 
     Args:
-        workers: processes that read DICOMs; 0: one per core; 1: this process.
+        workers: processes that read DICOMs; 0: one per core as far as it pays; 1: this process.
         folder: where the cache is kept; None: under cache/, named by the competition and its content.
 
     Raises:
@@ -78,7 +79,7 @@ def ingest(competition: Competition, image_size: int, workers: int = 0, folder: 
     sources = [Source(row, image, split, path) for row, (split, image, path) in enumerate(images)]
     with readable_errors(folder), locked(folder):
         size = max(image_size, size_there(folder))
-        return brought_up_to_date(folder, size, sources, workers or os.cpu_count() or 1)
+        return brought_up_to_date(folder, size, sources, workers)
 
 
 def size_there(folder: Path) -> int:
@@ -142,7 +143,7 @@ def still_right(
         except OSError:
             continue  # reading it will say what is the matter
         right[source.row] = record
-    wanted = ((row, record["pixels_sha256"]) for row, record in right.items())
+    wanted = ((row, record["pixels_crc32"]) for row, record in right.items())
     intact = layout.intact_squares(layout.pixel_file(folder, size), size, wanted)
     return {row: record for row, record in right.items() if row in intact}, changed
 
@@ -156,11 +157,12 @@ def read_blocks(
     """Records and faults of each block as it is done."""
     blocks = [sources[start : start + BLOCK] for start in range(0, len(sources), BLOCK)]
     jobs = [(layout.pixel_file(folder, size), size, block) for block in blocks]
-    if min(workers, len(jobs)) <= 1:
+    workers = min(workers or min(cores(), len(sources) // WORTH_A_PROCESS), len(jobs))
+    if workers <= 1:
         yield from map(read_block, jobs)
         return
     # spawn, not fork: the caller may have threads (TensorFlow's) that a fork would leave in a broken state
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), get_context("spawn"), initializer=prepare_worker)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker)
     try:
         yield from pool.map(read_block, jobs)
     except BrokenProcessPool as error:
@@ -168,6 +170,11 @@ def read_blocks(
         raise BadSurroundings(text) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def cores() -> int:
+    """Those that this process may use, which a container or a batch system may have limited."""
+    return len(os.sched_getaffinity(0))
 
 
 def prepare_worker() -> None:
@@ -211,7 +218,7 @@ def read_image(source: Source, size: int) -> tuple[np.ndarray, dict]:
     record = {"patientId": source.image, "split": source.split}
     record |= {name: getattr(header, name) for name in layout.HEADER_FIELDS}
     record |= {"bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": header.sha256}
-    return pixels, record | {"pixels_sha256": layout.square_sha256(pixels)}
+    return pixels, record | {"pixels_crc32": layout.square_crc32(pixels)}
 
 
 def write_at(descriptor: int, data: memoryview, offset: int) -> None:
