@@ -1,23 +1,226 @@
-"""Patient-grouped stratified folds."""
+"""Fold tables: no person in two folds, and every fold like the whole.
 
+In RSNA every image has a patientId of its own, but people come back: a split by image puts 70 % of the images in a fold
+whose person is also in another.
+"""
+
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from pneumonia import config
-from pneumonia.data.competition import Competition
-from pneumonia.files import written_whole
+from pneumonia.config import REPOSITORY
+from pneumonia.data.competition import Competition, plausible_ages, resolve, study_table
+from pneumonia.data.headers import read_headers
+from pneumonia.errors import bad_input
+from pneumonia.files import sha256, written_whole
+from pneumonia.progress import say
+from pneumonia.rows import read_rows
+
+AGE_BANDS = [0, 20, 40, 60, 200]  # years, right-closed
+STRATUM = 10  # images per fold that a stratum must have
+STAGE_1_FILES = ("stage_1_test_ids.csv", "stage_1_sample_submission.csv")
+NO_MAPPING = (
+    "warning: without mapping= the folds are by image, and about 70 % of RSNA's images then share a person with "
+    "another fold: scores come out too good. Get pneumonia-challenge-dataset-mappings_2018.json from RSNA's page"
+)
 
 
-def fold_table(competition: Competition, study: pd.DataFrame, n_folds: int, seed: int) -> tuple[Path, pd.DataFrame]:
+def make_folds(study: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.DataFrame:
+    """Folds 0 .. n_folds - 1: whole people, strata of class x view x sex x age band as even as whole people allow.
+
+    Args:
+        study: patientId, class, group, and where known sex, age, view. The order of its rows does not matter.
+
+    Returns:
+        patientId, group, fold; ordered by patientId.
+    """
+    study = study.sort_values("patientId", ignore_index=True)
+    strata = strata_of(study, STRATUM * n_folds)
     fold = np.zeros(len(study), dtype=np.int64)
-    split = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(study, study["class"], study["group"])
-    for number, (_, held_out) in enumerate(split):
-        fold[held_out] = number
-    table = study[["patientId", "group"]].assign(fold=fold)
-    path = config.REPOSITORY / "folds" / f"{competition.name}-{competition.content_key}-{n_folds}-seed{seed}.csv"
+    split = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of strata with fewer images than folds: they spread as far as they go
+        for number, (_, held_out) in enumerate(split.split(study, strata, study["group"])):
+            fold[held_out] = number
+    return study[["patientId", "group"]].assign(fold=fold)
+
+
+def strata_of(study: pd.DataFrame, least: int) -> np.ndarray:
+    """(images,) number of each image's stratum: class x view x sex x age band, coarser where that has fewer than
+    `least` images. Many small strata would each be spread unevenly, and the classes with them."""
+    ages = pd.cut(plausible_ages(study["age"].astype(float)), AGE_BANDS).astype(str)
+    stratum = pd.Series("", index=study.index)
+    finer = stratum
+    for column in (study["class"], study["view"].fillna(""), study["sex"].fillna(""), ages):
+        finer = finer + "/" + column
+        stratum = finer.where(finer.map(finer.value_counts()) >= least, stratum)
+    return pd.factorize(stratum)[0]
+
+
+def with_holdout(study: pd.DataFrame, holdout: Collection[str], n_folds: int, seed: int) -> pd.DataFrame:
+    """Folds of everybody who does not appear in `holdout`: those images say holdout, their people's others removed."""
+    is_holdout = study["patientId"].isin(set(holdout))
+    appears = study["group"].isin(set(study.loc[is_holdout, "group"]))
+    apart = study.loc[appears, ["patientId", "group"]].assign(fold=np.where(is_holdout[appears], "holdout", "removed"))
+    table = make_folds(study[~appears], n_folds, seed)
+    return pd.concat([table, apart]).sort_values("patientId", ignore_index=True)
+
+
+def report_split(study: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The student report's split: a tenth of the images to val and to test, stratified by target, people ignored."""
+    study = study.sort_values("patientId", ignore_index=True)
+    tenth = round(len(study) / 10)
+    rest, test = train_test_split(study.index, test_size=tenth, stratify=study["target"], random_state=seed)
+    train, val = train_test_split(rest, test_size=tenth, stratify=study.loc[rest, "target"], random_state=seed)
+    fold = pd.Series("train", index=study.index)
+    fold[val], fold[test] = "val", "test"
+    assert len(train) == (fold == "train").sum()
+    return study[["patientId", "group"]].assign(fold=fold)
+
+
+def leaking(table: pd.DataFrame) -> tuple[int, int]:
+    """People with images in more than one fold, and how many images those people have; removed images do not count."""
+    used = table[table["fold"].astype(str) != "removed"]
+    folds_of_person = used.groupby("group")["fold"].nunique()
+    people = folds_of_person.index[folds_of_person > 1]
+    return len(people), int(used["group"].isin(people).sum())
+
+
+def fold_table(
+    competition: Competition,
+    study: pd.DataFrame,
+    n_folds: int = 5,
+    seed: int = 0,
+    holdout: Collection[str] = (),
+    split: str = "",
+    out: Path | None = None,
+) -> tuple[Path, pd.DataFrame]:
+    """Make a fold table and write it; the same input always gives the same file.
+
+    Its path names every setting, so that two configurations never share one.
+
+    Raises:
+        BadInput: fewer people than folds, or an unknown split.
+    """
+    if n_folds < 2 or study["group"].nunique() < n_folds:
+        people = study["group"].nunique()
+        raise bad_input("n_folds", f"{n_folds} folds of {people} people", f"choose 2 to {max(people, 2)}")
+    if split not in ("", "report"):
+        raise bad_input("split", f"there is no split '{split}'", "known: report")
+    if split == "report":
+        table, label = report_split(study, seed), "report"
+    elif holdout:
+        table, label = with_holdout(study, holdout, n_folds, seed), f"{n_folds}-holdout"
+    else:
+        table, label = make_folds(study, n_folds, seed), str(n_folds)
+    strata = [int(study[column].notna().sum()) for column in ("sex", "age", "view")]
+    key = config.short_hash([n_folds, seed, sorted(holdout), split, strata])
+    folder = REPOSITORY / "folds" / f"{competition.name}-{competition.content_key}"
+    path = out or folder / f"{label}-seed{seed}-{key}.csv"
     with written_whole(path) as file:
         table.to_csv(file, index=False)
     return path, table
+
+
+def command(settings: config.Folds) -> dict:
+    """`./run.sh folds`: the JSON of DESIGN's commands table."""
+    competition = resolve(settings, needs_images=False, needs_sample=False)
+    if settings.audit:
+        return audit(competition, config.user_path(settings.audit))
+    if competition.mapping is None:
+        say(NO_MAPPING)
+    headers = read_headers(
+        competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
+    )
+    study = study_table(competition, settings.clip_boxes, headers)
+    holdout = holdout_ids(competition, settings.holdout)
+    unknown = set(holdout) - set(study["patientId"])
+    if unknown:
+        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}"
+        raise bad_input(settings.holdout, what, "name ids of training images")
+    out = config.user_path(settings.out) if settings.out else None
+    path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
+    folds = fold_rows(table, study)
+    people, images = leaking(table)
+    print_rows(folds)
+    print(f"\nleaking people: {people} ({images} images)\nfold table: {path}")
+    listed = [{key: each[key] for key in ("fold", "images", "people", "positives", "boxes")} for each in folds]
+    return {"file": path, "sha256": sha256(path), "leaking_people": people, "leaking_images": images, "folds": listed}
+
+
+def holdout_ids(competition: Competition, text: str) -> list[str]:
+    """Ids that `holdout=` names: one per line of a file, or of the first stage's test set in the data folder.
+
+    Raises:
+        BadInput: there is no such file.
+    """
+    if not text:
+        return []
+    files = [competition.root / name for name in STAGE_1_FILES] if text == "stage1" else [config.user_path(text)]
+    file = next((each for each in files if each.is_file()), None)
+    if file is None:
+        mend = "give a file of ids, one per line"
+        if text == "stage1":
+            mend = f"put the competition's {' or '.join(STAGE_1_FILES)} there, or give holdout=FILE, one id per line"
+        raise bad_input(files[0], "there is no such file", mend)
+    ids = [line.split(",")[0].strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
+    return [name for name in ids if name and name != "patientId"]
+
+
+def audit(competition: Competition, file: Path) -> dict:
+    """Somebody's fold table (patientId, fold): how many people it has in more than one fold.
+
+    Raises:
+        BadInput: not such a table; or no mapping to audit it with.
+    """
+    if competition.mapping is None:
+        raise bad_input("mapping", "is missing", "give mapping=, the table of images and people, to audit folds with")
+    faults: list = []
+    rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
+    if faults:
+        raise bad_input(file, faults[0].what, faults[0].mend, faults[0].row)
+    people = competition.people()
+    names = [fields[0] for _, fields in rows]
+    table = pd.DataFrame(
+        {"group": [people.get(name, name) for name in names], "fold": [fields[-1] for _, fields in rows]}
+    )
+    found, images = leaking(table)
+    share = images / max(len(table), 1)
+    print(f"{file}: {found} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})")
+    return {"file": file, "leaking_people": found, "leaking_images": images, "images": len(table)}
+
+
+def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
+    """Counts and shares of each fold."""
+    merged = table.merge(study.drop(columns="group"), on="patientId")
+    rows = []
+    for fold, part in merged.groupby("fold", sort=True):
+        row = {
+            "fold": fold,
+            "images": len(part),
+            "people": part["group"].nunique(),
+            "positives": int(part["target"].sum()),
+            "boxes": int(part["boxes"].map(len).sum()),
+            "positive": part["target"].mean(),
+        }
+        row |= {name: (part["class"] == name).mean() for name in ("normal", "not_normal")}
+        row |= {"AP": share(part["view"], "AP"), "male": share(part["sex"], "M")}
+        rows.append(row)
+    return rows
+
+
+def share(column: pd.Series, value: str) -> float | str:
+    """Of those images of which it is known; "-" where it is known of none."""
+    known = column.dropna()
+    return (known == value).mean() if len(known) else "-"
+
+
+def print_rows(rows: list[dict]) -> None:
+    print("  ".join(f"{name:>10s}" for name in rows[0]))
+    for row in rows:
+        print("  ".join(f"{value:>10.2%}" if isinstance(value, float) else f"{value!s:>10s}" for value in row.values()))

@@ -10,6 +10,7 @@ from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache
 from pneumonia.data.competition import Competition, study_table
 from pneumonia.files import sha256
+from pneumonia.progress import say
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def prepare(settings: config.Job, competition: Competition, image_size: int) -> 
     """
     check.refuse_faults(competition, clip_boxes=settings.clip_boxes)
     cache = ingest.ingest(competition, image_size, workers=settings.workers)
-    study = study_table(competition, clip_boxes=settings.clip_boxes)
+    study = study_table(competition, settings.clip_boxes, cache.index)
+    if competition.mapping is None:
+        say(folds.NO_MAPPING)
     fold_file, table = folds.fold_table(competition, study, settings.n_folds, settings.seed)
     return Prepared(competition, cache, study, table, fold_file)
