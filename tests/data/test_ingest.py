@@ -270,6 +270,12 @@ def test_no_size_below_one(demo, tmp_path):
         ingest(open_competition(demo), 0, 1, tmp_path)
 
 
+def test_a_place_that_cannot_be_a_folder(demo, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BadSurroundings, match="cannot be made"):
+        ingest(open_competition(demo), SIZE, 1, tmp_path / "file")
+
+
 def test_the_folder_is_named_by_the_content(demo, copy, monkeypatch, tmp_path):
     monkeypatch.setattr(config, "REPOSITORY", tmp_path)
     one = ingest(open_competition(demo, name="x"), 32, 1)

@@ -285,7 +285,11 @@ def readable_errors(folder: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time works on a cache; the next one says that it waits, and waits."""
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        text = f"{folder}: cannot be made a folder: {error.strerror}; free space or choose out="
+        raise BadSurroundings(text) from error
     with open(folder / "lock", "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
