@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pydicom
 import simplejpeg
+from pydicom.datadict import tag_for_keyword
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_windowing
@@ -115,6 +116,7 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
             dataset = pydicom.dcmread(io.BytesIO(content))
             syntax = UID(dataset.file_meta.TransferSyntaxUID)
             header = header_of(dataset, content)
+            has_pixels = bool(dataset.get("PixelData"))
     except (InvalidDicomError, EOFError) as error:
         raise bad_input(name, f"is a truncated DICOM ({error})", "download it again", code="truncated") from error
     except Exception as error:  # pydicom meets a damaged header with whatever its parser stumbles over
@@ -122,9 +124,9 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
         raise bad_input(name, what, "download it again", code="header") from error
     faults = {
         "size": not (0 < header.rows <= LARGEST_SIDE and 0 < header.columns <= LARGEST_SIDE),
-        "no-pixels": "PixelData" not in dataset or not dataset.PixelData,
+        "no-pixels": not has_pixels,
         "transfer-syntax": not syntax.is_transfer_syntax or syntax.is_private,
-        "multi-frame": str(dataset.get("NumberOfFrames", 1) or 1) != "1",
+        "multi-frame": text_of(dataset, "NumberOfFrames") not in ("", "1"),
         "id": expected_id is not None and header.patient_id != expected_id,
     }
     wrong = next((code for code, found in faults.items() if found), None)
@@ -144,28 +146,49 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
 
 
 def header_of(dataset: pydicom.Dataset, content: bytes) -> Header:
-    age = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([YMWD]?)\s*", str(dataset.get("PatientAge", "") or ""))
+    age = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", text_of(dataset, "PatientAge"))
     per_year = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
-    sex, view = str(dataset.get("PatientSex", "") or ""), str(dataset.get("ViewPosition", "") or "")
-    spacing = dataset.get("PixelSpacing") or dataset.get("ImagerPixelSpacing")
+    sex, view = text_of(dataset, "PatientSex"), text_of(dataset, "ViewPosition")
+    spacing = text_of(dataset, "PixelSpacing") or text_of(dataset, "ImagerPixelSpacing")
     return Header(
-        patient_id=str(dataset.get("PatientID", "") or ""),
+        patient_id=text_of(dataset, "PatientID"),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
         sex=sex if sex in ("M", "F") else "",
         age=float(age[1]) / per_year[age[2]] if age else math.nan,
         view=view if view in ("AP", "PA") else "",
-        modality=str(dataset.get("Modality", "") or ""),
-        spacing=float(spacing[0]) if spacing else math.nan,
+        modality=text_of(dataset, "Modality"),
+        spacing=float(spacing.split("\\")[0]) if spacing else math.nan,
         sha256=hashlib.sha256(content).hexdigest(),
     )
+
+
+TAGS = {
+    name: tag_for_keyword(name)
+    for name in (
+        "PatientAge", "PatientSex", "ViewPosition", "PixelSpacing", "ImagerPixelSpacing", "PatientID", "Modality",
+        "NumberOfFrames", "PhotometricInterpretation",
+    )
+}  # fmt: skip
+
+
+def text_of(dataset: pydicom.Dataset, name: str) -> str:
+    """An element's text as it stands in the file. pydicom's typed values take longer, and warn of the competition's
+    ages, which are `45` where the standard wants `045Y`."""
+    element = dataset.get_item(TAGS[name])
+    value = element.value if element is not None else None
+    if value is None:
+        return ""
+    if isinstance(value, pydicom.multival.MultiValue):
+        return "\\".join(str(each) for each in value)
+    return (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip("\0 ")
 
 
 def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> np.ndarray:
     """(rows, columns) uint8; not smaller than (size, size), but for size 0 and images that are smaller themselves."""
     syntax = dataset.file_meta.TransferSyntaxUID
-    samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("BitsAllocated", 8))
     try:
+        samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("BitsAllocated", 8))
         if syntax == JPEGBaseline8Bit:
             gray = decoded_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1), header, name, size)
         else:
@@ -176,16 +199,7 @@ def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> n
             gray = decoded_by_pydicom(dataset, samples)
     except BadInput:
         raise
-    except (
-        NotImplementedError,
-        RuntimeError,
-        AttributeError,
-        ValueError,
-        EOFError,
-        OSError,
-        TypeError,
-        KeyError,
-    ) as error:
+    except Exception as error:  # decoders meet damaged pixels with whatever they stumble over
         if not readable(syntax):
             reader = READERS.get(str(syntax), "no package we know")
             mend = f"install {reader}, or convert the file"
@@ -196,7 +210,7 @@ def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> n
         raise bad_input(name, what, "download it again", code="pixels") from error
     if gray.shape[0] * header.columns != gray.shape[1] * header.rows and size == 0:
         raise bad_input(name, "its pixels have another size than its header says", "download it again", code="pixels")
-    return 255 - gray if str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1" else gray
+    return 255 - gray if text_of(dataset, "PhotometricInterpretation") == "MONOCHROME1" else gray
 
 
 def readable(syntax: UID) -> bool:
