@@ -1,6 +1,6 @@
 import pytest
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.errors import BadInput
 
 
@@ -11,16 +11,16 @@ def fault(call, *arguments):
 
 
 def test_text_is_literal_and_everything_else_is_yaml():
-    job = config.from_arguments(config.Job, ["data=/tmp/rsna (1)/é=${HOME},b", "n_folds=3", "json=true"])
+    job = config.from_arguments(schema.Job, ["data=/tmp/rsna (1)/é=${HOME},b", "n_folds=3", "json=true"])
     assert job.data == "/tmp/rsna (1)/é=${HOME},b"
     assert job.n_folds == 3
     assert job.json is True
-    ensemble = config.from_arguments(config.Ensemble, ["members=[a b.csv,é.csv]"])
+    ensemble = config.from_arguments(schema.Ensemble, ["members=[a b.csv,é.csv]"])
     assert ensemble.members == ["a b.csv", "é.csv"]
 
 
 def test_exponents_are_numbers():
-    train = config.from_arguments(config.Train, ["experiment=yolov8_xs", "optimizer.rate=1e-4"])
+    train = config.from_arguments(schema.Train, ["experiment=yolov8_xs", "optimizer.rate=1e-4"])
     assert train.optimizer.rate == 1e-4
 
 
@@ -35,16 +35,16 @@ def test_exponents_are_numbers():
     ],
 )
 def test_a_bad_word_is_one_clear_line(arguments, says):
-    assert says in fault(config.from_arguments, config.Job, arguments).mend
+    assert says in fault(config.from_arguments, schema.Job, arguments).mend
 
 
 def test_an_unknown_nested_key_names_the_nearest():
-    wrong = fault(config.from_arguments, config.Train, ["experiment=yolov8_xs", "optimizer.rat=1"])
+    wrong = fault(config.from_arguments, schema.Train, ["experiment=yolov8_xs", "optimizer.rat=1"])
     assert "optimizer.rate" in wrong.mend
 
 
 def test_an_unknown_experiment_lists_the_known_ones():
-    wrong = fault(config.from_arguments, config.Train, ["experiment=yolov9"])
+    wrong = fault(config.from_arguments, schema.Train, ["experiment=yolov9"])
     assert "yolov8_xs" in wrong.mend and "mobilenetv2" in wrong.mend
 
 
@@ -54,19 +54,19 @@ def test_an_unknown_ensemble_lists_the_known_ones():
 
 def test_an_unknown_preset_lists_the_known_ones(monkeypatch):
     monkeypatch.delenv("RSNA_DATA", raising=False)
-    assert "smoke" in fault(config.Job(preset="fast").chosen_preset).mend
+    assert "smoke" in fault(schema.Job(preset="fast").chosen_preset).mend
 
 
 def test_the_preset_follows_the_data(monkeypatch):
     monkeypatch.delenv("RSNA_DATA", raising=False)
-    assert config.Job().chosen_preset() == "quick"
-    assert config.Job(data="/rsna").chosen_preset() == "full"
+    assert schema.Job().chosen_preset() == "quick"
+    assert schema.Job(data="/rsna").chosen_preset() == "full"
     monkeypatch.setenv("RSNA_DATA", "/rsna")
-    assert config.Job().source() == "/rsna"
-    assert config.Job().chosen_preset() == "full"
+    assert schema.Job().source() == "/rsna"
+    assert schema.Job().chosen_preset() == "full"
 
 
-@pytest.mark.parametrize("preset", config.PRESETS)
+@pytest.mark.parametrize("preset", schema.PRESETS)
 @pytest.mark.parametrize("name", config.experiment_names())
 def test_every_experiment_reads_in_every_preset(name, preset):
     assert config.read_experiment(name, preset).model.name
@@ -74,7 +74,7 @@ def test_every_experiment_reads_in_every_preset(name, preset):
 
 def test_two_settings_never_share_a_label():
     def label(*words):
-        train = config.from_arguments(config.Train, ["experiment=yolov8_xs", *words])
+        train = config.from_arguments(schema.Train, ["experiment=yolov8_xs", *words])
         return config.experiment_label("yolov8_xs", train.chosen_preset(), config.experiment_of(train))
 
     assert label("preset=full") == "yolov8_xs"

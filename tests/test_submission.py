@@ -2,7 +2,7 @@
 
 import pytest
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.errors import BadInput
 from pneumonia.predictions import Detections, read_detections
 from pneumonia.submission import command, read_sample, validate, write_submission
@@ -65,7 +65,7 @@ def test_ids_are_compared_with_the_sample(tmp_path, sample):
 def test_the_command_lists_every_fault(tmp_path, sample, capsys):
     file = tmp_path / "s.csv"
     file.write_text(HEADER + "b,x\na,0.5 0 0 2000 1\n")
-    result = command(config.Validate(submission=str(file), sample=str(sample)))
+    result = command(schema.Validate(submission=str(file), sample=str(sample)))
     assert not result["valid"]
     assert {fault["code"] for fault in result["faults"]} == {"not-a-number", "frame", "missing-id"}
     lines = capsys.readouterr().err.splitlines()
@@ -74,4 +74,4 @@ def test_the_command_lists_every_fault(tmp_path, sample, capsys):
 
 def test_a_missing_setting_is_one_clear_line():
     with pytest.raises(BadInput, match="submission= is missing"):
-        command(config.Validate())
+        command(schema.Validate())

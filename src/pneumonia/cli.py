@@ -11,7 +11,7 @@ import typing
 from pathlib import Path
 from typing import NamedTuple
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.errors import BadInput, BadSurroundings
 
 
@@ -26,46 +26,46 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "job": Command(
-        "pneumonia.pipeline:main_job", config.Job, "the main job: from DICOMs to a scored submission.csv", "fold=0"
+        "pneumonia.pipeline:main_job", schema.Job, "the main job: from DICOMs to a scored submission.csv", "fold=0"
     ),
-    "check": Command("pneumonia.data.check:command", config.Check, "every fault of a data folder at once", "data=DIR"),
+    "check": Command("pneumonia.data.check:command", schema.Check, "every fault of a data folder at once", "data=DIR"),
     "ingest": Command(
-        "pneumonia.data.ingest:command", config.Ingest, "DICOMs to image cache", "data=DIR image_size=512"
+        "pneumonia.data.ingest:command", schema.Ingest, "DICOMs to image cache", "data=DIR image_size=512"
     ),
     "folds": Command(
-        "pneumonia.data.folds:command", config.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
+        "pneumonia.data.folds:command", schema.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
     ),
-    "eda": Command("pneumonia.reports.eda:command", config.Eda, "counts, figures, summary", "data=DIR"),
-    "train": Command("pneumonia.pipeline:train", config.Train, "one run", "experiment=NAME fold=0"),
+    "eda": Command("pneumonia.reports.eda:command", schema.Eda, "counts, figures, summary", "data=DIR"),
+    "train": Command("pneumonia.pipeline:train", schema.Train, "one run", "experiment=NAME fold=0"),
     "predict": Command(
         "pneumonia.inference.command:command",
-        config.Predict,
+        schema.Predict,
         "prediction tables for any DICOMs from a run, or a submission from a whole ensemble",
         "images=DIR-or-FILE.dcm run=PATH",
     ),
     "ensemble": Command(
         "pneumonia.ensemble.command:fit",
-        config.Ensemble,
+        schema.Ensemble,
         "fits a recipe on anybody's prediction files; nested cross-validated score",
         "members=[A.csv,B.csv] classifiers=[C.csv] labels=FILE groups=FILE out=DIR",
     ),
     "apply": Command(
         "pneumonia.ensemble.command:apply",
-        config.Apply,
+        schema.Apply,
         "the fitted recipe on new predictions",
         "recipe=DIR/recipe.yaml members=[...] out=FILE.csv",
     ),
     "score": Command(
         "pneumonia.metrics.command:command",
-        config.Score,
+        schema.Score,
         "the competition's metric, with a 95 % interval",
         "submission=FILE labels=FILE [groups=FILE]",
     ),
     "validate": Command(
-        "pneumonia.submission:command", config.Validate, "is this file acceptable", "submission=FILE sample=FILE"
+        "pneumonia.submission:command", schema.Validate, "is this file acceptable", "submission=FILE sample=FILE"
     ),
     "leaderboard": Command(
-        "pneumonia.ensemble.leaderboard:command", config.Leaderboard, "every submission made here", ""
+        "pneumonia.ensemble.leaderboard:command", schema.Leaderboard, "every submission made here", ""
     ),
 }
 
@@ -143,7 +143,7 @@ def help_text(name: str | None) -> str:
                 "./run.sh [COMMAND] key=value ...\n",
                 *(f"  {left:40s} {right}" if len(left) <= 40 else f"  {left}\n{'':43s}{right}" for left, right in rows),
                 "\nSettings of the main job (./run.sh COMMAND --help for another command's):\n",
-                *setting_lines(config.Job),
+                *setting_lines(schema.Job),
                 "\nWithout data= the main job takes $RSNA_DATA, else a synthetic demo: no word about RSNA.",
                 "Exit code 0: done. 2: the input is bad. 3: disk full, weights missing, GPU memory.",
             ]

@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.prepared import Prepared
 from pneumonia.ensemble import leaderboard
@@ -27,7 +27,7 @@ TRIALS = {"smoke": 5, "quick": 60, "full": 150}  # of the recipe's search, one p
 
 
 def make_submission(
-    settings: config.Job, preset: str, data: Prepared, runs: dict[str, list[Run]], start: dict | None
+    settings: schema.Job, preset: str, data: Prepared, runs: dict[str, list[Run]], start: dict | None
 ) -> dict:
     """Combine the members' runs (one per wanted fold); returns the main job's JSON, but for its seconds.
 
@@ -153,7 +153,7 @@ def joined(tables: list) -> Detections | ClassProbabilities:
     return Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])
 
 
-def submission_folder(settings: config.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):
+def submission_folder(settings: schema.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):
     """submissions/<name>/: the name says dataset, ensemble, preset and folds, a hash says every setting behind them."""
     if settings.out:
         return config.user_path(settings.out)

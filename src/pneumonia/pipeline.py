@@ -3,7 +3,7 @@
 import json
 import time
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
@@ -14,7 +14,7 @@ from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
 
 
-def main_job(settings: config.Job) -> dict:
+def main_job(settings: schema.Job) -> dict:
     """Check, ingest, folds, train and predict with every member, ensemble, validate, score, report."""
     from pneumonia.combine import make_submission, summary
 
@@ -40,7 +40,7 @@ def main_job(settings: config.Job) -> dict:
     return result
 
 
-def train(settings: config.Train) -> dict:
+def train(settings: schema.Train) -> dict:
     """`./run.sh train`: one run, or with fold=all one per fold, each in its own process."""
     import_keras_quietly()
     from pneumonia.training.job import train_run
@@ -65,7 +65,7 @@ def train(settings: config.Train) -> dict:
     return {"runs": [run.folder for run in runs]}
 
 
-def wanted_folds(settings: config.Job) -> list[int]:
+def wanted_folds(settings: schema.Job) -> list[int]:
     """Raises BadInput for a fold that the fold table will not have."""
     every = [str(fold) for fold in range(settings.n_folds)]
     if settings.fold == "all":
@@ -76,19 +76,19 @@ def wanted_folds(settings: config.Job) -> list[int]:
     return [int(settings.fold)]
 
 
-def announce(settings: config.Job, preset: str, wanted: list[int]) -> None:
+def announce(settings: schema.Job, preset: str, wanted: list[int]) -> None:
     source = settings.source()
     say(f"data: {source}, preset: {preset}, folds: {', '.join(map(str, wanted))} of {settings.n_folds}")
     if source == "demo":
         say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")
 
 
-def run_of(data: Prepared, name: str, preset: str, experiment: config.Experiment, fold: int, out: str = "") -> Run:
+def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment, fold: int, out: str = "") -> Run:
     root = config.user_path(out) if out else REPOSITORY / "runs"
     return Run(root / data.dataset / config.experiment_label(name, preset, experiment) / f"fold{fold}")
 
 
-def words_of(settings: config.Job, preset: str, name: str, fold: int, changed: dict | None = None) -> tuple[str, ...]:
+def words_of(settings: schema.Job, preset: str, name: str, fold: int, changed: dict | None = None) -> tuple[str, ...]:
     """The command line of one run, as `./run.sh train` takes it."""
     words = {
         "experiment": name,

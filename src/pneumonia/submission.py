@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.errors import Fault, bad_input
 from pneumonia.predictions import HEADER, Detections, parse_detections, write_detections
 from pneumonia.rows import read_rows
@@ -14,7 +14,7 @@ FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
 SLACK = 1e-6  # pixels by which x + width may leave the frame: numbers as text are rounded
 
 
-def command(settings: config.Validate) -> dict:
+def command(settings: schema.Validate) -> dict:
     """`./run.sh validate`: valid, and every fault with its row; the faults go to stderr one a line."""
     submission = needed(settings.submission, "submission", "the file to validate")
     sample = config.user_path(settings.sample) if settings.sample else None

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.data.competition import open_competition, plausible_ages, resolve, study_table
 from pneumonia.data.phantom import generate
 from pneumonia.errors import BadInput
@@ -157,7 +157,7 @@ def test_content_key_follows_tables_and_images(tmp_path):
 def test_resolve_takes_the_folder_as_given(tmp_path, monkeypatch):
     folder = generate(tmp_path / "röntgen (1)", train_images=2, test_images=1, seed=1, workers=1)
     monkeypatch.chdir(tmp_path)
-    competition = resolve(config.Data(data="röntgen (1)"))
+    competition = resolve(schema.Data(data="röntgen (1)"))
     assert competition.root == folder and competition.name == "röntgen (1)"
     assert len(competition.train_images) == 2 and len(competition.test_images) == 1
     assert len(competition.people()) == 3

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.command import apply, fit
 from pneumonia.errors import BadInput
@@ -37,7 +37,7 @@ def files(tmp_path, monkeypatch, competition):
 def fitted(files, members, **settings):
     given = {"classifiers": [str(files / "gate.csv")], "trials": 4, "draws": 50, "out": str(files / "out")} | settings
     labels, groups = str(files / "labels.csv"), str(files / "groups.csv")
-    return fit(config.Ensemble(members=members, labels=labels, groups=groups, **given))
+    return fit(schema.Ensemble(members=members, labels=labels, groups=groups, **given))
 
 
 def test_apply_gives_the_submission_bit_for_bit(files):
@@ -45,7 +45,7 @@ def test_apply_gives_the_submission_bit_for_bit(files):
     result = fitted(files, members)
     assert set(result["members"]) == set(members) and result["low"] < result["nested_score"] < result["high"]
     again = apply(
-        config.Apply(
+        schema.Apply(
             recipe=str(result["recipe"]),
             members=members,
             classifiers=[str(files / "gate.csv")],
@@ -61,7 +61,7 @@ def test_a_list_is_matched_by_position_and_a_mapping_by_name(files):
 
     def applied(members):
         out = str(files / "again.csv")
-        return Path(apply(config.Apply(recipe=recipe, members=members, out=out))["submission"]).read_bytes()
+        return Path(apply(schema.Apply(recipe=recipe, members=members, out=out))["submission"]).read_bytes()
 
     expected = Path(result["submission"]).read_bytes()
     assert applied({name: str(files / f"{name}.csv") for name in "cba"}) == expected
@@ -89,7 +89,7 @@ def test_the_leaderboard_ranks_and_replaces(files, capsys):
     first = fitted(files, members)
     fitted(files, members[:1], out=str(files / "single"))
     fitted(files, members)
-    result = leaderboard.command(config.Leaderboard())
+    result = leaderboard.command(schema.Leaderboard())
     assert len(result["submissions"]) == 2
     row = next(row for row in result["submissions"] if row["submission"] == str(files / "out"))
     assert float(row["nested_score"]) == pytest.approx(first["nested_score"], abs=1e-6)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.errors import BadInput
 from pneumonia.metrics.command import command
 from pneumonia.metrics.people import read_groups
@@ -20,7 +20,7 @@ def labels(tmp_path):
 def scored(tmp_path, labels, rows, **settings):
     file = tmp_path / "submission.csv"
     file.write_text("patientId,PredictionString\n" + rows)
-    return command(config.Score(submission=str(file), labels=str(labels), **settings))
+    return command(schema.Score(submission=str(file), labels=str(labels), **settings))
 
 
 def test_the_images_that_are_listed_are_scored(tmp_path, labels, capsys):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pneumonia import boxes as geometry
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.errors import BadInput
 from pneumonia.models.registry import FAMILIES, family
 from pneumonia.training import checkpoint
@@ -17,7 +17,7 @@ CLASSES = np.array([2, 0, 2])
 
 
 def make(name, size=SIZE, **settings):
-    return family(config.Model(name=name, **settings), size)
+    return family(schema.Model(name=name, **settings), size)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

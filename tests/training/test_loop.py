@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.data.batches import Batches
 from pneumonia.data.samples import Samples
 from pneumonia.errors import BadSurroundings
@@ -60,9 +60,9 @@ class SpotClassifier(Family):
         return 1 / (1 + np.exp(-outputs["logit"]))
 
 
-def experiment(**changes) -> config.Experiment:
+def experiment(**changes) -> schema.Experiment:
     return config.from_tree(
-        config.Experiment,
+        schema.Experiment,
         {"image_size": SIZE, "epochs": 4, "batch_size": 8, "ema": 0.8, "optimizer": {"rate": 0.01}, **changes},
         "test",
     )

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pneumonia.config import Sampling
+from pneumonia.schema import Sampling
 from pneumonia.training.sampling import epoch_order
 
 POSITIVE = np.arange(100) < 20

@@ -4,7 +4,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.data import check_tables, tables
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import Competition, resolve
@@ -13,7 +13,7 @@ from pneumonia.errors import BadInput, Fault
 SHOWN = 20  # faults of a kind that a person sees; json=true lists them all
 
 
-def command(settings: config.Check) -> dict:
+def command(settings: schema.Check) -> dict:
     """`./run.sh check`: faults and warnings, one line each on stdout; nothing is written."""
     try:
         competition = resolve(settings, needs_images=False)

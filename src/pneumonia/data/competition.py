@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import boxes as geometry
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.data.check_tables import class_faults, label_faults, outside_faults
 from pneumonia.data.mapping import read_people
 from pneumonia.data.tables import CLASS_OF_NAME, read_classes, read_labels
@@ -97,7 +97,7 @@ class Competition:
         return {} if self.mapping is None else read_people(self.mapping)
 
 
-def resolve(settings: config.Data, needs_images: bool = True, needs_sample: bool = True) -> Competition:
+def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool = True) -> Competition:
     """The competition that a command's settings name; the demo is generated where it is not there yet.
 
     Raises:

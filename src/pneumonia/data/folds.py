@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition, plausible_ages, resolve, study_table
 from pneumonia.data.headers import read_headers
@@ -127,7 +127,7 @@ def fold_table(
     return path, table
 
 
-def command(settings: config.Folds) -> dict:
+def command(settings: schema.Folds) -> dict:
     """`./run.sh folds`: the JSON of DESIGN's commands table."""
     competition = resolve(settings, needs_images=False, needs_sample=False)
     if settings.audit:

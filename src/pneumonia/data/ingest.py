@@ -22,7 +22,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.data import cache as layout
 from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import Competition, resolve
@@ -47,7 +47,7 @@ class Source(NamedTuple):
     path: Path
 
 
-def command(settings: config.Ingest) -> dict:
+def command(settings: schema.Ingest) -> dict:
     """`./run.sh ingest`."""
     start = time.monotonic()
     cache = ingest(resolve(settings), settings.image_size, settings.workers, settings.out or None)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache
 from pneumonia.data.competition import Competition, study_table
@@ -39,7 +39,7 @@ class Prepared:
         return f"{self.competition.name}-{key}"
 
 
-def prepare(settings: config.Job, competition: Competition, image_size: int) -> Prepared:
+def prepare(settings: schema.Job, competition: Competition, image_size: int) -> Prepared:
     """Check, ingest and fold a competition; what was done before is only read.
 
     Raises:

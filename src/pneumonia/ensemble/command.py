@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.nested import Fitted, check_same_images, fit_nested
 from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
@@ -22,7 +22,7 @@ from pneumonia.rows import read_text
 from pneumonia.submission import needed, read_sample, write_submission
 
 
-def fit(settings: config.Ensemble) -> dict:
+def fit(settings: schema.Ensemble) -> dict:
     """`./run.sh ensemble`: fit a recipe, score its procedure, write recipe.yaml, submission.csv and nested.csv."""
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
@@ -64,7 +64,7 @@ def fit(settings: config.Ensemble) -> dict:
     return result
 
 
-def apply(settings: config.Apply) -> dict:
+def apply(settings: schema.Apply) -> dict:
     """`./run.sh apply`: the fitted recipe on new prediction files."""
     recipe_file = needed(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
     recipe = read_recipe(recipe_file)
@@ -150,7 +150,7 @@ def read_ids(tune_on: str, labels: Path) -> list[str]:
     return ids
 
 
-def default_folder(settings: config.Ensemble, files: list[Path]) -> Path:
+def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:
     """submissions/ensemble-HASH, of the settings and of the files' content: two different ones never share a path."""
     tree = config.as_tree(settings) | {"json": False, "out": ""}
     content = [sha256(path) for path in files]

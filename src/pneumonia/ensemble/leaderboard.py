@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
 from pneumonia.files import written_whole
@@ -20,7 +20,7 @@ TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]
 
 
-def command(settings: config.Leaderboard) -> dict:
+def command(settings: schema.Leaderboard) -> dict:
     """`./run.sh leaderboard`: the table, best nested score first within each data set."""
     rows = ranked(read_table(TABLE))
     if not rows:

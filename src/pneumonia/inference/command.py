@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from pneumonia import boxes as geometry
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.data.dicom import read_scaled
 from pneumonia.ensemble.recipe import apply, read_recipe
 from pneumonia.errors import bad_input
@@ -21,7 +21,7 @@ from pneumonia.training.run import Run
 PICTURE = 1024  # pixels of the picture that a single file gets
 
 
-def command(settings: config.Predict) -> dict:
+def command(settings: schema.Predict) -> dict:
     """Returns {"predictions": table, "images": count, "picture": JPEG or None}."""
     run = folder_of(settings.run)
     images = dicoms_of(settings.images)
@@ -79,7 +79,7 @@ def of_run(run: Run, images: dict[str, Path]) -> Detections | ClassProbabilities
 
     tree = config.read_yaml(run.folder / "config.yaml")
     tree.pop("identity")
-    experiment = config.from_tree(config.Experiment, tree, str(run.folder / "config.yaml"))
+    experiment = config.from_tree(schema.Experiment, tree, str(run.folder / "config.yaml"))
     family = family_of(experiment.model, experiment.image_size)
     network = family.build()
     checkpoint.read_weights(run.weights, network.variables, run.done()["weights_sha256"])

@@ -2,7 +2,7 @@
 
 import math
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.errors import BadInput, Fault
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
@@ -12,7 +12,7 @@ from pneumonia.rows import shortened
 from pneumonia.submission import needed
 
 
-def command(settings: config.Score) -> dict:
+def command(settings: schema.Score) -> dict:
     """Score the images that the submission lists.
 
     Raises:

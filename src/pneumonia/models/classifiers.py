@@ -29,11 +29,15 @@ class Classifier(Family):
         backbone = self.backbone()
         set_batch_norm_momentum(backbone)
         feature_map = backbone(to_unit_range(gray))
-        features = pooled(feature_map, self.model.pooling)
-        features = keras.layers.Dropout(self.model.dropout, name="dropout")(features)
-        outputs = {"logits": keras.layers.Dense(OUTPUTS[self.model.head], dtype="float32", name="logits")(features)}
+        features, outputs = [pooled(feature_map, self.model.pooling)], {}
         if self.model.cell_loss > 0:
-            outputs["cells"] = keras.layers.Conv2D(1, 1, dtype="float32", name="cells")(feature_map)
+            cells = keras.layers.Conv2D(1, 1, dtype="float32", name="cells")(feature_map)
+            outputs["cells"] = cells
+            # a short way from what the cells have learned to the image's answer
+            features += [keras.layers.GlobalMaxPooling2D()(cells), keras.layers.GlobalAveragePooling2D()(cells)]
+            features = [keras.layers.Concatenate(name="features")(features)]
+        features = keras.layers.Dropout(self.model.dropout, name="dropout")(features[0])
+        outputs["logits"] = keras.layers.Dense(OUTPUTS[self.model.head], dtype="float32", name="logits")(features)
         return keras.Model(gray, outputs, name=self.model.name)
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:

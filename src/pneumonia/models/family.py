@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, NamedTuple
 import keras
 import numpy as np
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.errors import bad_input
 
 
@@ -35,7 +35,7 @@ class Family(ABC):
     kind: ClassVar[Literal["classifier", "localizer"]]
     multiple_of: ClassVar[int] = 1  # pixels: input sizes that the network can halve as often as it does
 
-    def __init__(self, model: config.Model, image_size: int):
+    def __init__(self, model: schema.Model, image_size: int):
         """Raises BadInput for an input size that the network cannot take."""
         if image_size <= 0 or image_size % self.multiple_of:
             mend = f"choose a multiple of {self.multiple_of}"

@@ -2,7 +2,7 @@
 
 import importlib
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.errors import bad_input
 from pneumonia.models.family import Family
 
@@ -13,7 +13,7 @@ FAMILIES = {
 }
 
 
-def family(model: config.Model, image_size: int) -> Family:
+def family(model: schema.Model, image_size: int) -> Family:
     """The family object of an experiment.
 
     Raises:

@@ -6,7 +6,7 @@
 import numpy as np
 import pandas as pd
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition, resolve, study_table
 from pneumonia.data.folds import STAGE_1_FILES, holdout_ids
@@ -20,7 +20,7 @@ NAME_OF_CLASS = {value: name for name, value in CLASS_OF_NAME.items()}
 CACHED = 256  # pixels: enough for means and examples
 
 
-def command(settings: config.Eda) -> dict:
+def command(settings: schema.Eda) -> dict:
     """Returns the summary with the paths of summary and page."""
     competition = resolve(settings, needs_images=False, needs_sample=False)
     headers = read_headers(
@@ -105,7 +105,7 @@ def stage_1_summary(study: pd.DataFrame, stage_1: set[str]) -> dict:
     return {"stage_1": found | {"images_sharing_a_person_with_the_rest": int(shared.sum())}}
 
 
-def images_of(competition: Competition, settings: config.Eda):
+def images_of(competition: Competition, settings: schema.Eda):
     """The image cache, where the folder has images."""
     if not competition.train_images:
         return None

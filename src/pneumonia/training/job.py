@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.data.cache import Cache
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes, samples_of
@@ -22,7 +22,7 @@ from pneumonia.training.run import Run
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
 
-def train_run(run: Run, experiment: config.Experiment, data: Prepared, fold: int, title: str) -> None:
+def train_run(run: Run, experiment: schema.Experiment, data: Prepared, fold: int, title: str) -> None:
     """Train, predict the held-out fold, the holdout and the test images, and mark the run done.
 
     A run that was interrupted goes on where it stood; one that is done is left alone.
@@ -61,7 +61,7 @@ def train_run(run: Run, experiment: config.Experiment, data: Prepared, fold: int
 
 
 def trained(
-    run: Run, experiment: config.Experiment, family: Family, training: pd.DataFrame, cache: Cache, title: str
+    run: Run, experiment: schema.Experiment, family: Family, training: pd.DataFrame, cache: Cache, title: str
 ) -> keras.Model:
     """The network with its final weights: trained, or read where training had ended before."""
     if run.weights.exists():
@@ -78,7 +78,7 @@ def trained(
     return network
 
 
-def inner_split(training: pd.DataFrame, experiment: config.Experiment) -> np.ndarray:
+def inner_split(training: pd.DataFrame, experiment: schema.Experiment) -> np.ndarray:
     """People of the training folds whose images are only looked at; a function of the seed and of who there is."""
     people = np.sort(training["group"].unique())
     count = round(experiment.inner_share * len(people))
@@ -86,7 +86,7 @@ def inner_split(training: pd.DataFrame, experiment: config.Experiment) -> np.nda
 
 
 def predict_ids(
-    network: keras.Model, family: Family, experiment: config.Experiment, cache: Cache, ids: list[str], title: str
+    network: keras.Model, family: Family, experiment: schema.Experiment, cache: Cache, ids: list[str], title: str
 ):
     """Prediction table of cached images, by the experiment's test-time variants."""
     images = CachedImages(cache, ids, experiment.image_size)

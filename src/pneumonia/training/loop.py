@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.data.batches import Batches
 from pneumonia.data.samples import Samples
 from pneumonia.errors import BadSurroundings
@@ -51,7 +51,7 @@ class Learner(keras.Model):
 
 
 def train(
-    experiment: config.Experiment, family: Family, samples: Samples, inner: Samples | None, folder: Path, title: str
+    experiment: schema.Experiment, family: Family, samples: Samples, inner: Samples | None, folder: Path, title: str
 ) -> keras.Model:
     """Train `experiment` on `samples`; returns the network with its averaged weights.
 
@@ -101,7 +101,7 @@ def train(
     return learner.network
 
 
-def compiled(experiment: config.Experiment, family: Family, samples: Samples, steps: int) -> Learner:
+def compiled(experiment: schema.Experiment, family: Family, samples: Samples, steps: int) -> Learner:
     """A new learner whose every variable exists, ready to train or to restore."""
     network = family.build()
     images, targets = Batches(samples, np.arange(min(2, len(samples))), 2, family, "none", [0])[0]
@@ -138,7 +138,7 @@ def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -
 class Watch(keras.callbacks.Callback):
     """Shows how far training is, and stops it where the loss is not a number any more."""
 
-    def __init__(self, title: str, experiment: config.Experiment, steps: int, done: int):
+    def __init__(self, title: str, experiment: schema.Experiment, steps: int, done: int):
         super().__init__()
         self.title, self.experiment, self.done = title, experiment, done
         self.started = time.monotonic()
@@ -176,7 +176,7 @@ class Watch(keras.callbacks.Callback):
             self.bar.close()
 
 
-def out_of_memory(error: Exception, experiment: config.Experiment) -> BadSurroundings | None:
+def out_of_memory(error: Exception, experiment: schema.Experiment) -> BadSurroundings | None:
     """One line with the batch size to try, where that is what went wrong."""
     text = f"{type(error).__name__}: {error}"
     if "ResourceExhausted" not in text and "RESOURCE_EXHAUSTED" not in text:

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumonia import config
+from pneumonia import config, schema
 from pneumonia.errors import bad_input
 from pneumonia.files import read_json, sha256, write_json, written_whole
 
@@ -40,7 +40,7 @@ class Run:
     def done(self) -> dict:
         return read_json(self.folder / "done.json")
 
-    def begin(self, experiment: config.Experiment, identity: dict) -> None:
+    def begin(self, experiment: schema.Experiment, identity: dict) -> None:
         """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
 
         Args:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pneumonia.config import Sampling
+from pneumonia.schema import Sampling
 
 
 def epoch_order(positive: np.ndarray, sampling: Sampling, batch_size: int, seed: int, epoch: int) -> np.ndarray:

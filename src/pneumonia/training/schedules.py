@@ -5,7 +5,7 @@ import math
 import keras
 from keras import ops
 
-from pneumonia import config
+from pneumonia import schema
 from pneumonia.errors import bad_input
 
 
@@ -57,7 +57,7 @@ class SGD(AveragedWeights, keras.optimizers.SGD):
     pass
 
 
-def optimizer(experiment: config.Experiment, steps: int) -> AdamW | SGD:
+def optimizer(experiment: schema.Experiment, steps: int) -> AdamW | SGD:
     """The experiment's optimizer for a training of `steps` steps.
 
     Raises:

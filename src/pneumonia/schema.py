@@ -1,0 +1,198 @@
+"""Every setting of every command, typed, with its line of `--help`. config.py reads command lines and files into it."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from pneumonia.errors import bad_input
+
+PRESETS = ("smoke", "quick", "full")
+
+
+def setting(default: Any, help: str):
+    """A dataclass field with its line of `--help`."""
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata={"help": help})
+    return field(default=default, metadata={"help": help})
+
+
+# ------------------------------------------------------------------ what an experiment file says
+
+
+@dataclass
+class Model:
+    name: str = setting("", "family in models/registry.py: mobilenetv2, mobilenet_unet, yolov8, ...")
+    head: str = setting("binary", "classifier output: binary (opacity) or classes (normal, not_normal, opacity)")
+    pooling: str = setting("average", "classifier: average, max, or both, over the last feature map")
+    cell_loss: float = setting(0.0, "classifier: weight of also telling which cells of a feature map boxes cover")
+    dropout: float = setting(0.2, "before the last layer")
+    alpha: float = setting(1.0, "width multiplier of the MobileNets")
+    size: str = setting("xs", "yolov8: xs, s or m")
+    mask_threshold: float = setting(0.5, "masks to boxes: probability at which a pixel belongs to a box")
+    min_area: float = setting(0.004, "masks to boxes: smallest component kept, as a share of the image")
+
+
+@dataclass
+class Optimizer:
+    name: str = setting("adamw", "adamw or sgd")
+    rate: float = setting(1e-3, "peak learning rate")
+    weight_decay: float = setting(1e-4, "decoupled weight decay")
+    clip_norm: float = setting(10.0, "largest global gradient norm; 0 for none")
+
+
+@dataclass
+class Schedule:
+    name: str = setting("cosine", "cosine or constant, after the warm-up")
+    warmup: float = setting(0.05, "share of all steps in which the rate rises from 0")
+    final: float = setting(0.02, "last rate as a share of the peak")
+
+
+@dataclass
+class Sampling:
+    positives: float = setting(0.0, "share of positive images in an epoch; 0: as they come")
+    images: int = setting(0, "images per epoch; 0: as many as the training folds have")
+
+
+@dataclass
+class Experiment:
+    model: Model = field(default_factory=Model, metadata={"help": "what is trained"})
+    image_size: int = setting(256, "pixels of the model's square input")
+    epochs: int = setting(10, "fixed length of training; its averaged weights are kept")
+    batch_size: int = setting(16, "images per step")
+    optimizer: Optimizer = field(default_factory=Optimizer, metadata={"help": "gradient descent"})
+    schedule: Schedule = field(default_factory=Schedule, metadata={"help": "learning rate over the steps"})
+    sampling: Sampling = field(default_factory=Sampling, metadata={"help": "which images an epoch shows"})
+    ema: float = setting(0.99, "decay per step of the averaged weights; 0: the last weights")
+    augment: str = setting("light", "augmentation strength in data/augment.py: none, light or strong")
+    tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
+    seed: int = setting(0, "of the split, the weights, the batches and their augmentation")
+    inner_share: float = setting(0.1, "share of the training people whose loss is shown every epoch")
+
+
+# ------------------------------------------------------------------ what a command line says
+
+
+@dataclass
+class Command:
+    """Settings that every command takes."""
+
+    json: bool = setting(False, "print one JSON object as the last line of stdout")
+    out: str = setting("", "folder or file to write instead of the place under the repository")
+
+
+@dataclass
+class Data(Command):
+    """Settings of every command that reads a competition."""
+
+    data: str = setting("", "competition folder or its zip, or 'demo'; else $RSNA_DATA, else demo")
+    mapping: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
+    clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
+    preset: str = setting("", "smoke, quick or full; default quick on the demo, full on real data")
+    workers: int = setting(0, "processes that read DICOMs; 0: one per core")
+
+    def source(self) -> str:
+        """What `data=` means: the folder or zip given, else $RSNA_DATA, else the demo."""
+        return self.data or os.environ.get("RSNA_DATA", "") or "demo"
+
+    def chosen_preset(self) -> str:
+        """Raises BadInput for a preset that does not exist."""
+        preset = self.preset or ("quick" if self.source() == "demo" else "full")
+        if preset not in PRESETS:
+            raise bad_input("preset", f"there is no preset '{preset}'", f"known: {', '.join(PRESETS)}")
+        return preset
+
+
+@dataclass
+class Check(Data):
+    pass
+
+
+@dataclass
+class Ingest(Data):
+    image_size: int = setting(512, "side of the cached squares, in pixels")
+
+
+@dataclass
+class Folds(Data):
+    n_folds: int = setting(5, "number of folds")
+    seed: int = setting(0, "of the split")
+    holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
+    split: str = setting("", "report: the student report's train / val / test instead of folds")
+    headers: str = setting("", "table of DICOM headers, where only the tables are there")
+    audit: str = setting("", "a fold table (patientId, fold) to search for leaking people instead of making one")
+
+
+@dataclass
+class Eda(Data):
+    headers: str = setting("", "table of DICOM headers, where only the tables are there")
+
+
+@dataclass
+class Job(Data):
+    """The main job."""
+
+    fold: str = setting("0", "0 .. n_folds-1, or all")
+    ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: which members, which starting recipe")
+    n_folds: int = setting(5, "number of folds")
+    seed: int = setting(0, "of the split and of every member")
+
+
+@dataclass
+class Train(Experiment, Job):
+    """One experiment: every setting of experiments/ can be overridden."""
+
+    experiment: str = setting("", "experiments/NAME.yaml")
+
+
+@dataclass
+class Predict(Command):
+    run: str = setting("", "a run's folder, or submissions/NAME")
+    images: str = setting("", "a folder of DICOMs or one file")
+    workers: int = setting(0, "processes that read DICOMs; 0: one per core")
+
+
+@dataclass
+class Bootstrap:
+    seed: int = setting(0, "of the bootstrap and of the search")
+    draws: int = setting(2000, "bootstrap draws over people")
+
+
+@dataclass
+class Ensemble(Bootstrap, Command):
+    members: Any = setting([], "detection tables, a list or {name: file}")
+    classifiers: Any = setting([], "class probability tables, a list or {name: file}")
+    labels: str = setting("", "label table (stage_2_train_labels.csv)")
+    groups: str = setting("", "image to person")
+    recipe: str = setting("", "starting recipe; default: the winners' values")
+    trials: int = setting(0, "trials of the search; 0: the default budget")
+    seconds: float = setting(0.0, "time for the search; 0: no limit")
+    tune_on: str = setting("", "file of ids, or stage1 (its file beside the labels): fit shrink and threshold there")
+    sample: str = setting("", "sample submission whose ids and order the submission takes")
+
+
+@dataclass
+class Apply(Command):
+    recipe: str = setting("", "recipe.yaml of an ensemble")
+    members: Any = setting([], "detection tables in the recipe's order, or {name: file}")
+    classifiers: Any = setting([], "class probability tables, likewise")
+    sample: str = setting("", "sample submission whose ids and order the output takes")
+
+
+@dataclass
+class Score(Bootstrap, Command):
+    submission: str = setting("", "file to score")
+    labels: str = setting("", "label table")
+    groups: str = setting("", "image to person, for the interval")
+    complete: bool = setting(False, "refuse a submission that leaves labelled images out")
+
+
+@dataclass
+class Validate(Command):
+    submission: str = setting("", "file to validate")
+    sample: str = setting("", "sample submission whose ids and order it must have")
+    frame: float = setting(1024.0, "width and height of the images, which no box may leave; 0: do not compare")
+
+
+@dataclass
+class Leaderboard(Command):
+    pass
