@@ -25,6 +25,7 @@ import numpy as np
 from pneumonia import config, schema
 from pneumonia.data import cache as layout
 from pneumonia.data.cache import Cache, Damaged
+from pneumonia.data.check import refuse_faults
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.data.dicom import read_scaled
 from pneumonia.errors import BadInput, BadSurroundings, Fault, bad_input
@@ -50,7 +51,9 @@ class Source(NamedTuple):
 def command(settings: schema.Ingest) -> dict:
     """`./run.sh ingest`."""
     start = time.monotonic()
-    cache = ingest(resolve(settings), settings.image_size, settings.workers, settings.out or None)
+    competition = resolve(settings, needs_sample=False)
+    refuse_faults(competition, settings.clip_boxes)
+    cache = ingest(competition, settings.image_size, settings.workers, settings.out or None)
     seconds = round(time.monotonic() - start, 3)
     say(f"ingest: {len(cache)} images of {cache.size} x {cache.size} in {cache.folder}, {seconds:.1f} s")
     return {"cache": str(cache.folder), "images": len(cache), "seconds": seconds}
