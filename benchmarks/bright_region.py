@@ -1,6 +1,6 @@
 """How far brightness alone gets on the demo competition: the best bright-region detector, tuned on its own test.
 
-    python benchmarks/bright_region.py [--images 400] [--folder DIR]
+    PYTHONPATH=src .venv/bin/python benchmarks/bright_region.py [--images 400] [--folder DIR]
 
 The detector: take a brightness map (absolute, relative to the lungs' mean or spread, rank among the lungs' pixels,
 contrast with the surroundings, or difference from the other lung), smooth it, keep what is above a threshold inside

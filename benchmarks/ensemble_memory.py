@@ -1,6 +1,6 @@
 """Peak memory and time of the full-scale ensemble: 25 members x 26,684 images x 20 boxes.
 
-    python benchmarks/ensemble_memory.py [trials]
+    PYTHONPATH=src .venv/bin/python benchmarks/ensemble_memory.py [trials]
 
 What `ensemble` does in one of its folds: duplicates removed, a recipe fitted to four fifths of the images
 (calibrations, the given number of trials, threshold), and applied. The tables alone are 534 MB.

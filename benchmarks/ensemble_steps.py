@@ -1,6 +1,6 @@
 """What each step of the ensemble adds: nested scores of recipes without it, paired with the whole recipe.
 
-    python benchmarks/ensemble_steps.py LABELS.csv MAPPING.csv MEMBER.csv ...
+    PYTHONPATH=src .venv/bin/python benchmarks/ensemble_steps.py LABELS.csv MAPPING.csv MEMBER.csv ...
 
 Every line is one procedure, fitted and scored by nested cross-validation over people on the same folds, and averaged
 over five ways of making the folds; the interval and the change are of the first.

@@ -1,6 +1,6 @@
 """Weighted box fusion of 25 models x 20 boxes: ours against ensemble-boxes 1.0.9, on one core, in one run.
 
-    python benchmarks/fusion.py [images]
+    PYTHONPATH=src .venv/bin/python benchmarks/fusion.py [images]
 
 Measured on 2 shared cores of an AMD EPYC (Python 3.11), 2000 images, three runs: ensemble-boxes 10.6 to 11.2 ms an
 image, ours 0.138 to 0.154 ms on one core: 73 to 77 times as fast; 26,684 images in 4 s against 5 min. The largest
