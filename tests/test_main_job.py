@@ -90,3 +90,21 @@ def test_a_run_with_other_settings_has_a_path_of_its_own(job):
     folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
     assert folder.parent.name.startswith("mobilenetv2-smoke-")
     assert folder.parents[1].name == result["dataset"]
+
+
+def test_any_dicom_through_the_whole_ensemble(job, tmp_path):
+    _, result = job
+    dicom = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
+    folder = Path(result["submission"]).parent
+    done = run("predict", f"run={folder}", f"images={dicom}", f"out={tmp_path / 'one.csv'}", "json=true")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert Path(found["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
+    rows = Path(found["predictions"]).read_text().splitlines()
+    assert rows[0] == "patientId,PredictionString" and len(rows) == 2 and rows[1].startswith(f"{dicom.stem},")
+    assert run("validate", f"submission={found['predictions']}").returncode == 0
+
+
+def test_predict_refuses_what_is_no_run(tmp_path):
+    done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
+    assert done.returncode == 2 and "is no finished run" in done.stderr

@@ -118,8 +118,9 @@ def fold_table(
         table, label = with_holdout(study, holdout, n_folds, seed), f"{n_folds}-holdout"
     else:
         table, label = make_folds(study, n_folds, seed), str(n_folds)
-    strata = [int(study[column].notna().sum()) for column in ("sex", "age", "view")]
-    key = config.short_hash([n_folds, seed, sorted(holdout), split, strata])
+    # the headers decide the strata, and are no part of the folder's content key where headers= brings them
+    facts = study.sort_values("patientId")[["patientId", "class", "group", "sex", "age", "view"]].astype(str)
+    key = config.short_hash([n_folds, seed, sorted(holdout), split, facts.to_numpy().tolist()])
     folder = REPOSITORY / "folds" / f"{competition.name}-{competition.content_key}"
     path = out or folder / f"{label}-seed{seed}-{key}.csv"
     with written_whole(path) as file:
