@@ -1,6 +1,8 @@
 """Real DICOM files, written here in many encodings: read correctly, or refused with one clear fault."""
 
 import io
+import json
+import shutil
 import zlib
 
 import cv2
@@ -22,6 +24,8 @@ from pydicom.uid import (
     SecondaryCaptureImageStorage,
 )
 
+from pneumonia import cli
+from pneumonia.data import phantom
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.dicom import read_dicom, read_scaled
 from pneumonia.errors import BadInput
@@ -250,3 +254,56 @@ def test_more_files_than_one_worker_takes(tmp_path):
     path = written(tmp_path, dataset(gradient()))
     faults, _ = dicom_faults({NAME: path} | {f"other-{k}": path for k in range(130)}, workers=2)
     assert len(faults) == 130
+
+
+# ------------------------------------------------------------------ through the command
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return phantom.generate(tmp_path_factory.mktemp("sound") / "demo", train_images=3, test_images=2)
+
+
+BAD_FILES = {
+    "not-dicom": lambda name: b"no DICOM",
+    "truncated": lambda name: file_of(dataset(gradient(), PatientID=name))[:-60],
+    "deflated": lambda name: file_of(dataset(gradient(), PatientID=name)).replace(
+        JPEGBaseline8Bit.encode(), DeflatedExplicitVRLittleEndian.encode() + b"\0"
+    ),
+    "transfer-syntax": lambda name: file_of(dataset(gradient(), ExplicitVRLittleEndian, PatientID=name)).replace(
+        b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"
+    ),
+    "compression": lambda name: file_of(jpeg_ls(name)),
+    "size": lambda name: file_of(dataset(gradient(), PatientID=name, Rows=60000)),
+    "multi-frame": lambda name: file_of(dataset(gradient(), PatientID=name, NumberOfFrames="3")),
+    "pixels": lambda name: file_of(dataset(gradient(), PatientID=name, Rows=48)),
+    "id": lambda name: file_of(dataset(gradient(), PatientID="somebody else")),
+}
+
+
+def file_of(made: FileDataset) -> bytes:
+    stream = io.BytesIO()
+    pydicom.dcmwrite(stream, made, enforce_file_format=True)
+    return stream.getvalue()
+
+
+def jpeg_ls(name: str) -> FileDataset:
+    made = dataset(gradient(), ExplicitVRLittleEndian, PatientID=name)
+    made.file_meta.TransferSyntaxUID = JPEGLSLossless
+    made.PixelData = encapsulate([b"\xff\xd8\xff\xf7" + b"\0" * 64])
+    made["PixelData"].is_undefined_length = True
+    return made
+
+
+@pytest.mark.parametrize("code", BAD_FILES)
+def test_check_names_the_bad_file_and_writes_nothing(sound, tmp_path, capsys, code):
+    folder = tmp_path / "competition"
+    shutil.copytree(sound, folder)
+    bad = sorted((folder / "stage_2_train_images").iterdir())[1]
+    bad.write_bytes(BAD_FILES[code](bad.stem))
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert cli.main(["check", f"data={folder}", "json=true"]) == 2
+    faults = json.loads(capsys.readouterr().out.splitlines()[-1])["faults"]
+    assert [(fault["file"], fault["row"]) for fault in faults] == [(str(bad), None)]
+    assert faults[0]["code"] == code and faults[0]["mend"]
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

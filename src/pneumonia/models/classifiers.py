@@ -1,5 +1,7 @@
 """Whole-image classifiers: opacity or not, or the three classes of the competition's second table."""
 
+from abc import abstractmethod
+
 import keras
 import numpy as np
 from keras import ops
@@ -18,9 +20,9 @@ class Classifier(Family):
 
     kind = "classifier"
 
+    @abstractmethod
     def backbone(self) -> keras.Model:
         """(batch, size, size, 3) in [-1, 1] to (batch, h, w, features)."""
-        raise NotImplementedError
 
     def build(self) -> keras.Model:
         if self.model.head not in OUTPUTS:
