@@ -112,13 +112,16 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
         raise bad_input(name, "is deflated", "store it without deflating (dcmconv +te)", code="deflated")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values that are not quite standard; those we use are checked below
+            # of values that are not quite standard: those we use are checked below; but a file that ends too early only
+            # draws a warning too, and the elements after that point are missing
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message="End of file reached")
             dataset = pydicom.dcmread(io.BytesIO(content))
             syntax = UID(dataset.file_meta.TransferSyntaxUID)
             header = header_of(dataset, content)
             has_pixels = bool(dataset.get("PixelData"))
-    except (InvalidDicomError, EOFError) as error:
-        raise bad_input(name, f"is a truncated DICOM ({error})", "download it again", code="truncated") from error
+    except (InvalidDicomError, EOFError, UserWarning) as error:
+        raise bad_input(name, "is a truncated DICOM", "download it again", code="truncated") from error
     except Exception as error:  # pydicom meets a damaged header with whatever its parser stumbles over
         what = f"its header is damaged ({type(error).__name__})"
         raise bad_input(name, what, "download it again", code="header") from error
