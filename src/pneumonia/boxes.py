@@ -1,8 +1,7 @@
-"""Box geometry and the three formats, nothing else.
+"""Box geometry and the two formats, nothing else.
 
 - `xywh`: x, y, width, height; top-left corner, pixels of the original image. Every table and file.
 - `corners`: x1, y1, x2, y2 in the same pixels.
-- `normalised`: corners divided by the image's width and height, in [0, 1]. Only inside fusion.
 
 Areas are continuous: width times height, without any +1.
 """
@@ -20,16 +19,6 @@ def to_xywh(corners: np.ndarray) -> np.ndarray:
     """(..., 4) x1, y1, x2, y2 to (..., 4) x, y, width, height."""
     corners = np.asarray(corners, dtype=np.float64)
     return np.concatenate([corners[..., :2], corners[..., 2:] - corners[..., :2]], axis=-1)
-
-
-def normalise(corners: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Corner pixels to corner fractions of an image of `width` x `height` pixels, clipped to the image."""
-    return np.clip(np.asarray(corners, dtype=np.float64) / (width, height, width, height), 0.0, 1.0)
-
-
-def denormalise(corners: np.ndarray, width: float, height: float) -> np.ndarray:
-    """The inverse of `normalise`, but for what it clipped."""
-    return np.asarray(corners, dtype=np.float64) * (width, height, width, height)
 
 
 def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:

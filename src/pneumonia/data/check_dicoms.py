@@ -8,7 +8,8 @@ from pathlib import Path
 
 import cv2
 
-from pneumonia.data.dicom import OLDEST, read_scaled
+from pneumonia.data.competition import OLDEST
+from pneumonia.data.dicom import read_scaled
 from pneumonia.errors import BadInput, Fault
 from pneumonia.progress import progress
 

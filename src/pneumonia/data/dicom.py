@@ -29,7 +29,6 @@ from pneumonia.errors import BadInput, bad_input
 
 LARGEST_SIDE = 8192  # pixels; the largest detectors have about 4,300
 LARGEST_FILE = 256 * 2**20  # bytes; an uncompressed 16-bit image of LARGEST_SIDE is half of it
-OLDEST = 110  # years; the competition's headers have a few ages up to 155, which are errors
 READERS = {  # transfer syntaxes that need a package which the lock does not have: what would read them
     "1.2.840.10008.1.2.4.57": "pylibjpeg with pylibjpeg-libjpeg",
     "1.2.840.10008.1.2.4.70": "pylibjpeg with pylibjpeg-libjpeg",
@@ -55,11 +54,6 @@ class Header:
     modality: str
     spacing: float
     sha256: str
-
-    @property
-    def plausible_age(self) -> float:
-        """For models: NaN above OLDEST."""
-        return self.age if self.age <= OLDEST else math.nan
 
 
 def read_dicom(path: str | Path, expected_id: str | None = None) -> tuple[np.ndarray, Header]:

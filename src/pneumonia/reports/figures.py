@@ -45,17 +45,6 @@ def learning_curves(histories: dict[str, list[dict]]) -> str:
     return png(figure)
 
 
-def threshold_curve(thresholds: np.ndarray, scores: np.ndarray, chosen: float) -> str:
-    """The competition's score over the final confidence threshold, with the chosen one marked."""
-    figure, axis = plt.subplots(figsize=(5.4, 3.2))
-    axis.step(thresholds, scores, where="post", color="#1f6feb")
-    axis.axvline(chosen, color="#d2691e", linestyle="--", label=f"chosen: {chosen:.3f}")
-    axis.set(xlabel="confidence threshold", ylabel="mean IoU-mAP")
-    axis.grid(alpha=0.25)
-    axis.legend(frameon=False)
-    return png(figure)
-
-
 def picture(
     image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int = 320
 ) -> str:
