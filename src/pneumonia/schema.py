@@ -21,52 +21,108 @@ def setting(default: Any, help: str):
 
 @dataclass
 class Model:
-    name: str = setting("", "family in models/registry.py: mobilenetv2, mobilenet_unet, yolov8, ...")
-    head: str = setting("binary", "classifier output: binary (opacity) or classes (normal, not_normal, opacity)")
+    name: str = setting(
+        "", "family in models/registry.py: densenet121, chexnet, mobilenetv2, mobilenet_unet, yolov8, ..."
+    )
+    weights: str = setting(
+        "none", "the backbone's at the start: none, imagenet, chexnet, a weights FILE, or run:EXPERIMENT"
+    )
+    weights_folder: str = setting("", "where pretrained files lie; default $PNEUMONIA_WEIGHTS, else Keras's download")
+    weights_sha256: str = setting("", "checksum of a weights file that is not on the known list")
+    frozen_epochs: int = setting(0, "first epochs in which the backbone stands still; -1: all of them")
+    # classifiers
+    head: str = setting(
+        "binary", "classifier output: binary (opacity), classes (normal, not_normal, opacity) or nih (14)"
+    )
     pooling: str = setting("average", "classifier: average, max, or both, over the last feature map")
+    inputs: list[str] = setting([], "classifier: what it sees beside the image: age, sex, view")
     cell_loss: float = setting(0.0, "classifier: weight of also telling which cells of a feature map boxes cover")
     dropout: float = setting(0.2, "before the last layer")
     alpha: float = setting(1.0, "width multiplier of the MobileNets")
+    # localizers
     size: str = setting("xs", "yolov8: xs, s or m")
+    class_loss: str = setting("cross_entropy", "yolov8: cross_entropy or focal")
+    distribution_loss: float = setting(1.5, "yolov8: weight of the distribution focal loss; 0 for none")
+    class_prior: float = setting(0.01, "yolov8: an anchor's probability of a finding at the start; 0: zero biases")
+    image_loss: float = setting(0.0, "yolov8: weight of an image-wide 3-class output beside the boxes")
+    encoder: str = setting("mobilenetv2", "segmentation_unet: encoder of segmentation-models")
+    mask_losses: dict[str, float] = setting(
+        {"cross_entropy": 1.0, "dice": 1.0}, "masks: weights of cross_entropy, dice, focal, iou"
+    )
+    mask_softness: float = setting(0.0, "masks: share of a box's half side over which its target falls off; 0: filled")
     mask_threshold: float = setting(0.5, "masks to boxes: probability at which a pixel belongs to a box")
     min_area: float = setting(0.004, "masks to boxes: smallest component kept, as a share of the image")
 
 
 @dataclass
+class Loss:
+    """A classifier's."""
+
+    name: str = setting("cross_entropy", "cross_entropy or focal")
+    gamma: float = setting(2.0, "focal: how much less the easy images count")
+    label_smoothing: float = setting(0.0, "share of the label given to the other classes")
+    class_weights: Any = setting([], "one weight per class (negative, positive; or three), or balanced")
+
+
+@dataclass
 class Optimizer:
-    name: str = setting("adamw", "adamw or sgd")
+    name: str = setting("adamw", "adamw, adam or sgd")
     rate: float = setting(1e-3, "peak learning rate")
     weight_decay: float = setting(1e-4, "decoupled weight decay")
     clip_norm: float = setting(10.0, "largest global gradient norm; 0 for none")
+    accumulate: int = setting(
+        1, "steps whose gradients are added up before the weights move: large batches on small GPUs"
+    )
 
 
 @dataclass
 class Schedule:
-    name: str = setting("cosine", "cosine or constant, after the warm-up")
+    name: str = setting("cosine", "cosine, constant or plateau, after the warm-up")
     warmup: float = setting(0.05, "share of all steps in which the rate rises from 0")
     final: float = setting(0.02, "last rate as a share of the peak")
+    factor: float = setting(0.1, "plateau: what the rate is multiplied by")
+    patience: int = setting(10, "plateau: epochs without a better inner loss before that")
 
 
 @dataclass
 class Sampling:
     positives: float = setting(0.0, "share of positive images in an epoch; 0: as they come")
     images: int = setting(0, "images per epoch; 0: as many as the training folds have")
+    hard_negatives: float = setting(
+        0.0, "share of the negatives that are drawn by an earlier experiment's false alarms"
+    )
+    hard_from: str = setting("", "that experiment, trained on every fold: its out-of-fold predictions are read")
 
 
 @dataclass
 class Experiment:
     model: Model = field(default_factory=Model, metadata={"help": "what is trained"})
     image_size: int = setting(256, "pixels of the model's square input")
-    epochs: int = setting(10, "fixed length of training; its averaged weights are kept")
+    epochs: int = setting(10, "length of training")
     batch_size: int = setting(16, "images per step")
+    loss: Loss = field(default_factory=Loss, metadata={"help": "a classifier's loss"})
     optimizer: Optimizer = field(default_factory=Optimizer, metadata={"help": "gradient descent"})
     schedule: Schedule = field(default_factory=Schedule, metadata={"help": "learning rate over the steps"})
     sampling: Sampling = field(default_factory=Sampling, metadata={"help": "which images an epoch shows"})
-    ema: float = setting(0.99, "decay per step of the averaged weights; 0: the last weights")
-    augment: str = setting("light", "augmentation strength in data/augment.py: none, light or strong")
+    ema: float = setting(0.99, "decay per step of the averaged weights; 0: no averages")
+    keep: str = setting("last", "weights kept: last (averaged where ema > 0), or best by the inner split's loss")
+    patience: int = setting(0, "stop after so many epochs without a better inner loss; 0: never")
+    inner_share: float = setting(0.1, "share of the training people whose loss is looked at every epoch")
+    augment: Any = setting(
+        "light", "strength in data/augment.py (none, report, light, strong), or a list of transforms"
+    )
     tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
+    boxes_kept: int = setting(40, "boxes per image in a prediction table")
+    lowest_confidence: float = setting(0.01, "of a box in a prediction table")
     seed: int = setting(0, "of the split, the weights, the batches and their augmentation")
-    inner_share: float = setting(0.1, "share of the training people whose loss is shown every epoch")
+    loaders: int = setting(0, "threads that make batches; 0: one on a CPU, eight beside a GPU")
+    precision: str = setting(
+        "auto", "float32, mixed_bfloat16, mixed_float16; auto: mixed_bfloat16 on a GPU, float32 on CPU"
+    )
+    xla: str = setting("auto", "compile steps by XLA: auto (on a GPU), on or off")
+    deterministic: bool = setting(False, "the same bits on a GPU too, where its operations allow it")
+    devices: int = setting(1, "devices that share every batch")
+    threads: int = setting(0, "threads of one operation; 0: one per core. Another number gives other bits")
 
 
 # ------------------------------------------------------------------ what a command line says
@@ -135,6 +191,10 @@ class Job(Data):
     ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: which members, which starting recipe")
     n_folds: int = setting(5, "number of folds")
     seed: int = setting(0, "of the split and of every member")
+    split: str = setting("", "report: the student report's train / val / test in place of the folds; it leaks people")
+    executor: str = setting("local", "where runs are trained: local (a process each), or ray (a cluster)")
+    ray_address: str = setting("", "executor=ray: the cluster's address; empty: one is started on this machine")
+    job_threads: int = setting(0, "executor: threads per run; 0: one per core")
 
 
 @dataclass
@@ -196,3 +256,26 @@ class Validate(Command):
 @dataclass
 class Leaderboard(Command):
     pass
+
+
+@dataclass
+class Results(Command):
+    """The report's table: published figures beside ours."""
+
+    runs: str = setting("", "folder to search for finished runs; default runs/ of the repository")
+
+
+@dataclass
+class Evaluate(Command):
+    """Everything about a finished run, or one experiment's runs over several folds."""
+
+    run: str = setting("", "a run's folder, or the experiment's folder with fold0, fold1, ... in it")
+    draws: int = setting(2000, "bootstrap draws over people")
+    seed: int = setting(0, "of the bootstrap")
+
+
+@dataclass
+class Rerun(Command):
+    """A finished run, once more, compared with the first time."""
+
+    run: str = setting("", "a finished run's folder")
