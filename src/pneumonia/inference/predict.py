@@ -1,6 +1,6 @@
 """A trained network's predictions with test-time augmentation, as prediction tables in original pixels."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import keras
 import numpy as np
@@ -12,9 +12,6 @@ from pneumonia.models.family import Family
 from pneumonia.predictions import ClassProbabilities, Detections
 from pneumonia.progress import progress
 
-BOXES_KEPT = 40  # per image, for fusing; and the lowest confidence that is worth a place in the table
-LOWEST_CONFIDENCE = 0.01
-
 
 def predict(
     network: keras.Model,
@@ -25,6 +22,8 @@ def predict(
     tta: list[str],
     batch_size: int,
     title: str,
+    boxes_kept: int = 40,
+    lowest_confidence: float = 0.01,
 ) -> Detections | ClassProbabilities:
     """Predict every image under every variant, and merge the variants.
 
@@ -33,38 +32,47 @@ def predict(
         images: n images (size, size) uint8, size being the model's.
         sizes: (n, 2) rows, columns of the original images, in whose pixels the boxes are returned.
         tta: names of inference/tta.py.
+        batch_size: images per pass of the network; each variant of an image is one.
+        boxes_kept: at most so many boxes of an image, the most confident.
+        lowest_confidence: of a box that is kept, of each variant and of the merged table.
 
     Returns:
         Detections (a localizer) or ClassProbabilities (a classifier), images in the order of `ids`.
+
+    Raises:
+        BadInput: an unknown variant.
     """
-    forward = forward_pass(network)
     chosen = variants(tta)
     starts = range(0, len(ids), batch_size)
     tables: list[list] = [[] for _ in chosen]
     for start in progress(starts, title, unit="batch"):
         batch = np.stack([images[row] for row in range(start, min(start + batch_size, len(ids)))])[..., None]
-        for table, variant in zip(tables, chosen):
-            decoded = family.decode(forward(variant.picture(batch), batch_size))
+        pictures = np.concatenate([variant.picture(batch) for variant in chosen])
+        decoded = [each for outputs in passes(network, pictures, batch_size) for each in family.decode(outputs)]
+        for row, (table, variant) in enumerate(zip(tables, chosen)):
+            own = decoded[row * len(batch) : (row + 1) * len(batch)]
             if family.kind == "localizer":
-                decoded = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in decoded]
-            table.extend(decoded)
+                own = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in own]
+            table.extend(own)
     if family.kind == "classifier":
         return class_table(ids, np.mean([np.stack(table) for table in tables], axis=0))
-    found = [detection_table(ids, table, sizes, family.image_size) for table in tables]
-    return found[0] if len(found) == 1 else most_confident(merge_tta(found))
+    kept = (boxes_kept, lowest_confidence)
+    found = [detection_table(ids, table, sizes, family.image_size, *kept) for table in tables]
+    return found[0] if len(found) == 1 else most_confident(merge_tta(found), *kept)
 
 
-def forward_pass(network: keras.Model):
-    """images (n, size, size, 1), batch size -> outputs as numpy, always computed on a full batch: one shape compiles
-    once, and an image's output does not depend on how many others came with it."""
+def passes(network: keras.Model, pictures: np.ndarray, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Outputs of (n, size, size, 1) pictures, pass by pass, as numpy: together n rows.
 
-    def forward(images: np.ndarray, batch_size: int) -> dict[str, np.ndarray]:
-        missing = batch_size - len(images)
-        padded = np.concatenate([images, np.zeros((missing, *images.shape[1:]), images.dtype)]) if missing else images
-        outputs = network.predict_on_batch(np.ascontiguousarray(padded))
-        return {name: np.asarray(value)[: len(images)] for name, value in outputs.items()}
-
-    return forward
+    A pass always has batch_size pictures, the last one filled up with black: one shape compiles once, and a picture's
+    output does not depend on how many others came with it.
+    """
+    for start in range(0, len(pictures), batch_size):
+        own = pictures[start : start + batch_size]
+        missing = batch_size - len(own)
+        full = np.concatenate([own, np.zeros((missing, *own.shape[1:]), own.dtype)]) if missing else own
+        outputs = network.predict_on_batch(full)
+        yield {name: np.asarray(value)[: len(own)] for name, value in outputs.items()}
 
 
 def class_table(ids: Sequence[str], probabilities: np.ndarray) -> ClassProbabilities:
@@ -76,24 +84,28 @@ def class_table(ids: Sequence[str], probabilities: np.ndarray) -> ClassProbabili
     return ClassProbabilities(tuple(ids), opacity=opacity, normal=normal, not_normal=not_normal)
 
 
-def detection_table(ids: Sequence[str], decoded: Iterable, sizes: np.ndarray, model_size: int) -> Detections:
-    """Boxes of the model's square, to the pixels of the originals and inside their frames."""
+def detection_table(
+    ids: Sequence[str],
+    decoded: Iterable,
+    sizes: np.ndarray,
+    model_size: int,
+    boxes_kept: int,
+    lowest_confidence: float,
+) -> Detections:
+    """Boxes of the model's square, to the pixels of the originals and inside their frames; a box that a variant found
+    beyond the frame is none."""
     boxes_list, scores_list = [], []
     for (boxes, scores), (rows, columns) in zip(decoded, sizes):
         boxes = geometry.scale(np.reshape(boxes, (-1, 4)), columns / model_size, rows / model_size)
         boxes = geometry.clip(boxes, columns, rows)
-        kept = (boxes[:, 2] > 0) & (boxes[:, 3] > 0) & (scores >= LOWEST_CONFIDENCE)
-        boxes_list.append(boxes[kept])
-        scores_list.append(np.asarray(scores, dtype=np.float64)[kept])
-    return most_confident(Detections.from_lists(ids, boxes_list, scores_list))
+        inside = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
+        boxes_list.append(boxes[inside])
+        scores_list.append(np.asarray(scores, dtype=np.float64)[inside])
+    return most_confident(Detections.from_lists(ids, boxes_list, scores_list), boxes_kept, lowest_confidence)
 
 
-def most_confident(detections: Detections) -> Detections:
-    """At most BOXES_KEPT boxes of every image, by descending confidence."""
-    boxes_list, scores_list = [], []
-    for image in range(len(detections.ids)):
-        boxes, scores = detections.image(image)
-        order = np.argsort(-scores, kind="stable")[:BOXES_KEPT]
-        boxes_list.append(boxes[order])
-        scores_list.append(scores[order])
-    return Detections.from_lists(detections.ids, boxes_list, scores_list)
+def most_confident(detections: Detections, boxes_kept: int, lowest_confidence: float) -> Detections:
+    """At most boxes_kept boxes of every image, by descending confidence, none below lowest_confidence."""
+    ordered = detections.keep(detections.scores >= lowest_confidence).by_confidence()
+    rank = np.arange(len(ordered.scores)) - np.repeat(ordered.offsets[:-1], ordered.counts)
+    return ordered.keep(rank < boxes_kept)
