@@ -1,0 +1,65 @@
+"""Prediction under k test-time variants against one, in one run: MobileNetV2 and YOLOv8-xs at 256 px.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/tta.py [images]
+
+The whole of `predict` is timed, from the cached squares to the merged table: resampling, passes, decoding, merging. The
+networks are untrained (the cost of a pass is the same; the localizer's decoder has more to suppress than a trained
+one's). Ways are timed in turns and their medians compared, so that other work on the machine weighs on all alike.
+
+Measured on a 2-core AMD EPYC that was also doing other work, 72 images in batches of 16: two variants take 1.83
+(MobileNetV2) and 1.85 (YOLOv8-xs) times as long as one, five 4.74 and 4.76 times. In passes that is 9 and 23 against 5,
+1.8 and 4.6 times: the last 8 images' variants share theirs, and all else adds 2 to 4 %. A single image, whose variants
+fit into one pass: five take 1.01 and 1.05 times as long.
+"""
+
+import statistics
+import sys
+import time
+
+import keras
+import numpy as np
+
+from pneumonia import schema
+from pneumonia.inference.predict import predict
+from pneumonia.models.registry import family as family_of
+
+SIZE, BATCH, TURNS = 256, 16, 3
+MODELS = {
+    "mobilenetv2, alpha 0.5": schema.Model(name="mobilenetv2", head="classes", alpha=0.5),
+    "yolov8 xs": schema.Model(name="yolov8", size="xs"),
+}
+VARIANTS = ["identity", "flip", "scale_0.875", "flip+scale_1.125", "shift_16_-8"]
+COUNTS = (1, 2, len(VARIANTS))
+
+
+def seconds(network, family, images: np.ndarray, tta: list[str]) -> float:
+    ids, sizes = [str(row) for row in range(len(images))], np.full((len(images), 2), 1024)
+    start = time.perf_counter()
+    predict(network, family, ids, images, sizes, tta, BATCH, "")
+    return time.perf_counter() - start
+
+
+def compare(name: str, images: np.ndarray) -> None:
+    keras.utils.set_random_seed(0)
+    family = family_of(MODELS[name], SIZE)
+    network = family.build()
+    seconds(network, family, images[:1], VARIANTS)  # compiles
+    times = {count: [] for count in COUNTS}
+    for _ in range(TURNS):
+        for count in COUNTS:
+            times[count].append(seconds(network, family, images, VARIANTS[:count]))
+    one = statistics.median(times[1])
+    print(f"{name}, {len(images)} images: one variant {one / len(images) * 1e3:.1f} ms an image")
+    for count in COUNTS[1:]:
+        print(f"  {count} variants take {statistics.median(times[count]) / one:.2f} times as long")
+
+
+def main(count: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE)).astype(np.uint8)
+    for name in MODELS:
+        compare(name, images)
+        compare(name, images[:1])
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 72)
