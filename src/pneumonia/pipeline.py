@@ -8,7 +8,8 @@ from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.errors import bad_input
-from pneumonia.jobs import local
+from pneumonia.jobs.executors import run_all
+from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.progress import say
 from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
@@ -26,13 +27,18 @@ def main_job(settings: schema.Job) -> dict:
     announce(settings, preset, wanted)
     data = prepare(settings, competition, max(experiment.image_size for experiment in experiments.values()))
     runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
-    local.run_all(
+    run_all(
         [
-            local.TrainJob(f"{name} fold {fold}", words_of(settings, preset, name, fold))
+            TrainJob(
+                f"{name} fold {fold}", run.folder, train_command(words_of(settings, preset, name, fold)), each.devices
+            )
             for position, fold in enumerate(wanted)
-            for name in experiments
-            if not runs[name][position].is_done
-        ]
+            for name, each in experiments.items()
+            if not (run := runs[name][position]).is_done
+        ],
+        settings.executor,
+        settings.ray_address,
+        settings.job_threads,
     )
     result = make_submission(settings, preset, data, runs, ensemble.get("recipe"))
     result["seconds"] = round(time.monotonic() - started, 1)
@@ -52,11 +58,18 @@ def train(settings: schema.Train) -> dict:
         changed = config.difference(
             config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
         )
-        local.run_all(
+        out = (f"out={config.user_path(settings.out)}",) if settings.out else ()
+        commands = [
+            train_command((*words_of(settings, preset, settings.experiment, fold, changed), *out)) for fold in wanted
+        ]
+        run_all(
             [
-                local.TrainJob(f"fold {fold}", words_of(settings, preset, settings.experiment, fold, changed))
-                for fold in wanted
-            ]
+                TrainJob(f"fold {fold}", run.folder, command, experiment.devices)
+                for fold, run, command in zip(wanted, runs, commands)
+            ],
+            settings.executor,
+            settings.ray_address,
+            settings.job_threads,
         )
     else:
         title = f"{settings.experiment} fold {wanted[0]}"

@@ -1,65 +1,66 @@
-"""(experiment, fold) jobs on this machine: a process each, as many at once as there are GPUs, or one on a CPU.
+"""Jobs on this machine: a process each, as many at once as its GPUs allow, or one on a CPU.
 
-A process of its own for each, because TensorFlow keeps GPU memory until its process ends. Each sees only its GPU. A
-job that fails does not stop the others.
+A process of its own for each, because TensorFlow keeps GPU memory until its process ends. Each sees only its GPUs.
 """
 
 import os
-import queue
 import subprocess
-import sys
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from pathlib import Path
 
 from pneumonia.errors import BadSurroundings
-from pneumonia.progress import say
+from pneumonia.jobs import process, tied
+from pneumonia.jobs.board import Board
+from pneumonia.jobs.job import Outcome, TrainJob
+
+SECONDS_BETWEEN_LOOKS = 0.2
 
 
-class TrainJob(NamedTuple):
-    """One run to train: its name for people, and the words after `./run.sh train`."""
-
-    title: str
-    words: tuple[str, ...]
-
-
-def run_all(jobs: Sequence[TrainJob]) -> None:
-    """Run every job to its end.
+def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
+    """Run every job to its end; an exception (Ctrl-C) ends those that run.
 
     Raises:
-        BadSurroundings: jobs failed; each has already said why on stderr.
+        BadSurroundings: a job wants more GPUs than there are.
     """
-    gpus: queue.Queue[str] = queue.Queue()
-    names = gpu_names()
-    for name in names or [""]:
-        gpus.put(name)
-
-    def run(job: TrainJob) -> int:
-        gpu = gpus.get()
+    gpus = gpu_names()
+    greedy = [job.title for job in jobs if gpus and job.gpus > len(gpus)]
+    if greedy:
+        raise BadSurroundings(f"{', '.join(greedy)}: more GPUs are wanted than the {len(gpus)} here; lower devices=")
+    logged = len(jobs) > 1
+    free = list(gpus) or [""]
+    waiting = list(range(len(jobs)))
+    running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
+    outcomes: dict[int, Outcome] = {}
+    with Board(jobs, logged, alone=len(free) == 1) as board:
         try:
-            return subprocess.run(command(job), env=environment(gpu), stdout=sys.stderr, check=False).returncode
+            while waiting or running:
+                while waiting and (need := jobs[waiting[0]].gpus if gpus else 1) <= len(free):
+                    number, mine, free = waiting.pop(0), free[:need], free[need:]
+                    running[number] = (begin(jobs[number], environment, mine, logged), mine)
+                    board.running(number)
+                time.sleep(SECONDS_BETWEEN_LOOKS)
+                for number, (child, mine) in list(running.items()):
+                    if child.poll() is not None:
+                        del running[number]
+                        free += mine
+                        outcomes[number] = Outcome(child.returncode)
+                        board.ended_with(number, outcomes[number])
+                board.refresh()
         finally:
-            gpus.put(gpu)
-
-    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-        try:
-            codes = list(pool.map(run, jobs))
-        except BaseException:  # Ctrl-C has reached the running jobs too; those that wait must not start now
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
-    failed = [f"{job.title} (exit code {code})" for job, code in zip(jobs, codes) if code]
-    for title in failed:
-        say(f"failed: {title}")
-    if failed:
-        raise BadSurroundings(f"{len(failed)} of {len(jobs)} jobs failed: {', '.join(failed)}; why is said above")
+            process.stop(child for child, _ in running.values())
+    return [outcomes[number] for number in range(len(jobs))]
 
 
-def command(job: TrainJob) -> list[str]:
-    return [sys.executable, "-P", "-m", "pneumonia", "train", *job.words]
-
-
-def environment(gpu: str) -> dict[str, str]:
-    return os.environ | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})
+def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], logged: bool) -> subprocess.Popen:
+    if any(gpus):
+        environment = environment | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+    try:
+        if logged:
+            job.log.unlink(missing_ok=True)
+        return process.start(job.command, environment, str(job.log) if logged else None, str(Path(tied.__file__)))
+    except OSError as error:
+        raise BadSurroundings(f"{job.title} cannot be started: {error}") from error
 
 
 def gpu_names() -> list[str]:

@@ -1,0 +1,67 @@
+"""One (experiment, fold) job: the command line that trains it, the folder it trains in, and how it ended."""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumonia.config import REPOSITORY
+
+LOG = "train.log"
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """One run to train, in a process of its own.
+
+    Attributes:
+        title: its name for people.
+        folder: the run's folder; the job's log is written there, and its lock is `folder/lock`.
+        command: the command line, the same on this machine and on a cluster.
+        gpus: GPUs it shares its batches over, where there are GPUs.
+    """
+
+    title: str
+    folder: Path
+    command: tuple[str, ...]
+    gpus: int = 1
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: its exit code (negative: the signal that killed it), or None where its worker was lost."""
+
+    code: int | None
+    note: str = ""
+
+    def __str__(self) -> str:
+        said = f"exit code {self.code}" if self.code is not None else "its worker was lost"
+        return f"{said}, {self.note}" if self.note else said
+
+
+def train_command(words: tuple[str, ...]) -> tuple[str, ...]:
+    """The command line of `./run.sh train WORDS` once everything is installed."""
+    return (sys.executable, "-P", "-m", "pneumonia", "train", *words)
+
+
+def job_environment(threads: int = 0) -> dict[str, str]:
+    """This process's environment for its jobs.
+
+    Args:
+        threads: of one job, 0 to leave the number to the libraries (one per core). It changes bits.
+    """
+    source = str(REPOSITORY / "src")
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != source]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([source, *paths])}
+    if threads > 0:
+        names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+        environment |= dict.fromkeys(names, str(threads))
+    return environment

@@ -1,0 +1,78 @@
+"""Jobs as processes of this machine."""
+
+import json
+import sys
+
+import pytest
+
+from pneumonia.errors import BadInput, BadSurroundings
+from pneumonia.jobs.executors import run_all
+from pneumonia.jobs.job import TrainJob, train_command
+
+
+def started(job):
+    return json.loads((job.folder / "started.json").read_text())
+
+
+def test_all_are_done_each_with_its_own_log(stepper, capfd):
+    jobs = [stepper("a"), stepper("b")]
+    run_all(jobs)
+    assert (jobs[0].folder / "weights").read_bytes() == (jobs[1].folder / "weights").read_bytes()
+    assert all("from step 0 of 6" in job.log.read_text() for job in jobs)
+    said = capfd.readouterr().err
+    assert "[1/2] a: done" in said and "[2/2] b: done" in said
+
+
+def test_a_job_that_fails_does_not_stop_the_others(stepper, capfd):
+    jobs = [stepper("bad", "exit=7"), stepper("good"), stepper("worse", "exit=2")]
+    with pytest.raises(BadSurroundings, match=r"2 of 3 jobs failed: bad \(exit code 7\), worse \(exit code 2\)"):
+        run_all(jobs)
+    assert (jobs[1].folder / "weights").exists()
+    said = capfd.readouterr().err
+    assert "this job fails" in said and str(jobs[0].log) in said
+
+
+def test_bad_input_everywhere_is_bad_input(stepper):
+    with pytest.raises(BadInput, match="2 of 2 jobs failed"):
+        run_all([stepper("a", "exit=2"), stepper("b", "exit=2")])
+
+
+def test_a_job_alone_speaks_for_itself(stepper, capfd):
+    job = stepper("a")
+    run_all([job])
+    assert capfd.readouterr().err == "from step 0 of 6\n"
+    assert not job.log.exists()
+
+
+def test_gpus_are_shared_out_and_threads_set(stepper, tmp_path, monkeypatch):
+    """The first two meet: they run side by side. The third waits until it has both GPUs."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
+    pair = [stepper("a", f"meet={tmp_path / 'b'}"), stepper("b", f"meet={tmp_path / 'a'}")]
+    both = stepper("both", gpus=2)
+    run_all([*pair, both], threads=3)
+    assert [started(job)["CUDA_VISIBLE_DEVICES"] for job in pair] == ["4", "5"]
+    assert sorted(started(both)["CUDA_VISIBLE_DEVICES"].split(",")) == ["4", "5"]
+    for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        assert started(both)[name] == "3"
+    with pytest.raises(BadSurroundings, match="greedy: more GPUs"):
+        run_all([stepper("greedy", gpus=3)])
+
+
+def test_without_threads_the_environment_is_left_alone(stepper, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
+    job = stepper("a", gpus=2)  # on a CPU it asks for nothing
+    run_all([job])
+    assert started(job)["TF_NUM_INTRAOP_THREADS"] is None
+
+
+def test_an_unknown_executor_names_the_known():
+    with pytest.raises(BadInput, match="known: local, ray"):
+        run_all([], executor="slurm")
+
+
+def test_a_job_reaches_the_command_line_of_train(tmp_path):
+    command = train_command(("experiment=none_such", "data=demo"))
+    assert command[:4] == (sys.executable, "-P", "-m", "pneumonia")
+    with pytest.raises(BadInput, match="1 of 1 jobs failed"):
+        run_all([TrainJob("none", tmp_path, command)])
