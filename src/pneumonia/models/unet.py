@@ -1,14 +1,18 @@
-"""The report's MobileNet U-Net: boxes are predicted as a filled mask."""
+"""Networks that predict boxes as a mask, and the report's MobileNet U-Net, one of them."""
 
 import itertools
+from typing import ClassVar
 
 import keras
 import numpy as np
 from keras import ops
 
-from pneumonia.models import masks
+from pneumonia import schema
+from pneumonia.errors import bad_input
+from pneumonia.models import mask_losses, masks
+from pneumonia.models.backbones import backbone
 from pneumonia.models.family import Family, ImageBoxes
-from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum, to_unit_range
+from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
 
 LEVELS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu")
 
@@ -46,35 +50,48 @@ class PyramidProjection(keras.layers.Layer):
         return (*input_shape[0][:-1], 1)
 
 
-class MobileNetUNet(Family):
-    """MobileNet v1 whose conv_pw_13 output is upsampled and concatenated with conv_pw 11, 5, 3 and 1 in turn; one 1 x 1
-    convolution makes the mask, at half the input's size. 3,230,849 parameters, as the report has it."""
+class MaskFamily(Family):
+    """A network whose output is the logits of a mask (batch, h, w, 1), square and no larger than its input."""
 
     kind = "localizer"
     multiple_of = 32
+    halvings: ClassVar[int]  # of the input's size, to the mask's
 
-    def build(self) -> keras.Model:
-        gray = gray_input(self.image_size)
-        shape = (self.image_size, self.image_size, 3)
-        backbone = keras.applications.MobileNet(shape, alpha=self.model.alpha, include_top=False, weights=None)
-        set_batch_norm_momentum(backbone)
-        levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in LEVELS], name="mobilenet")
-        logits = PyramidProjection(name="mask", dtype="float32")(levels(to_unit_range(gray)))
-        return keras.Model(gray, {"logits": logits}, name=self.model.name)
+    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
+        super().__init__(model, image_size, loss)
+        mask_losses.check_mask_losses(model.mask_losses)
+        if not 0 <= model.mask_softness <= 1:
+            raise bad_input("model.mask_softness", f"is {model.mask_softness}", "choose a share from 0 to 1")
+        if not 0 < model.mask_threshold < 1:
+            raise bad_input("model.mask_threshold", f"is {model.mask_threshold}", "choose a probability below 1")
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
-        half = self.image_size // 2
-        return {"mask": np.stack([masks.filled(each, self.image_size, half) for each in boxes])[..., None]}
+        size, softness = self.image_size >> self.halvings, self.model.mask_softness
+        return {"mask": np.stack([masks.filled(each, self.image_size, size, softness) for each in boxes])[..., None]}
 
     def losses(self, targets: dict, outputs: dict) -> dict:
-        """Cross-entropy over pixels, and 1 - Dice over the batch (images without boxes have no Dice of their own)."""
-        mask, logits = targets["mask"], outputs["logits"]
-        probability = ops.sigmoid(logits)
-        cross_entropy = ops.mean(ops.maximum(logits, 0.0) - logits * mask + ops.log1p(ops.exp(-ops.abs(logits))))
-        dice = (2.0 * ops.sum(mask * probability) + 1.0) / (ops.sum(mask) + ops.sum(probability) + 1.0)
-        return {"cross_entropy": cross_entropy, "dice": 1.0 - dice}
+        return mask_losses.losses(targets["mask"], outputs["logits"], self.model.mask_losses)
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
         probabilities = 1.0 / (1.0 + np.exp(-outputs["logits"][..., 0].astype(np.float64)))
-        threshold, min_area = self.model.mask_threshold, self.model.min_area
-        return [masks.components(each, self.image_size, threshold, min_area) for each in probabilities]
+        settings = (self.model.mask_threshold, self.model.min_area, self.model.mask_softness)
+        return [masks.components(each, self.image_size, *settings) for each in probabilities]
+
+
+class MobileNetUNet(MaskFamily):
+    """MobileNet v1 whose conv_pw_13 output is upsampled and concatenated with conv_pw 11, 5, 3 and 1 in turn; one 1 x 1
+    convolution makes the mask, at half the input's size. 3,230,849 parameters, as the report has it."""
+
+    halvings = 1
+
+    def build(self) -> keras.Model:
+        gray = gray_input(self.image_size)
+        base, range = backbone(self.model, "mobilenet", self.image_size)
+        if self.model.weights == "none":
+            set_batch_norm_momentum(base)
+        levels = keras.Model(base.input, [base.get_layer(name).output for name in LEVELS], name="mobilenet")
+        logits = PyramidProjection(name="mask", dtype="float32")(levels(normalised(gray, range)))
+        network = keras.Model(gray, {"logits": logits}, name=self.model.name)
+        if self.model.frozen_epochs == -1:
+            self.freeze(network, True)
+        return network

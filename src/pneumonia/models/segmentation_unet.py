@@ -1,0 +1,107 @@
+"""U-Nets of segmentation-models: an encoder by name, a decoder of upsampling blocks, a mask at full resolution."""
+
+import contextlib
+import io
+import os
+
+import keras
+
+from pneumonia import config, schema
+from pneumonia.errors import BadSurroundings, bad_input
+from pneumonia.models import pretrained
+from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalised
+from pneumonia.models.unet import MaskFamily
+
+# encoders of segmentation-models 1.0.1, by which of normalisation.RANGES their ImageNet weights want
+ENCODERS_OF_RANGE = {
+    "unit": ("mobilenet", "mobilenetv2", "inceptionv3", "inceptionresnetv2"),
+    "none": (
+        *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"),
+        *("resnext50", "resnext101", "seresnet18", "seresnet34"),
+    ),
+    "imagenet": (
+        *("seresnet50", "seresnet101", "seresnet152", "seresnext50", "seresnext101", "senet154"),
+        *(f"efficientnetb{size}" for size in range(8)),
+    ),
+    "caffe": ("vgg16", "vgg19"),
+}
+RANGE_OF_ENCODER = {name: range for range, names in ENCODERS_OF_RANGE.items() for name in names}
+NOT_ON_KERAS_3 = ("densenet121", "densenet169", "densenet201")  # their layers' names have slashes, which it refuses
+DECODER = ("decoder_", "center_", "final_", "linear")  # what the names of all layers but the encoder's begin with
+
+
+class SegmentationUNet(MaskFamily):
+    """segmentation-models' U-Net with `model.encoder`; mask at the input's size.
+
+    Yakubovskiy, https://github.com/qubvel/segmentation_models; Ronneberger et al., U-Net,
+    https://arxiv.org/abs/1505.04597.
+    """
+
+    halvings = 0
+
+    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
+        super().__init__(model, image_size, loss)
+        if model.encoder in NOT_ON_KERAS_3:
+            what = f"segmentation-models cannot build its {model.encoder} on Keras 3"
+            raise bad_input("model.encoder", what, "choose mobilenetv2, resnet34 or efficientnetb0, say")
+        if model.encoder not in RANGE_OF_ENCODER:
+            mend = f"{config.nearest(model.encoder, list(RANGE_OF_ENCODER))} (known: {', '.join(RANGE_OF_ENCODER)})"
+            raise bad_input("model.encoder", f"unknown encoder '{model.encoder}'", mend)
+
+    def build(self) -> keras.Model:
+        gray = gray_input(self.image_size)
+        unet = self.unet()
+        mask = unet(normalised(gray, RANGE_OF_ENCODER[self.model.encoder]))
+        logits = keras.layers.Activation("linear", dtype="float32", name="logits")(mask)
+        network = keras.Model(gray, {"logits": logits}, name=self.model.name)
+        if self.model.frozen_epochs == -1:
+            self.freeze(network, True)
+        return network
+
+    def unet(self) -> keras.Model:
+        """(batch, size, size, 3) to logits (batch, size, size, 1)."""
+        segmentation_models = library()
+        imagenet = self.model.weights == "imagenet"
+        try:
+            unet = segmentation_models.Unet(
+                self.model.encoder,
+                input_shape=(self.image_size, self.image_size, 3),
+                activation="linear",  # the sigmoid is taken in float32, whatever the precision of the layers
+                encoder_weights="imagenet" if imagenet else None,
+            )
+        except Exception as error:  # of Keras, and of a download by urllib: no common kind
+            reason = " ".join(str(error).split())[:200]
+            if imagenet:
+                raise BadSurroundings(
+                    f"ImageNet weights of {self.model.encoder} cannot be had ({reason}); where there is no internet "
+                    "name a file of them by model.weights=FILE, or train with model.weights=none"
+                ) from error
+            what = f"{self.model.encoder} at {self.image_size} px: {reason}"
+            raise bad_input("model.encoder", what, "choose another encoder or image_size") from error
+        encoder = [layer for layer in unet.layers if is_encoder(layer)]
+        if self.model.weights not in ("none", "imagenet"):
+            pretrained.load(keras.Model(unet.input, encoder[-1].output, name=self.model.encoder), self.model)
+        fresh = encoder if self.model.weights == "none" else []
+        for layer in [*fresh, *(layer for layer in unet.layers if not is_encoder(layer))]:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = BATCH_NORM_MOMENTUM
+        return unet
+
+    def freeze(self, network: keras.Model, frozen: bool) -> None:
+        """Let the encoder stand still, or learn again; the decoder always learns."""
+        (unet,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+        for layer in unet.layers:
+            if is_encoder(layer):
+                layer.trainable = not frozen
+
+
+def is_encoder(layer: keras.layers.Layer) -> bool:
+    return not layer.name.startswith(DECODER)
+
+
+def library():
+    """segmentation_models, which reads its framework from the environment and greets on stdout when imported."""
+    os.environ["SM_FRAMEWORK"] = "tf.keras"
+    with contextlib.redirect_stdout(io.StringIO()):
+        import segmentation_models
+    return segmentation_models
