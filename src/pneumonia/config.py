@@ -152,7 +152,7 @@ def experiment_names() -> list[str]:
 
 
 def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Experiment:
-    """experiments/defaults.yaml, then the experiment's file, then its section for the preset, then overrides.
+    """experiments/defaults.yaml, then the experiment's file, then what each says of the preset, then overrides.
 
     Raises:
         BadInput: no such experiment (the list is given), or a key or value that the schema refuses.
@@ -161,12 +161,11 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
         raise bad_input(
             "experiment", f"there is no experiment '{name}'", f"known experiments: {', '.join(experiment_names())}"
         )
+    files = [read_yaml(EXPERIMENTS / "defaults.yaml"), read_yaml(EXPERIMENTS / f"{name}.yaml")]
+    presets = [content.pop("presets", {}).get(preset) or {} for content in files]
     tree: dict = {}
-    for file in (EXPERIMENTS / "defaults.yaml", EXPERIMENTS / f"{name}.yaml"):
-        content = read_yaml(file)
-        presets = content.pop("presets", {})
+    for content in (*files, *presets):
         tree = merge(tree, content)
-        tree = merge(tree, presets.get(preset) or {})
     return from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml")
 
 

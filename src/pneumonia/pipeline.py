@@ -1,6 +1,7 @@
 """The main job on one page: from a folder of DICOMs to a scored submission; and `train`, one run of it."""
 
 import json
+import os
 import time
 
 from pneumonia import config, schema
@@ -13,6 +14,9 @@ from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.progress import say
 from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+Fold = int | str  # a number, or `report`
 
 
 def main_job(settings: schema.Job) -> dict:
@@ -48,16 +52,17 @@ def main_job(settings: schema.Job) -> dict:
 
 def train(settings: schema.Train) -> dict:
     """`./run.sh train`: one run, or with fold=all one per fold, each in its own process."""
+    wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
+    set_threads(experiment.threads)
     import_keras_quietly()
     from pneumonia.training.job import train_run
 
-    wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
     data = prepare(settings, resolve(settings), experiment.image_size)
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
+    changed = config.difference(
+        config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
+    )
     if len(wanted) > 1:
-        changed = config.difference(
-            config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
-        )
         out = (f"out={config.user_path(settings.out)}",) if settings.out else ()
         commands = [
             train_command((*words_of(settings, preset, settings.experiment, fold, changed), *out)) for fold in wanted
@@ -73,13 +78,22 @@ def train(settings: schema.Train) -> dict:
         )
     else:
         title = f"{settings.experiment} fold {wanted[0]}"
-        train_run(runs[0], experiment, data, wanted[0], title)
+        words = words_of(settings, preset, settings.experiment, wanted[0], changed)
+        train_run(runs[0], experiment, data, title, words, settings.nih)
     print("\n".join(str(run.folder) for run in runs))
     return {"runs": [run.folder for run in runs]}
 
 
-def wanted_folds(settings: schema.Job) -> list[int]:
+def set_threads(threads: int) -> None:
+    """Threads of one operation, in this process and before TensorFlow starts; 0 leaves it at one per core."""
+    if threads > 0:
+        os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads))
+
+
+def wanted_folds(settings: schema.Job) -> list[Fold]:
     """Raises BadInput for a fold that the fold table will not have."""
+    if settings.split:
+        return [settings.split]
     every = [str(fold) for fold in range(settings.n_folds)]
     if settings.fold == "all":
         return list(range(settings.n_folds))
@@ -96,16 +110,19 @@ def announce(settings: schema.Job, preset: str, wanted: list[int]) -> None:
         say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")
 
 
-def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment, fold: int, out: str = "") -> Run:
+def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment, fold: Fold, out: str = "") -> Run:
+    """runs/<dataset>/<experiment>/fold<k>/, or fold-report/."""
     root = config.user_path(out) if out else REPOSITORY / "runs"
-    return Run(root / data.dataset / config.experiment_label(name, preset, experiment) / f"fold{fold}")
+    label = config.experiment_label(name, preset, experiment)
+    return Run(root / data.dataset / label / (f"fold{fold}" if isinstance(fold, int) else f"fold-{fold}"))
 
 
-def words_of(settings: schema.Job, preset: str, name: str, fold: int, changed: dict | None = None) -> tuple[str, ...]:
+def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: dict | None = None) -> tuple[str, ...]:
     """The command line of one run, as `./run.sh train` takes it."""
     words = {
         "experiment": name,
-        "fold": fold,
+        "fold": "" if settings.split else fold,
+        "split": settings.split,
         "data": settings.source(),
         "mapping": settings.mapping,
         "clip_boxes": settings.clip_boxes,
@@ -113,6 +130,7 @@ def words_of(settings: schema.Job, preset: str, name: str, fold: int, changed: d
         "workers": settings.workers,
         "n_folds": settings.n_folds,
         "seed": settings.seed,
+        "nih": getattr(settings, "nih", ""),
         **(changed or {}),
     }
     texts = ((key, value if isinstance(value, str) else json.dumps(value)) for key, value in words.items())

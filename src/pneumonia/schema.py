@@ -202,6 +202,7 @@ class Train(Experiment, Job):
     """One experiment: every setting of experiments/ can be overridden."""
 
     experiment: str = setting("", "experiments/NAME.yaml")
+    nih: str = setting("", "folder of NIH ChestX-ray14, for an experiment with model.head=nih")
 
 
 @dataclass

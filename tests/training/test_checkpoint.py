@@ -14,11 +14,17 @@ def values(of):
     return [np.asarray(v.value).tolist() for v in of]
 
 
+def restored(folder, into):
+    done, path = checkpoint.newest_sound(folder)
+    checkpoint.restore(path, into)
+    return done
+
+
 def test_the_newest_checkpoint_comes_back(tmp_path):
     for epoch in (1, 2, 3):
         checkpoint.write_checkpoint(tmp_path, epoch, variables(epoch))
     back = variables(0)
-    assert checkpoint.restore(tmp_path, back) == 3
+    assert restored(tmp_path, back) == 3
     assert values(back) == values(variables(3))
     assert len(list(tmp_path.iterdir())) == checkpoint.KEPT
 
@@ -30,13 +36,13 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(tmp_path, capsy
     content[-1] ^= 1
     newest.write_bytes(content)
     back = variables(0)
-    assert checkpoint.restore(tmp_path, back) == 1
+    assert restored(tmp_path, back) == 1
     assert values(back) == values(variables(1))
     assert "damaged" in capsys.readouterr().err
 
 
 def test_nothing_to_restore_is_epoch_0(tmp_path):
-    assert checkpoint.restore(tmp_path, variables(0)) == 0
+    assert checkpoint.newest_sound(tmp_path) == (0, None)
 
 
 def test_weights_of_another_model_or_damaged_ones_are_refused(tmp_path):

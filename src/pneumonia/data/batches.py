@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from pneumonia.data.augment import Augmentation
+from pneumonia.data.facts import model_input
 from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
 
@@ -13,7 +14,8 @@ from pneumonia.models.family import Family
 class Batches(keras.utils.PyDataset):
     """One epoch's batches of a family's targets, augmented, in the order given.
 
-    Each item is `(images, targets)`: images (batch, size, size, 1) uint8, targets as `family.targets` makes them.
+    Each item is `(inputs, targets)`: images (batch, size, size, 1) uint8, or {gray: images, person: facts} for a
+    network that sees the person too; targets as `family.targets` makes them.
     """
 
     def __init__(
@@ -45,7 +47,9 @@ class Batches(keras.utils.PyDataset):
             image, kept = self.of_thread.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
             images.append(image)
             boxes.append(kept)
-        return np.stack(images)[..., None], self.family.targets(boxes, self.samples.classes[rows])
+        facts = None if self.samples.facts is None else self.samples.facts[rows]
+        inputs = model_input(np.stack(images)[..., None], facts, self.family.person_inputs)
+        return inputs, self.family.targets(boxes, self.samples.classes[rows])
 
     def ids(self, index: int) -> list[str]:
         """patientIds of a batch, to name it when something is wrong with it."""

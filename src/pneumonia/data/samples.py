@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import boxes as geometry
+from pneumonia.data.facts import facts_of
 
 if TYPE_CHECKING:
     from pneumonia.data.cache import Cache
@@ -41,17 +42,19 @@ class Samples:
     ids: (n,) patientId.
     images: n images (size, size) uint8 gray.
     boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
-    classes: (n,) int, positions in CLASSES.
+    classes: (n,) int, positions in CLASSES; of NIH images (n, 14) 0 or 1.
+    facts: (n, FACTS) of models/person.py: age, sex and view; None where no network asks for them.
     """
 
     ids: np.ndarray
     images: Sequence[np.ndarray]
     boxes: list[np.ndarray]
     classes: np.ndarray
+    facts: np.ndarray | None = None
 
     @property
     def positive(self) -> np.ndarray:
-        return self.classes == CLASSES.index("opacity")
+        return self.classes.any(axis=1) if self.classes.ndim == 2 else self.classes == CLASSES.index("opacity")
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -66,7 +69,7 @@ def samples_of(study: pd.DataFrame, cache: "Cache", size: int) -> Samples:
         for xywh, (rows, columns) in zip(study["boxes"], original)
     ]
     classes = study["class"].map(CLASSES.index).to_numpy(dtype=np.int64)
-    return Samples(ids, CachedImages(cache, ids, size), boxes, classes)
+    return Samples(ids, CachedImages(cache, ids, size), boxes, classes, facts_of(study))
 
 
 def original_sizes(cache: "Cache", ids: Sequence[str]) -> np.ndarray:

@@ -1,10 +1,12 @@
 """`./run.sh predict`: any DICOMs through one run, or through a whole trained ensemble; no labels, no sample needed."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 
 from pneumonia import boxes as geometry
 from pneumonia import config, schema
@@ -73,6 +75,7 @@ def of_runs(runs: Sequence[Run], images: dict[str, Path]) -> Detections | ClassP
 
 
 def of_run(run: Run, images: dict[str, Path]) -> Detections | ClassProbabilities:
+    from pneumonia.data.facts import facts_of
     from pneumonia.inference.predict import predict
     from pneumonia.models.registry import family as family_of
     from pneumonia.training import checkpoint
@@ -80,17 +83,29 @@ def of_run(run: Run, images: dict[str, Path]) -> Detections | ClassProbabilities
     tree = config.read_yaml(run.folder / "config.yaml")
     tree.pop("identity")
     experiment = config.from_tree(schema.Experiment, tree, str(run.folder / "config.yaml"))
-    family = family_of(experiment.model, experiment.image_size)
+    family = family_of(experiment.model, experiment.image_size, pretrained=False)
     network = family.build()
     checkpoint.read_weights(run.weights, network.variables, run.done()["weights_sha256"])
-    pixels, sizes = [], []
+    pixels, headers = [], []
     title = f"{run.folder.parent.name} fold {run.fold}"
     for path in progress(images.values(), f"{title}: reading DICOMs"):
         image, header = read_scaled(path, experiment.image_size)
         pixels.append(image)
-        sizes.append((header.rows, header.columns))
-    ids = list(images)
-    return predict(network, family, ids, pixels, np.array(sizes), experiment.tta, experiment.batch_size, title)
+        headers.append(header)
+    table = pd.DataFrame([dataclasses.asdict(header) for header in headers])
+    return predict(
+        network,
+        family,
+        list(images),
+        pixels,
+        table[["rows", "columns"]].to_numpy(),
+        experiment.tta,
+        experiment.batch_size,
+        title,
+        experiment.boxes_kept,
+        experiment.lowest_confidence,
+        facts_of(table),
+    )
 
 
 def draw(path: Path, dicom: Path, found: Detections) -> None:

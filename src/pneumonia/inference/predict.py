@@ -6,6 +6,8 @@ import keras
 import numpy as np
 
 from pneumonia import boxes as geometry
+from pneumonia.data.facts import model_input
+from pneumonia.data.nih import NIH_LABELS
 from pneumonia.fusion import merge_tta
 from pneumonia.inference.tta import variants
 from pneumonia.models.family import Family
@@ -24,6 +26,7 @@ def predict(
     title: str,
     boxes_kept: int = 40,
     lowest_confidence: float = 0.01,
+    facts: np.ndarray | None = None,
 ) -> Detections | ClassProbabilities:
     """Predict every image under every variant, and merge the variants.
 
@@ -35,6 +38,7 @@ def predict(
         batch_size: images per pass of the network; each variant of an image is one.
         boxes_kept: at most so many boxes of an image, the most confident.
         lowest_confidence: of a box that is kept, of each variant and of the merged table.
+        facts: (n, FACTS) of data/facts.py, for a network that sees age, sex or view.
 
     Returns:
         Detections (a localizer) or ClassProbabilities (a classifier), images in the order of `ids`.
@@ -48,7 +52,9 @@ def predict(
     for start in progress(starts, title, unit="batch"):
         batch = np.stack([images[row] for row in range(start, min(start + batch_size, len(ids)))])[..., None]
         pictures = np.concatenate([variant.picture(batch) for variant in chosen])
-        decoded = [each for outputs in passes(network, pictures, batch_size) for each in family.decode(outputs)]
+        people = None if facts is None else np.tile(facts[start : start + batch_size], (len(chosen), 1))
+        inputs = model_input(pictures, people, family.person_inputs)
+        decoded = [each for outputs in passes(network, inputs, batch_size) for each in family.decode(outputs)]
         for row, (table, variant) in enumerate(zip(tables, chosen)):
             own = decoded[row * len(batch) : (row + 1) * len(batch)]
             if family.kind == "localizer":
@@ -61,23 +67,29 @@ def predict(
     return found[0] if len(found) == 1 else most_confident(merge_tta(found), *kept)
 
 
-def passes(network: keras.Model, pictures: np.ndarray, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Outputs of (n, size, size, 1) pictures, pass by pass, as numpy: together n rows.
+def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+    """Outputs of (n, size, size, 1) pictures, or of a dict of arrays, pass by pass, as numpy: together n rows.
 
-    A pass always has batch_size pictures, the last one filled up with black: one shape compiles once, and a picture's
-    output does not depend on how many others came with it.
+    A pass always has batch_size rows, the last one filled up with zeros (black): one shape compiles once, and a
+    picture's output does not depend on how many others came with it.
     """
-    for start in range(0, len(pictures), batch_size):
-        own = pictures[start : start + batch_size]
-        missing = batch_size - len(own)
-        full = np.concatenate([own, np.zeros((missing, *own.shape[1:]), own.dtype)]) if missing else own
-        outputs = network.predict_on_batch(full)
-        yield {name: np.asarray(value)[: len(own)] for name, value in outputs.items()}
+    rows = len(keras.tree.flatten(inputs)[0])
+    for start in range(0, rows, batch_size):
+        own = min(batch_size, rows - start)
+
+        def one_pass(array: np.ndarray, start: int = start, missing: int = batch_size - own) -> np.ndarray:
+            part = array[start : start + batch_size]
+            return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
+
+        outputs = network.predict_on_batch(keras.tree.map_structure(one_pass, inputs))
+        yield {name: np.asarray(value)[:own] for name, value in outputs.items()}
 
 
 def class_table(ids: Sequence[str], probabilities: np.ndarray) -> ClassProbabilities:
-    """probabilities: (n, 1) opacity, or (n, 3) normal, not normal, opacity."""
+    """probabilities: (n, 1) opacity; (n, 3) normal, not normal, opacity; or (n, 14) of NIH, whose Pneumonia it is."""
     probabilities = probabilities.astype(np.float64)
+    if probabilities.shape[1] == len(NIH_LABELS):
+        probabilities = probabilities[:, [NIH_LABELS.index("Pneumonia")]]
     if probabilities.shape[1] == 1:
         return ClassProbabilities(tuple(ids), opacity=probabilities[:, 0])
     normal, not_normal, opacity = probabilities.T

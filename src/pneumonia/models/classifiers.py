@@ -1,4 +1,4 @@
-"""Whole-image classifiers: opacity or not, or the three classes of the competition's second table."""
+"""Whole-image classifiers on any backbone of keras.applications: opacity or not, or the competition's three classes."""
 
 from abc import abstractmethod
 
@@ -6,95 +6,158 @@ import keras
 import numpy as np
 from keras import ops
 
+from pneumonia import schema
+from pneumonia.data.facts import FACT_NAMES, width_of
+from pneumonia.data.nih import NIH_LABELS
 from pneumonia.errors import bad_input
+from pneumonia.models import backbones
+from pneumonia.models.classifier_losses import check_loss, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
 from pneumonia.models.masks import filled
-from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum, to_unit_range
+from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
 
-OUTPUTS = {"binary": 1, "classes": 3}
-STRIDE = 32  # pixels per cell of the backbones' last feature map
+OUTPUTS = {"binary": 1, "classes": 3, "nih": len(NIH_LABELS)}
+POOLINGS = ("average", "max", "both")
 
 
 class Classifier(Family):
-    """A backbone, global average pooling, dropout, one dense layer. Subclasses say which backbone."""
+    """From one image (and, where asked for, the person's age, sex and view) to logits. Subclasses say by what network.
+
+    Outputs: logits (batch, 1), (batch, 3) or (batch, 14), by `model.head`; with `cell_loss` also cells.
+    """
 
     kind = "classifier"
 
+    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
+        super().__init__(model, image_size, loss)
+        for name, value, known in (
+            ("model.head", model.head, tuple(OUTPUTS)),
+            ("model.pooling", model.pooling, POOLINGS),
+            *(("model.inputs", value, FACT_NAMES) for value in model.inputs),
+        ):
+            if value not in known:
+                raise bad_input(name, f"unknown value '{value}'", f"known: {', '.join(known)}")
+        check_loss(self.loss, {"binary": 2, "classes": 3, "nih": 2}[model.head])
+        if model.head == "nih" and self.loss.class_weights == "balanced":
+            raise bad_input("loss.class_weights", "14 labels have no common balance", "write [negative, positive]")
+
+    @property
+    def person_inputs(self) -> tuple[str, ...]:
+        return tuple(self.model.inputs)
+
     @abstractmethod
-    def backbone(self) -> keras.Model:
-        """(batch, size, size, 3) in [-1, 1] to (batch, h, w, features)."""
+    def features(self, gray) -> tuple:
+        """gray (batch, size, size, 1) to features (batch, channels) and, where the network has one, the last feature
+        map (batch, h, w, channels), else None."""
 
     def build(self) -> keras.Model:
-        if self.model.head not in OUTPUTS:
-            raise bad_input("model.head", f"unknown head '{self.model.head}'", f"known: {', '.join(OUTPUTS)}")
         gray = gray_input(self.image_size)
-        backbone = self.backbone()
-        set_batch_norm_momentum(backbone)
-        feature_map = backbone(to_unit_range(gray))
-        features, outputs = [pooled(feature_map, self.model.pooling)], {}
+        features, feature_map = self.features(gray)
+        parts, outputs = [features], {}
         if self.model.cell_loss > 0:
+            if feature_map is None or feature_map.shape[1] != self.cells:
+                what = f"{self.model.name} has no feature map of {self.cells} x {self.cells} cells"
+                raise bad_input("model.cell_loss", what, "set it to 0")
             cells = keras.layers.Conv2D(1, 1, dtype="float32", name="cells")(feature_map)
             outputs["cells"] = cells
             # a short way from what the cells have learned to the image's answer
-            features += [keras.layers.GlobalMaxPooling2D()(cells), keras.layers.GlobalAveragePooling2D()(cells)]
-            features = [keras.layers.Concatenate(name="features")(features)]
-        features = keras.layers.Dropout(self.model.dropout, name="dropout")(features[0])
-        outputs["logits"] = keras.layers.Dense(OUTPUTS[self.model.head], dtype="float32", name="logits")(features)
-        return keras.Model(gray, outputs, name=self.model.name)
+            parts += [keras.layers.GlobalMaxPooling2D()(cells), keras.layers.GlobalAveragePooling2D()(cells)]
+        inputs = {"gray": gray}
+        if self.person_inputs:
+            person = keras.Input((width_of(self.person_inputs),), name="person")
+            inputs["person"] = person
+            parts.append(keras.layers.Dense(16, "relu", name="of_person")(person))
+        joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
+        joined = keras.layers.Dropout(self.model.dropout, name="last_dropout")(joined)
+        outputs["logits"] = keras.layers.Dense(OUTPUTS[self.model.head], dtype="float32", name="logits")(joined)
+        network = keras.Model(inputs if self.person_inputs else gray, outputs, name=self.model.name)
+        if self.model.frozen_epochs == -1:
+            self.freeze(network, True)
+        return network
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
+        if self.model.head == "nih":
+            return {"labels": np.asarray(classes, dtype=np.float32)}
         found = {"classes": np.asarray(classes, dtype=np.int32)}
         if self.model.cell_loss > 0:
-            cells = -(-self.image_size // STRIDE)
-            found["cells"] = np.stack([filled(each, self.image_size, cells) for each in boxes])[..., None]
+            found["cells"] = np.stack([filled(each, self.image_size, self.cells) for each in boxes])[..., None]
         return found
 
+    @property
+    def cells(self) -> int:
+        """Cells along a side of the last feature map."""
+        return -(-self.image_size // 32)
+
     def losses(self, targets: dict, outputs: dict) -> dict:
-        """Cross-entropy of the image, and where `cell_loss` is set that of the feature map's cells with the share of
+        """The image's loss, and where `cell_loss` is set the cross-entropy of the feature map's cells with the share of
         each that boxes cover: an image has one label, but dozens of cells, and a network that starts from nothing
         learns from them what an opacity looks like."""
-        logits, classes = outputs["logits"], targets["classes"]
-        if self.model.head == "classes":
-            each = keras.losses.sparse_categorical_crossentropy(classes, logits, from_logits=True)
-        else:
-            opacity = ops.cast(classes == 2, "float32")[:, None]
-            each = keras.losses.binary_crossentropy(opacity, logits, from_logits=True)
-        found = {"cross_entropy": ops.mean(each)}
+        found = {self.loss.name: self.loss_of_image(targets, outputs["logits"])}
         if self.model.cell_loss > 0:
             cells = keras.losses.binary_crossentropy(targets["cells"], outputs["cells"], from_logits=True)
             found["cells"] = self.model.cell_loss * ops.mean(cells)
         return found
 
+    def loss_of_image(self, targets: dict, logits):
+        if self.model.head == "classes":
+            return cross_entropy_of_classes(logits, targets["classes"], self.loss)
+        return cross_entropy_of_labels(logits, self.labels(targets), self.loss)
+
+    def labels(self, targets: dict):
+        """(batch, labels) 0 or 1: the fourteen of NIH, or opacity alone."""
+        if self.model.head == "nih":
+            return targets["labels"]
+        return ops.cast(targets["classes"] == 2, "float32")[:, None]
+
+    def metrics(self, targets: dict, outputs: dict) -> dict:
+        """Accuracy: the share of images (or labels) on the right side of one half, or with the right class."""
+        logits = outputs["logits"]
+        if self.model.head == "classes":
+            right = ops.cast(ops.argmax(logits, axis=-1), "int32") == ops.cast(targets["classes"], "int32")
+        else:
+            right = (logits > 0) == (self.labels(targets) > 0.5)
+        return {"accuracy": ops.mean(ops.cast(right, "float32"))}
+
     def decode(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
         logits = np.asarray(outputs["logits"], dtype=np.float64)
-        if self.model.head == "binary":
+        if self.model.head != "classes":
             return 1.0 / (1.0 + np.exp(-logits))
         weights = np.exp(logits - logits.max(axis=1, keepdims=True))
         return weights / weights.sum(axis=1, keepdims=True)
+
+
+class Application(Classifier):
+    """A backbone of keras.applications, global pooling, dropout, one dense layer: `model.name` says which backbone."""
+
+    def features(self, gray) -> tuple:
+        backbone, range = backbones.backbone(self.model, self.backbone_name, self.image_size)
+        if self.model.weights == "none":
+            set_batch_norm_momentum(backbone)
+        feature_map = backbone(normalised(gray, range))
+        return pooled(feature_map, self.model.pooling), feature_map
+
+    @property
+    def backbone_name(self) -> str:
+        return self.model.name
+
+
+class CheXNet(Application):
+    """DenseNet121 that starts from CheXNet's weights, its 14-class head replaced.
+
+    Rajpurkar et al., CheXNet, https://arxiv.org/abs/1711.05225. With `weights=none` it is DenseNet121.
+    """
+
+    backbone_name = "densenet121"
 
 
 def pooled(features, pooling: str):
     """(batch, h, w, channels) to (batch, channels), or twice as many for `both`.
 
     The average asks how much of the image looks ill, the maximum whether any place does.
-
-    Raises:
-        BadInput: an unknown pooling.
     """
-    ways = {
-        "average": [keras.layers.GlobalAveragePooling2D(name="average")],
-        "max": [keras.layers.GlobalMaxPooling2D(name="max")],
-    }
-    ways["both"] = ways["average"] + ways["max"]
-    if pooling not in ways:
-        raise bad_input("model.pooling", f"unknown pooling '{pooling}'", f"known: {', '.join(ways)}")
-    made = [way(features) for way in ways[pooling]]
+    made = []
+    if pooling in ("average", "both"):
+        made.append(keras.layers.GlobalAveragePooling2D(name="average")(features))
+    if pooling in ("max", "both"):
+        made.append(keras.layers.GlobalMaxPooling2D(name="max")(features))
     return made[0] if len(made) == 1 else keras.layers.Concatenate(name="pooled")(made)
-
-
-class MobileNetV2(Classifier):
-    """Sandler et al., MobileNetV2, https://arxiv.org/abs/1801.04381; `alpha` multiplies its widths."""
-
-    def backbone(self) -> keras.Model:
-        shape = (self.image_size, self.image_size, 3)
-        return keras.applications.MobileNetV2(shape, alpha=self.model.alpha, include_top=False, weights=None)

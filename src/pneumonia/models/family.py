@@ -35,13 +35,16 @@ class Family(ABC):
     kind: ClassVar[Literal["classifier", "localizer"]]
     multiple_of: ClassVar[int] = 1  # pixels: input sizes that the network can halve as often as it does
 
-    def __init__(self, model: schema.Model, image_size: int):
-        """Raises BadInput for an input size that the network cannot take."""
+    person_inputs: tuple[str, ...] = ()  # what the network sees beside the image: age, sex, view
+
+    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
+        """Raises BadInput for an input size that the network cannot take, or another setting it refuses."""
         if image_size <= 0 or image_size % self.multiple_of:
             mend = f"choose a multiple of {self.multiple_of}"
             raise bad_input("image_size", f"{image_size} is no size for {model.name}", mend)
         self.model = model
         self.image_size = image_size
+        self.loss = loss or schema.Loss()
 
     @abstractmethod
     def build(self) -> keras.Model:
@@ -62,6 +65,22 @@ class Family(ABC):
     @abstractmethod
     def losses(self, targets: dict, outputs: dict) -> dict:
         """Scalar tensors by name; what is minimised is their sum."""
+
+    def metrics(self, targets: dict, outputs: dict) -> dict:
+        """Scalar tensors by name that are shown beside the losses."""
+        return {}
+
+    def freeze(self, network: keras.Model, frozen: bool) -> None:
+        """Let the backbone stand still, or learn again. A backbone is a model inside the network.
+
+        Raises:
+            BadInput: the network has none.
+        """
+        backbones = [layer for layer in network.layers if isinstance(layer, keras.Model)]
+        if not backbones:
+            raise bad_input("model.frozen_epochs", f"{self.model.name} has no backbone to freeze", "set it to 0")
+        for backbone in backbones:
+            backbone.trainable = not frozen
 
     @abstractmethod
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes] | np.ndarray:

@@ -6,18 +6,31 @@ import keras
 # small data set those are still mostly the initial 0 and 1, and inference does not see what training saw.
 BATCH_NORM_MOMENTUM = 0.95
 
+# what keras.applications' pretrained weights expect, as (scale, offset) per channel of gray 0..255 repeated to three
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue, in 0..1
+RANGES = {
+    "unit": (1 / 127.5, -1.0),
+    "imagenet": ([1 / (255 * d) for d in DEVIATION], [-m / d for m, d in zip(MEAN, DEVIATION)]),
+    "caffe": (1.0, [-103.939, -116.779, -123.68]),  # ImageNet's means of blue, green, red, not scaled
+    "none": (1.0, 0.0),  # the network scales by itself
+}
+
 
 def gray_input(size: int) -> keras.KerasTensor:
     """(batch, size, size, 1), gray 0..255."""
     return keras.Input((size, size, 1), name="gray")
 
 
+def normalised(gray, range: str = "unit", channels: int = 3):
+    """Gray 0..255 to what a backbone expects (`RANGES`), repeated over `channels`."""
+    scale, offset = RANGES[range]
+    repeated = gray if channels == 1 else keras.layers.Concatenate(name="gray_to_channels")([gray] * channels)
+    return keras.layers.Rescaling(scale, offset=offset, name="normalised")(repeated)
+
+
 def to_unit_range(gray, channels: int = 3):
     """Gray 0..255 to [-1, 1], as the MobileNets want it, repeated over `channels`."""
-    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="to_unit_range")(gray)
-    if channels == 1:
-        return scaled
-    return keras.layers.Concatenate(name="gray_to_channels")([scaled] * channels)
+    return normalised(gray, "unit", channels)
 
 
 def set_batch_norm_momentum(model: keras.Model, momentum: float = BATCH_NORM_MOMENTUM) -> None:

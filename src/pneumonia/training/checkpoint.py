@@ -14,7 +14,7 @@ import numpy as np
 from safetensors.numpy import load, save
 
 from pneumonia.errors import BadSurroundings
-from pneumonia.files import written_whole
+from pneumonia.files import sha256, written_whole
 from pneumonia.progress import say
 
 KEPT = 2  # the newest, and the one before in case the newest is damaged
@@ -59,19 +59,26 @@ def write_checkpoint(folder: Path, epochs_done: int, variables: list[keras.Varia
     path = folder / f"epoch-{epochs_done:05d}-{digest}.safetensors"
     with written_whole(path, "wb") as file:
         file.write(content)
-    for old in sorted(folder.glob("epoch-*.safetensors"))[:-KEPT]:
+    for old in checkpoints(folder)[KEPT:]:
         old.unlink(missing_ok=True)
     return path
 
 
-def restore(folder: Path, variables: list[keras.Variable]) -> int:
-    """Load the newest sound checkpoint into `variables`; returns the epochs it had done, 0 where there is none."""
-    for path in sorted(folder.glob("epoch-*.safetensors"), reverse=True):
+def checkpoints(folder: Path) -> list[Path]:
+    """A run's checkpoints, the newest first."""
+    return sorted(folder.glob("epoch-*.safetensors"), reverse=True)
+
+
+def newest_sound(folder: Path) -> tuple[int, Path | None]:
+    """The newest checkpoint whose content matches its name, after the epochs it had done; (0, None) without any."""
+    for path in checkpoints(folder):
         _, epochs_done, digest = path.stem.split("-")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:16] != digest:
-            say(f"{path}: damaged, its checksum differs; using the checkpoint before it")
-            continue
-        assign(variables, load(content), path)
-        return int(epochs_done)
-    return 0
+        if sha256(path)[:16] == digest:
+            return int(epochs_done), path
+        say(f"{path}: damaged, its checksum differs; using the checkpoint before it")
+    return 0, None
+
+
+def restore(path: Path, variables: list[keras.Variable]) -> None:
+    """Load a checkpoint that `newest_sound` found."""
+    assign(variables, load(path.read_bytes()), path)

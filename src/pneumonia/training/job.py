@@ -1,54 +1,59 @@
 """`./run.sh train`: one experiment on one fold, from prepared data to weights and prediction tables."""
 
+import dataclasses
 import time
 
 import keras
 import numpy as np
-import pandas as pd
 
 from pneumonia import schema
 from pneumonia.data.cache import Cache
+from pneumonia.data.facts import facts_of
 from pneumonia.data.prepared import Prepared
-from pneumonia.data.samples import CachedImages, original_sizes, samples_of
+from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.files import held
 from pneumonia.inference.predict import predict
+from pneumonia.models.classifier_losses import balanced_weights
 from pneumonia.models.family import Family
 from pneumonia.models.registry import family as family_of
 from pneumonia.predictions import write_classes, write_detections
 from pneumonia.progress import say
 from pneumonia.training import checkpoint, loop
+from pneumonia.training.material import Material, material_of, start_of
 from pneumonia.training.run import Run
 
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
 
-def train_run(run: Run, experiment: schema.Experiment, data: Prepared, fold: int, title: str) -> None:
+def train_run(
+    run: Run, experiment: schema.Experiment, data: Prepared, title: str, words: tuple[str, ...] = (), nih: str = ""
+) -> None:
     """Train, predict the held-out fold, the holdout and the test images, and mark the run done.
 
     A run that was interrupted goes on where it stood; one that is done is left alone.
 
-    Rows of the fold table that say `fold` are held out, `holdout` is predicted too, `removed` is not used at all.
+    Args:
+        run: its fold is a number of the fold table, or `report`.
+        words: the command line after `./run.sh train` that amounts to this, for environment.json.
+        nih: folder of ChestX-ray14, for a head of its 14 labels.
 
     Raises:
         BadInput: the folder holds a run with other settings or data.
         BadSurroundings: another process holds the run, the disk is full, GPU memory is short, the loss diverged.
     """
     with held(run.folder / "lock", title):
-        run.begin(experiment, data.identity | {"fold": fold})
+        run.begin(experiment, data.identity | {"fold": run.fold}, words)
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")
             return
         started = time.monotonic()
-        family = family_of(experiment.model, experiment.image_size)
-        study, cache = data.study, data.cache
-        fold_of = data.folds.set_index("patientId")["fold"].astype(str)
-        where = study["patientId"].map(fold_of)
-        training = study[where.str.isdigit() & (where != str(fold))]
-        held_out = study[where == str(fold)]
-        network = trained(run, experiment, family, training, cache, title)
-        tables = {}
+        material = material_of(data, run.fold, experiment, nih)
+        network, family = trained(run, experiment, material, title)
+        cache = data.cache
+        material.write_held_out(run.folder / "held_out.csv", run.fold)
         test = cache.index.loc[cache.index["split"] == "test", "patientId"]
-        images = {"oof": held_out["patientId"], "test": test, "holdout": study.loc[where == "holdout", "patientId"]}
+        images = {"oof": material.held_out["patientId"], "test": test, "holdout": material.holdout["patientId"]}
+        tables = {}
         for name, ids in images.items():
             if len(ids) == 0:
                 continue
@@ -56,33 +61,28 @@ def train_run(run: Run, experiment: schema.Experiment, data: Prepared, fold: int
             predicted = predict_ids(network, family, experiment, cache, list(ids), f"{title}: predicting {name} images")
             WRITERS[family.kind](tables[name], predicted)
         run.finish(family.kind, time.monotonic() - started, tables)
-        for old in run.folder.glob("epoch-*.safetensors"):
-            old.unlink()  # the averaged weights are what is left to be used
+        for old in (*run.folder.glob("epoch-*.safetensors"), *run.folder.glob("best-*.safetensors")):
+            old.unlink()  # the weights that are kept are what is left to be used
 
 
-def trained(
-    run: Run, experiment: schema.Experiment, family: Family, training: pd.DataFrame, cache: Cache, title: str
-) -> keras.Model:
+def trained(run: Run, experiment: schema.Experiment, material: Material, title: str) -> tuple[keras.Model, Family]:
     """The network with its final weights: trained, or read where training had ended before."""
     if run.weights.exists():
+        family = family_of(experiment.model, experiment.image_size, pretrained=False)
         network = family.build()
         checkpoint.read_weights(run.weights, network.variables)
-        return network
-    inner_people = inner_split(training, experiment)
-    is_inner = training["group"].isin(inner_people)
-    inner = samples_of(training[is_inner], cache, experiment.image_size) if is_inner.any() else None
-    samples = samples_of(training[~is_inner], cache, experiment.image_size)
+        return network, family
+    samples, inner = material.samples, material.inner
     say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
-    network = loop.train(experiment, family, samples, inner, run.folder, title)
+    model, loss = start_of(experiment.model, run), experiment.loss
+    if loss.class_weights == "balanced":
+        counts = np.bincount(samples.classes, minlength=3).tolist()
+        counts = counts if model.head == "classes" else [counts[0] + counts[1], counts[2]]
+        loss = dataclasses.replace(loss, class_weights=balanced_weights(counts))
+    family = family_of(model, experiment.image_size, loss)
+    network = loop.train(experiment, family, samples, inner, run.folder, title, material.hardness(run))
     checkpoint.write_weights(run.weights, network.variables)
-    return network
-
-
-def inner_split(training: pd.DataFrame, experiment: schema.Experiment) -> np.ndarray:
-    """People of the training folds whose images are only looked at; a function of the seed and of who there is."""
-    people = np.sort(training["group"].unique())
-    count = round(experiment.inner_share * len(people))
-    return np.random.default_rng(experiment.seed).permutation(people)[:count]
+    return network, family
 
 
 def predict_ids(
@@ -90,5 +90,16 @@ def predict_ids(
 ):
     """Prediction table of cached images, by the experiment's test-time variants."""
     images = CachedImages(cache, ids, experiment.image_size)
-    sizes = original_sizes(cache, ids)
-    return predict(network, family, ids, images, sizes, experiment.tta, experiment.batch_size, title)
+    return predict(
+        network,
+        family,
+        ids,
+        images,
+        original_sizes(cache, ids),
+        experiment.tta,
+        experiment.batch_size,
+        title,
+        experiment.boxes_kept,
+        experiment.lowest_confidence,
+        facts_of(cache.index.iloc[images.rows]),
+    )

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +23,16 @@ class Run:
     folder: Path
 
     @property
-    def fold(self) -> int:
-        return int(self.folder.name.removeprefix("fold"))
+    def fold(self) -> int | str:
+        """A number, or `report` for the student report's split."""
+        text = self.folder.name.removeprefix("fold")
+        return int(text) if text.isdigit() else text.removeprefix("-")
+
+    @property
+    def dataset(self) -> Path:
+        """Folder of all runs on the same data and folds; the report's experiments lie one folder deeper."""
+        experiments = self.folder.parent.parent
+        return experiments.parent if experiments.name == "report" else experiments
 
     @property
     def weights(self) -> Path:
@@ -40,11 +49,12 @@ class Run:
     def done(self) -> dict:
         return read_json(self.folder / "done.json")
 
-    def begin(self, experiment: schema.Experiment, identity: dict) -> None:
+    def begin(self, experiment: schema.Experiment, identity: dict, words: Sequence[str] = ()) -> None:
         """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
 
         Args:
             identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
+            words: the command line after `./run.sh train`, with which `rerun` repeats it.
 
         Raises:
             BadInput: the folder holds a run with other settings, data or folds; the difference is shown.
@@ -55,6 +65,7 @@ class Run:
         file = self.folder / "config.yaml"
         if file.exists():
             changed = config.difference(config.read_yaml(file), settings)
+            changed.pop("loaders", None)  # who makes the batches does not change them
             if changed:
                 shown = ", ".join(f"{key} is now {value}" for key, value in changed.items())
                 mend = f"remove {self.folder} to train it anew, or choose another out="
@@ -62,7 +73,8 @@ class Run:
         else:
             with written_whole(file) as stream:
                 yaml.safe_dump(settings, stream, sort_keys=False)
-        write_json(self.folder / "environment.json", environment() | identity)
+        started = environment(experiment) | identity | {"command": list(words)}
+        write_json(self.folder / "environment.json", started)
 
     def finish(self, kind: str, seconds: float, tables: dict[str, Path]) -> None:
         """The marker, written last: with it the run is complete."""
@@ -77,9 +89,11 @@ class Run:
         )
 
 
-def environment() -> dict:
-    """What else could change a result: versions, commit, device, threads."""
+def environment(experiment: schema.Experiment) -> dict:
+    """What else could change a result: versions, commit, device, threads, number format."""
     import keras
+
+    from pneumonia.training.precision import precision_of
 
     versions = {}
     for name in PACKAGES:
@@ -95,7 +109,9 @@ def environment() -> dict:
         "backend": keras.backend.backend(),
         "devices": [str(device) for device in keras.distribution.list_devices()],
         "cores": os.cpu_count(),
-        "threads": os.environ.get("TF_NUM_INTRAOP_THREADS") or str(os.cpu_count()),
+        "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count()),
+        "precision": precision_of(experiment),
+        "seed": experiment.seed,
         "processor": processor(),
         "git_commit": git.stdout.strip() or None,
         "packages": versions,

@@ -2,21 +2,37 @@
 
 import numpy as np
 
+from pneumonia.errors import bad_input
 from pneumonia.schema import Sampling
 
 
-def epoch_order(positive: np.ndarray, sampling: Sampling, batch_size: int, seed: int, epoch: int) -> np.ndarray:
+def epoch_order(
+    positive: np.ndarray,
+    sampling: Sampling,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    hardness: np.ndarray | None = None,
+) -> np.ndarray:
     """Rows in the order an epoch shows them, a whole number of batches.
 
     With `sampling.positives` between 0 and 1 that share of every batch is positive images, the rest negative ones;
-    each kind is gone through as often as needed, in a new order every time. With 1 there are positives only.
+    each kind is gone through as often as needed, in a new order every time. With 1 there are positives only. Of the
+    negative ones, the share `sampling.hard_negatives` is drawn with a chance proportional to `hardness`.
 
     Args:
         positive: (images,) bool.
+        hardness: (images,) how sure an earlier model was of a finding, for hard negatives.
 
     Returns:
         (steps * batch_size,) int64 rows.
+
+    Raises:
+        BadInput: hard negatives without a share of positives that leaves room for them.
     """
+    if sampling.hard_negatives > 0 and (hardness is None or not 0 < sampling.positives < 1):
+        mend = "set sampling.positives between 0 and 1, and sampling.hard_from to a trained experiment"
+        raise bad_input("sampling.hard_negatives", "has no batches of two kinds to choose for", mend)
     rng = np.random.default_rng([seed, epoch])
     images = sampling.images or len(positive)
     steps = max(1, round(images / batch_size))
@@ -25,8 +41,18 @@ def epoch_order(positive: np.ndarray, sampling: Sampling, batch_size: int, seed:
     of_batch = batch_size if positive.all() else round(sampling.positives * batch_size)
     of_batch = min(max(of_batch, 1), batch_size)
     yes = endless(rng, np.flatnonzero(positive), steps * of_batch).reshape(steps, -1)
-    no = endless(rng, np.flatnonzero(~positive), steps * (batch_size - of_batch)).reshape(steps, -1)
-    return np.concatenate([yes, no], axis=1).reshape(-1)
+    negatives = np.flatnonzero(~positive)
+    hard = round(sampling.hard_negatives * (batch_size - of_batch))
+    no = endless(rng, negatives, steps * (batch_size - of_batch - hard)).reshape(steps, -1)
+    return np.concatenate([yes, no, drawn(rng, negatives, steps * hard, hardness).reshape(steps, -1)], axis=1).ravel()
+
+
+def drawn(rng: np.random.Generator, rows: np.ndarray, count: int, hardness: np.ndarray | None) -> np.ndarray:
+    """`count` rows, each drawn with a chance proportional to its hardness; evenly where all are 0."""
+    if count == 0:
+        return np.empty(0, dtype=np.int64)
+    weights = hardness[rows]
+    return rng.choice(rows, count, p=weights / weights.sum() if weights.sum() > 0 else None)
 
 
 def endless(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:

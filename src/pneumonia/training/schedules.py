@@ -1,6 +1,8 @@
 """Optimizers by name, with the learning rate over the steps and averaged weights inside the compiled step."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 
 import keras
 from keras import ops
@@ -53,32 +55,70 @@ class AdamW(AveragedWeights, keras.optimizers.AdamW):
     pass
 
 
+class Adam(AveragedWeights, keras.optimizers.Adam):
+    pass
+
+
 class SGD(AveragedWeights, keras.optimizers.SGD):
     pass
 
 
-def optimizer(experiment: schema.Experiment, steps: int) -> AdamW | SGD:
+OPTIMIZERS = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
+SCHEDULES = ("cosine", "constant", "plateau")
+
+
+def optimizer(experiment: schema.Experiment, steps: int) -> AveragedWeights:
     """The experiment's optimizer for a training of `steps` steps.
 
     Raises:
         BadInput: an unknown optimizer or schedule.
     """
-    wanted, schedule = experiment.optimizer, experiment.schedule
-    if schedule.name not in ("cosine", "constant"):
-        raise bad_input("schedule.name", f"unknown schedule '{schedule.name}'", "known: cosine, constant")
+    wanted, accumulate = experiment.optimizer, max(1, experiment.optimizer.accumulate)
+    if wanted.name not in OPTIMIZERS:
+        raise bad_input("optimizer.name", f"unknown optimizer '{wanted.name}'", f"known: {', '.join(OPTIMIZERS)}")
     common = {
-        "learning_rate": WarmUp(
-            wanted.rate, steps, round(schedule.warmup * steps), schedule.final, schedule.name == "cosine"
-        ),
+        "learning_rate": rate_of(experiment, max(1, steps // accumulate)),
         "weight_decay": wanted.weight_decay or None,
         "global_clipnorm": wanted.clip_norm or None,
         "use_ema": experiment.ema > 0,
-        "ema_momentum": experiment.ema or 0.99,
+        "ema_momentum": (experiment.ema or 0.99) ** (1 / accumulate),  # Keras averages at every step, moved or not
+        "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
     }
-    if wanted.name == "adamw":
-        made = AdamW(**common)
-        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return made
     if wanted.name == "sgd":
-        return SGD(momentum=0.9, nesterov=True, **common)
-    raise bad_input("optimizer.name", f"unknown optimizer '{wanted.name}'", "known: adamw, sgd")
+        common |= {"momentum": 0.9, "nesterov": True}
+    made = OPTIMIZERS[wanted.name](**common)
+    if wanted.weight_decay:
+        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return made
+
+
+def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
+    """Learning rate over `steps` updates; for the plateau a number, which the loop sets before every epoch."""
+    schedule, peak = experiment.schedule, experiment.optimizer.rate
+    if schedule.name not in SCHEDULES:
+        raise bad_input("schedule.name", f"unknown schedule '{schedule.name}'", f"known: {', '.join(SCHEDULES)}")
+    if schedule.name == "plateau":
+        return peak
+    return WarmUp(peak, steps, round(schedule.warmup * steps), schedule.final, schedule.name == "cosine")
+
+
+# ------------------------------------------------------------------ averaged weights
+
+
+def keep_averages(learner: keras.Model) -> None:
+    """Give a compiled model its averaged weights, where its optimizer keeps any."""
+    optimizer = getattr(learner.optimizer, "inner_optimizer", learner.optimizer)  # float16 wraps it to scale the loss
+    for variable, average in zip(learner.trainable_variables, optimizer.averages()):
+        variable.assign(average)
+
+
+@contextlib.contextmanager
+def kept_weights(learner: keras.Model) -> Iterator[None]:
+    """Inside, the model has the weights that would be kept; afterwards those that training goes on with."""
+    before = [keras.ops.convert_to_numpy(variable.value) for variable in learner.trainable_variables]
+    keep_averages(learner)
+    try:
+        yield
+    finally:
+        for variable, value in zip(learner.trainable_variables, before):
+            variable.assign(value)

@@ -1,0 +1,49 @@
+"""Age, sex and view of a radiograph as numbers beside the image.
+
+Fourth place's DenseNet121 of 2018 saw them. View matters most: a bedridden person is photographed AP, and is more
+often ill; whether such a shortcut is wanted is the user's to say (`model.inputs`).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from pneumonia.data.competition import plausible_ages
+
+COLUMNS = {"age": ("years / 100, 0 where unknown", "known"), "sex": ("M", "F"), "view": ("AP", "PA")}
+FACT_NAMES = tuple(COLUMNS)
+FACTS = 6  # numbers per image, two for each of COLUMNS
+
+
+def width_of(inputs: Sequence[str]) -> int:
+    return sum(len(COLUMNS[name]) for name in inputs)
+
+
+def facts_of(table: pd.DataFrame) -> np.ndarray:
+    """(images, FACTS) float32 of a table's sex, age and view: age as (years / 100, known), sex and view one-hot, with
+    zeros where they are unknown. Impossible ages count as unknown."""
+    age = plausible_ages(pd.to_numeric(table["age"], errors="coerce")).to_numpy(dtype=np.float64)
+    known = np.isfinite(age)
+    columns = [np.where(known, age, 0.0) / 100, known]
+    for name in ("sex", "view"):
+        values = table[name].astype(object).to_numpy()
+        columns += [values == value for value in COLUMNS[name]]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def chosen(facts: np.ndarray, inputs: Sequence[str]) -> np.ndarray:
+    """(n, FACTS) to the columns of `inputs`, in their order."""
+    starts = {name: 2 * position for position, name in enumerate(COLUMNS)}
+    return np.concatenate([facts[:, starts[name] : starts[name] + 2] for name in inputs], axis=1)
+
+
+def model_input(images: np.ndarray, facts: np.ndarray | None, inputs: Sequence[str]):
+    """What a network is called on: images (batch, size, size, 1) alone, or with the person's facts where it sees them.
+
+    facts: (batch, FACTS), or None where nothing is known of anybody.
+    """
+    if not inputs:
+        return images
+    facts = np.zeros((len(images), FACTS), np.float32) if facts is None else facts
+    return {"gray": images, "person": chosen(facts, inputs)}

@@ -1,0 +1,103 @@
+"""NIH ChestX-ray14, to pretrain on: 112,120 PNGs with 14 labels read from radiologists' reports.
+
+Wang et al., ChestX-ray8, CVPR 2017. RSNA's images are a part of it, under other names: a pretraining that is to be
+scored on an RSNA fold must not see that fold's people, whom both sets number alike.
+"""
+
+import csv
+import io
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pneumonia import config
+from pneumonia.data.samples import Samples
+from pneumonia.errors import BadInput, Fault, bad_input
+from pneumonia.files import written_whole
+from pneumonia.progress import progress
+from pneumonia.rows import read_text, shortened
+
+NIH_LABELS = (
+    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
+    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
+)  # fmt: skip
+NOTHING = "No Finding"
+TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
+IMAGE, FINDINGS, PERSON = "Image Index", "Finding Labels", "Patient ID"
+
+
+def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samples, np.ndarray]:
+    """Images with their 14 labels, of everybody but the people `without`.
+
+    Args:
+        folder: with Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv) and the PNGs anywhere below.
+        without: people as the fold table's `group` has them: NIH's numbers without leading zeros.
+
+    Returns:
+        Samples whose `classes` are (n, 14) 0 or 1 and whose boxes are empty; and each image's person, (n,) text.
+
+    Raises:
+        BadInput: no table, a bad row, or images that are not there.
+    """
+    table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
+    if table is None:
+        raise bad_input(folder, f"has no {TABLES[0]}", "give nih= the folder of ChestX-ray14 as NIH publishes it")
+    rows = [row for row in read_table(table) if row[2] not in without]
+    files = {path.name: path for path in folder.rglob("*.png")}
+    faults = [
+        Fault("missing", str(table), line, f"{image} is not below {folder}", "unpack all image archives there")
+        for image, _, _, line in rows
+        if image not in files
+    ]
+    if faults or not rows:
+        raise BadInput(shortened(faults, table)) if faults else bad_input(table, "leaves nobody", "choose another fold")
+    ids = np.array([row[0] for row in rows])
+    pixels = squares(table, [files[image] for image in ids], size)
+    labels = np.stack([row[1] for row in rows])
+    people = np.array([row[2] for row in rows])
+    return Samples(ids, pixels, [np.empty((0, 4))] * len(ids), labels), people
+
+
+def read_table(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
+    """(image, labels (14,) float32, person, line) of every row.
+
+    Raises:
+        BadInput: columns that are missing, a short row, an unknown label; every bad row is named.
+    """
+    table = csv.reader(io.StringIO(read_text(path)))
+    names = next(table, [])
+    if any(name not in names for name in (IMAGE, FINDINGS, PERSON)):
+        raise bad_input(
+            path, f"the header is {','.join(names)[:80]!a}", f"it must have {IMAGE}, {FINDINGS}, {PERSON}", 1
+        )
+    image, findings, person = (names.index(name) for name in (IMAGE, FINDINGS, PERSON))
+    rows, faults = [], []
+    for cells in table:
+        found = cells[findings].split("|") if len(cells) > max(image, findings, person) else ["an incomplete row"]
+        unknown = [label for label in found if label not in NIH_LABELS and label != NOTHING]
+        if unknown:
+            mend = f"known: {NOTHING}, {', '.join(NIH_LABELS)}"
+            faults.append(Fault("nih-label", str(path), table.line_num, f"unknown label {unknown[0]!a}", mend))
+            continue
+        labels = np.isin(NIH_LABELS, found).astype(np.float32)
+        rows.append((cells[image], labels, cells[person].strip().lstrip("0") or "0", table.line_num))
+    if faults:
+        raise BadInput(shortened(faults, path))
+    return rows
+
+
+def squares(table: Path, files: Sequence[Path], size: int) -> np.ndarray:
+    """(n, size, size) uint8 of PNGs, memory-mapped from a file under cache/ that is made the first time."""
+    facts = [str(table.absolute()), size, [(file.name, file.stat().st_size) for file in files]]
+    path = config.REPOSITORY / "cache" / f"nih-{config.short_hash(facts)}" / f"pixels-{size}.u8"
+    shape = (len(files), size, size)
+    if not path.is_file():
+        with written_whole(path, "wb") as stream:
+            for file in progress(files, "reading NIH's PNGs"):
+                image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
+                if image is None:
+                    raise bad_input(file, "is no PNG that can be read", "download it again")
+                stream.write(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).tobytes())
+    return np.memmap(path, np.uint8, "r", shape=shape)

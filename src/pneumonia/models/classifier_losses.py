@@ -1,0 +1,71 @@
+"""What a classifier minimises: cross-entropy or focal loss of logits, with class weights and label smoothing."""
+
+from collections.abc import Sequence
+
+from keras import ops
+
+from pneumonia import schema
+from pneumonia.errors import bad_input
+
+LOSSES = ("cross_entropy", "focal")
+
+
+def check_loss(loss: schema.Loss, n_classes: int) -> None:
+    """Raises BadInput for an unknown loss, or class weights that do not fit `n_classes` (2 for a binary head)."""
+    if loss.name not in LOSSES:
+        raise bad_input("loss.name", f"unknown loss '{loss.name}'", f"known: {', '.join(LOSSES)}")
+    if not 0 <= loss.label_smoothing < 1:
+        raise bad_input("loss.label_smoothing", f"is {loss.label_smoothing}", "choose 0 up to less than 1")
+    weights = loss.class_weights
+    numbers = isinstance(weights, list) and all(isinstance(weight, int | float) for weight in weights)
+    if weights != "balanced" and not (numbers and len(weights) in (0, n_classes)):
+        mend = f"write balanced, or a list of {n_classes} numbers"
+        raise bad_input("loss.class_weights", f"'{weights}' does not fit {n_classes} classes", mend)
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Weights that give every class the same total: images / (classes * images of the class), as scikit-learn has it.
+    A class without images gets 1."""
+    total = sum(counts)
+    return [total / (len(counts) * count) if count else 1.0 for count in counts]
+
+
+def cross_entropy_of_classes(logits, labels, loss: schema.Loss):
+    """Softmax cross-entropy, or focal loss, mean over the batch.
+
+    Args:
+        logits: (batch, classes).
+        labels: (batch,) int.
+    """
+    n_classes = logits.shape[-1]
+    wanted = ops.one_hot(labels, n_classes)
+    wanted = wanted * (1.0 - loss.label_smoothing) + loss.label_smoothing / n_classes
+    terms = -wanted * ops.log_softmax(logits, axis=-1)
+    if loss.name == "focal":
+        terms = terms * ops.power(1.0 - ops.softmax(logits, axis=-1), loss.gamma)
+    each = ops.sum(terms, axis=-1)
+    if loss.class_weights:
+        each = each * ops.take(ops.convert_to_tensor(loss.class_weights, dtype="float32"), labels)
+    return ops.mean(each)
+
+
+def cross_entropy_of_labels(logits, labels, loss: schema.Loss):
+    """Sigmoid cross-entropy, or focal loss, of independent yes-or-no labels, mean over batch and labels.
+
+    Lin et al., Focal Loss, https://arxiv.org/abs/1708.02002: the easy images' share fades with (1 - p) ** gamma.
+
+    Args:
+        logits, labels: (batch, labels); labels 0 or 1.
+    """
+    wanted = labels * (1.0 - loss.label_smoothing) + loss.label_smoothing / 2
+    log_yes, log_no = -ops.softplus(-logits), -ops.softplus(logits)
+    yes, no = wanted * log_yes, (1.0 - wanted) * log_no
+    if loss.name == "focal":
+        probability = ops.sigmoid(logits)
+        yes = yes * ops.power(1.0 - probability, loss.gamma)
+        no = no * ops.power(probability, loss.gamma)
+    each = -(yes + no)
+    if loss.class_weights:
+        negative, positive = loss.class_weights
+        each = each * (labels * positive + (1.0 - labels) * negative)
+    return ops.mean(each)

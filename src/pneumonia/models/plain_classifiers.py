@@ -1,0 +1,40 @@
+"""The report's two networks without a backbone, layer by layer as it has them (128 px, three equal channels)."""
+
+from keras import layers
+
+from pneumonia.errors import bad_input
+from pneumonia.models.classifiers import Classifier
+from pneumonia.models.normalisation import normalised
+
+CHANNELS = 3  # the report read its radiographs as colour images
+
+
+class Plain(Classifier):
+    def input(self, gray):
+        if self.model.weights != "none":
+            raise bad_input("model.weights", f"{self.model.name} has no pretrained weights", "leave it at none")
+        return normalised(gray, "unit", CHANNELS)
+
+
+class FCNN(Plain):
+    """Flatten, Dense(128), one dense layer: 6,291,713 parameters at 128 px."""
+
+    def features(self, gray) -> tuple:
+        return layers.Dense(128, "relu")(layers.Flatten()(self.input(gray))), None
+
+
+class CNN(Plain):
+    """Four 3 x 3 valid convolutions, three poolings, two dense layers: 11,247,457 parameters at 128 px."""
+
+    def features(self, gray) -> tuple:
+        rate = self.model.dropout
+        x = self.input(gray)
+        x = layers.MaxPooling2D()(layers.Conv2D(32, 3, activation="relu")(x))
+        x = layers.MaxPooling2D()(layers.Conv2D(32, 3, activation="relu")(x))
+        x = layers.Dropout(rate)(x)
+        x = layers.Conv2D(64, 3, activation="relu")(x)
+        x = layers.BatchNormalization(momentum=0.95)(layers.Conv2D(128, 3, activation="relu")(x))
+        x = layers.Dropout(rate)(layers.MaxPooling2D()(x))
+        x = layers.Flatten()(x)
+        x = layers.Dropout(rate)(layers.BatchNormalization(momentum=0.95)(layers.Dense(512, "relu")(x)))
+        return layers.BatchNormalization(momentum=0.95)(layers.Dense(128, "relu")(x)), None

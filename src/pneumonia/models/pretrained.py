@@ -1,0 +1,174 @@
+"""Pretrained weights: from keras.applications' own download, or from local files, each with a checksum.
+
+Nothing here unpickles or runs anything from a file: weights are arrays (HDF5 or safetensors) for a network that this
+program builds itself.
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+from keras.src.utils import file_utils
+
+from pneumonia import config, schema
+from pneumonia.data.nih import NIH_LABELS
+from pneumonia.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.files import read_json, sha256
+from pneumonia.progress import say
+
+# DenseNet121 with 14 sigmoid outputs, ImageNet input range, trained on NIH ChestX-ray14; as brucechou1983 published it
+# (https://github.com/brucechou1983/CheXNet-Keras). Its authors give no checksum, so the user must.
+CHEXNET_FILE = "brucechou1983_CheXNet_Keras_0.3.0_weights.h5"
+FOLDER_VARIABLE = "PNEUMONIA_WEIGHTS"
+
+
+def weights_folder(model: schema.Model) -> Path | None:
+    """Where pretrained files lie: `model.weights_folder`, else $PNEUMONIA_WEIGHTS, else None."""
+    text = model.weights_folder or os.environ.get(FOLDER_VARIABLE, "")
+    return config.user_path(text) if text else None
+
+
+# ------------------------------------------------------------------ keras.applications
+
+
+@contextlib.contextmanager
+def from_folder(model: schema.Model) -> Iterator[None]:
+    """Inside, keras.applications takes its weights from the user's folder where one is named.
+
+    A file there must match the checksum that Keras knows for it; the few for which Keras knows none (the MobileNets')
+    must match `model.weights_sha256`. Without a folder Keras downloads as ever.
+
+    Raises:
+        BadSurroundings: the file is not in the folder, or there is no internet to download it.
+        BadInput: its checksum differs, or none is known.
+    """
+    download = file_utils.get_file
+
+    def get_file(fname, origin, cache_subdir="models", file_hash=None, **options):
+        folder = weights_folder(model)
+        if folder is not None:
+            file = folder / fname
+            if not file.is_file():
+                raise BadSurroundings(f"{file}: is missing; download {origin} into this folder, or model.weights=none")
+            if not (file_hash and md5(file) == file_hash):
+                check(file, model.weights_sha256)
+            return str(file)
+        try:
+            return download(fname, origin, cache_subdir=cache_subdir, file_hash=file_hash, **options)
+        except Exception as error:  # of urllib, http and Keras: no common kind
+            raise BadSurroundings(
+                f"{origin}: cannot be downloaded ({error}); where there is no internet put {fname} into a folder and "
+                f"name it: model.weights_folder=DIR (or ${FOLDER_VARIABLE}), or train with model.weights=none"
+            ) from error
+
+    file_utils.get_file = get_file
+    try:
+        yield
+    finally:
+        file_utils.get_file = download
+
+
+def md5(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "md5").hexdigest()
+
+
+# ------------------------------------------------------------------ files
+
+
+def load(backbone: keras.Model, model: schema.Model) -> None:
+    """Load `chexnet`, or a file, into a backbone.
+
+    A file is Keras's HDF5 weights of the same backbone (with a 14-class CheXNet head, or without any head), or
+    weights.safetensors of a run of this program whose network begins with the same backbone.
+
+    Raises:
+        BadSurroundings: no such file.
+        BadInput: its checksum is missing or differs, or it holds another network.
+    """
+    file = file_of(model)
+    if not file.is_file():
+        raise BadSurroundings(
+            f"{file}: there is no such weights file; name it by model.weights=FILE, or train with none"
+        )
+    if not is_own(file):
+        check(file, model.weights_sha256)
+    if file.suffix == ".safetensors":
+        load_run(backbone, file)
+    else:
+        load_hdf5(backbone, file, with_chexnet_head=model.weights == "chexnet")
+    say(f"backbone from {file}")
+
+
+def file_of(model: schema.Model) -> Path:
+    if model.weights != "chexnet":
+        return config.user_path(model.weights)
+    folder = weights_folder(model)
+    if folder is None:
+        raise BadSurroundings(
+            f"chexnet: its file {CHEXNET_FILE} must be downloaded by you; name its folder by model.weights_folder=DIR "
+            f"(or ${FOLDER_VARIABLE}) and its checksum by model.weights_sha256="
+        )
+    return folder / CHEXNET_FILE
+
+
+def is_own(file: Path) -> bool:
+    """Whether a run of this program wrote the file, and its recorded checksum still holds."""
+    done = file.parent / "done.json"
+    return file.suffix == ".safetensors" and done.is_file() and read_json(done).get("weights_sha256") == sha256(file)
+
+
+def check(file: Path, wanted: str) -> None:
+    """Raises BadInput where the user gave no checksum for a file that is not on the known list, or another one."""
+    found = sha256(file)
+    if not wanted:
+        mend = f"if you trust it, say so by model.weights_sha256={found}"
+        raise bad_input(file, "is on no list of known weights", mend)
+    if found != wanted.lower():
+        raise bad_input(
+            file, f"its SHA-256 is {found}, not {wanted}", "download it again, or correct model.weights_sha256"
+        )
+
+
+def load_hdf5(backbone: keras.Model, file: Path, with_chexnet_head: bool = False) -> None:
+    """Keras's HDF5 weights: first as the backbone alone, then as the 14-class network around it."""
+    try:
+        if with_chexnet_head:
+            chexnet(backbone).load_weights(file)
+        else:
+            backbone.load_weights(file)
+    except Exception as error:  # HDF5 and Keras raise many kinds for a file of another network
+        raise not_this_network(file, backbone, error) from error
+
+
+def chexnet(backbone: keras.Model) -> keras.Model:
+    """CheXNet around a DenseNet121: average pooling and 14 sigmoid outputs, one per label of NIH_LABELS.
+
+    Rajpurkar et al., CheXNet, https://arxiv.org/abs/1711.05225. The layers are the backbone's own, so that weights
+    loaded into this network are the backbone's afterwards.
+    """
+    pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
+    return keras.Model(backbone.input, keras.layers.Dense(len(NIH_LABELS), "sigmoid", name="predictions")(pooled))
+
+
+def load_run(backbone: keras.Model, file: Path) -> None:
+    """A run's weights, in which the backbone's variables come first, in their order."""
+    from safetensors.numpy import load_file
+
+    tensors = [value for _, value in sorted(load_file(file).items())]
+    variables = backbone.variables
+    shapes = [tuple(variable.shape) for variable in variables]
+    if [value.shape for value in tensors[: len(shapes)]] != shapes:
+        raise not_this_network(file, backbone, None)
+    for variable, value in zip(variables, tensors):
+        variable.assign(value)
+
+
+def not_this_network(file: Path, backbone: keras.Model, error: Exception | None) -> BadInput:
+    reason = f" ({' '.join(str(error).split())[:160]})" if error else ""
+    return bad_input(
+        file, f"holds the weights of another network than {backbone.name}{reason}", "name the matching file"
+    )

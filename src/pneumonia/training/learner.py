@@ -1,0 +1,60 @@
+"""A family's network with its losses and optimizer, as a Keras model that `fit` can train."""
+
+import keras
+import numpy as np
+
+from pneumonia import schema
+from pneumonia.data.batches import Batches
+from pneumonia.data.samples import Samples
+from pneumonia.models.family import Family
+from pneumonia.training.precision import share_of_device, uses_xla
+from pneumonia.training.schedules import optimizer
+
+
+class Learner(keras.Model):
+    """A family's network with the family's losses and metrics, each of them tracked by name."""
+
+    def __init__(self, network: keras.Model, family: Family, names: list[str]):
+        super().__init__(name="learner")
+        self.network, self.family = network, family
+        self.parts = {name: keras.metrics.Mean(name=name) for name in names}
+
+    def call(self, images, training=None):
+        return self.network(images, training=training)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        losses = self.family.losses(y, y_pred)
+        for name, value in (losses | self.family.metrics(y, y_pred)).items():
+            self.parts[name].update_state(value)
+        return share_of_device(sum(losses.values()))
+
+    @property
+    def metrics(self):
+        return [*super().metrics, *self.parts.values()]
+
+
+def compiled(
+    experiment: schema.Experiment, family: Family, network: keras.Model, samples: Samples, steps: int, stage
+) -> Learner:
+    """A new learner whose every variable exists, ready to train a stage (loop.Stage) or to restore.
+
+    Args:
+        steps: of an epoch.
+    """
+    if experiment.model.frozen_epochs:
+        family.freeze(network, stage.frozen)
+    inputs, targets = Batches(samples, np.arange(min(2, len(samples))), 2, family, "none", [0])[0]
+    targets, outputs = as_tensors(targets), network(inputs, training=False)
+    names = [*family.losses(targets, outputs), *family.metrics(targets, outputs)]
+    learner = Learner(network, family, names)
+    shapes = {name: (None, *value.shape[1:]) for name, value in inputs.items()} if isinstance(inputs, dict) else None
+    learner.build(shapes or (None, *inputs.shape[1:]))
+    learner.compile(
+        optimizer=optimizer(experiment, steps * (stage.end - stage.start)), jit_compile=uses_xla(experiment)
+    )
+    learner.optimizer.build(learner.trainable_variables)
+    return learner
+
+
+def as_tensors(arrays: dict[str, np.ndarray]) -> dict:
+    return {name: keras.ops.convert_to_tensor(value) for name, value in arrays.items()}

@@ -1,0 +1,58 @@
+"""What the inner split decides: the plateau's learning rate, when to stop, which epoch was best.
+
+Each is a pure function of the history (metrics.jsonl), so that a resumed training decides as an uninterrupted one does,
+without any state of its own. The inner split is people of the training folds, never the held-out fold.
+"""
+
+from pneumonia import schema
+from pneumonia.errors import bad_input
+
+LEAST_GAIN = 1e-4  # smaller improvements of a loss do not count, as in Keras's callbacks
+
+
+def needs_inner(experiment: schema.Experiment) -> bool:
+    return experiment.keep == "best" or experiment.patience > 0 or experiment.schedule.name == "plateau"
+
+
+def check_stopping(experiment: schema.Experiment, has_inner: bool) -> None:
+    """Raises BadInput for an unknown `keep`, or where something is to be decided without an inner split."""
+    if experiment.keep not in ("last", "best"):
+        raise bad_input("keep", f"unknown value '{experiment.keep}'", "known: last, best")
+    if needs_inner(experiment) and not has_inner:
+        what = "keep=best, patience and the plateau schedule look at an inner split, and there is none"
+        raise bad_input("inner_share", what, "set inner_share above 0")
+
+
+def inner_losses(history: list[dict]) -> list[float]:
+    return [line["inner_loss"] for line in history]
+
+
+def best_epoch(history: list[dict]) -> int:
+    """The epoch, counted from 1, with the lowest inner loss; the first of equals; 0 where there is none."""
+    losses = inner_losses(history)
+    return losses.index(min(losses)) + 1 if losses else 0
+
+
+def waited(history: list[dict], since: int = 0) -> int:
+    """Epochs at the end of the history that brought no better inner loss, counted from epoch `since` on."""
+    lowest, waiting = float("inf"), 0
+    for epoch, loss in enumerate(inner_losses(history), 1):
+        better = loss < lowest - LEAST_GAIN
+        lowest = min(lowest, loss)
+        waiting = 0 if better or epoch <= since else waiting + 1
+    return waiting
+
+
+def stops(history: list[dict], patience: int) -> bool:
+    """Whether training ends after this history: `patience` epochs without a better inner loss; 0: never."""
+    return patience > 0 and waited(history) >= patience
+
+
+def plateau_rate(history: list[dict], peak: float, schedule: schema.Schedule) -> float:
+    """The next epoch's learning rate: `peak`, times `schedule.factor` whenever `schedule.patience` epochs have brought
+    no better inner loss, but never below `schedule.final` of the peak."""
+    rate, since = peak, 0
+    for epoch in range(1, len(history) + 1):
+        if waited(history[:epoch], since) >= schedule.patience:
+            rate, since = max(rate * schedule.factor, peak * schedule.final), epoch
+    return rate
