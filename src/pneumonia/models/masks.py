@@ -9,6 +9,7 @@ from skimage.segmentation import watershed
 from pneumonia.models.family import ImageBoxes
 
 EDGE = 0.7  # a softened target at a box's edge: above the usual threshold, and yet a valley where two boxes touch
+FINEST = 128  # pixels along a mask in which components are looked for
 MARGIN = 3  # pixels around a component in which its edge may lie
 LEVELS = 6  # heights at which a component is looked at for parts
 GAIN = 0.7  # parts are kept where they leave less than this share of what one box leaves unexplained
@@ -48,11 +49,14 @@ def components(
     best candidates with their low confidence, and what is too low is left to the threshold that is tuned later.
 
     Args:
-        probabilities: (mask_size, mask_size).
+        probabilities: (mask_size, mask_size); halved as long as it is larger than FINEST, as edges lie between pixels.
         min_area: smallest component, as a share of the image.
         softness: of the targets that the network was trained on.
     """
-    size = probabilities.shape[0]
+    while len(probabilities) > FINEST and len(probabilities) % 2 == 0:
+        half = len(probabilities) // 2
+        probabilities = probabilities.reshape(half, 2, half, 2).mean(axis=(1, 3))
+    size = len(probabilities)
     level = min(threshold, probabilities.max() / 2)
     labels = label(probabilities > level)
     smallest = min_area * size * size
@@ -122,9 +126,11 @@ def parts(probabilities: np.ndarray, inside: np.ndarray, level: float, smallest:
         split = []
         for name in np.unique(cores[cores > 0]):
             own = np.where((grown > 0) & (grown != name), 0.0, probabilities)
-            split += parts(own, grown == name, height, smallest, softness)
+            split.append((own, grown == name))
         left = unexplained(probabilities, inside, split, softness)
-        return split if left < GAIN * unexplained(probabilities, inside, whole, softness) else whole
+        if left >= GAIN * unexplained(probabilities, inside, whole, softness):
+            break
+        return [smaller for part in split for smaller in parts(*part, height, smallest, softness)]
     return whole
 
 
