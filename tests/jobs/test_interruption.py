@@ -74,7 +74,7 @@ def test_a_killed_driver_leaves_no_orphan_that_holds_the_run(executor, tmp_path,
 
     wait_for(is_free)
     shutil.rmtree(temporary, ignore_errors=True)
-    assert not (tmp_path / "a" / "interrupted").exists()
+    assert not (tmp_path / "a" / "weights").exists()
 
 
 def test_on_a_terminal_the_table_is_redrawn(tmp_path):

@@ -62,8 +62,10 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(ray, stepper, ca
     def kill_the_worker():
         while not (disturbed.folder / "paused").exists():
             time.sleep(0.05)
-        (disturbed.folder / "pause").unlink()  # the second attempt does not pause; nor would an orphan of the first
         os.kill(json.loads((disturbed.folder / "started.json").read_text())["parent"], signal.SIGKILL)
+        while process.attempts(str(disturbed.log)) < 2:
+            time.sleep(0.05)
+        (disturbed.folder / "pause").unlink()
 
     killer = threading.Thread(target=kill_the_worker, daemon=True)
     killer.start()
@@ -71,7 +73,9 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(ray, stepper, ca
     killer.join()
     assert (calm.folder / "weights").read_bytes() == (disturbed.folder / "weights").read_bytes()
     assert process.attempts(str(disturbed.log)) == 2
-    assert "done" in (said := capfd.readouterr().err) and "2 attempts, as workers were lost" in said
+    said = capfd.readouterr()
+    assert "disturbed: its worker was lost; attempt 2" in said.err and "2 attempts, as workers were lost" in said.err
+    assert said.out == ""
 
 
 def test_a_job_too_large_for_every_node_is_refused(ray, stepper):

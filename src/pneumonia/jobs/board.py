@@ -36,7 +36,9 @@ class Board:
         self.began = [0.0] * len(jobs)
         self.ended = [0.0] * len(jobs)
         self.read = [0] * len(jobs)
-        self.live = Live(console=self.console, auto_refresh=False, transient=True, get_renderable=self.drawing)
+        self.live = Live(
+            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, get_renderable=self.drawing
+        )
         self.draws = logged and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
     def __enter__(self) -> "Board":
@@ -57,14 +59,17 @@ class Board:
         self.states[job], self.began[job] = RUNNING, time.time()
         self.tell(job, "running")
 
+    def begun_again(self, job: int, attempt: int) -> None:
+        self.tell(job, f"its worker was lost; attempt {attempt}")
+
     def ended_with(self, job: int, outcome: Outcome) -> None:
         """The job is over; where it failed, its log and the log's last lines are shown."""
         self.follow(job)
         if self.states[job] == WAITING:
             self.began[job] = time.time()
         self.states[job], self.ended[job] = DONE if outcome.code == 0 else FAILED, time.time()
-        why = "" if outcome == Outcome(0) else f" ({outcome})"
-        self.tell(job, f"{self.states[job]} after {self.seconds(job)}{why}")
+        why = outcome.note if outcome.code == 0 else str(outcome)
+        self.tell(job, f"{self.states[job]} after {self.seconds(job)}" + (f" ({why})" if why else ""))
         if outcome.code != 0 and self.logged:
             log = self.jobs[job].log
             lines = (f"  {line}" for line in last_lines(str(log), LINES_SHOWN))

@@ -40,7 +40,8 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str], address: str = ""
         BadInput: no cluster answers at the address.
         BadSurroundings: a node does not see the runs' folder, or no node is large enough for a job.
     """
-    with connected(address) as ray:
+    # Ray prints a page to stdout for every lost worker, where only a command's results belong; the board says it.
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), connected(address) as ray:
         check_every_node_sees(ray, Path(os.path.commonpath([job.folder.absolute() for job in jobs])))
         return run_tasks(ray, jobs, environment)
 
@@ -62,14 +63,14 @@ def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> lis
                 str(Path(tied.__file__).absolute()), str(Path.cwd()), "CUDA_VISIBLE_DEVICES" if want["GPU"] else "",
             )  # fmt: skip
             tasks[task] = number
-        running: set[int] = set()
+        attempts = dict.fromkeys(range(len(jobs)), 0)
         try:
             while tasks:
                 over, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS_BETWEEN_LOOKS)
                 for number in tasks.values():
-                    if number not in running and jobs[number].log.exists():
-                        running.add(number)
-                        board.running(number)
+                    before, attempts[number] = attempts[number], process.attempts(str(jobs[number].log))
+                    for attempt in range(before + 1, attempts[number] + 1):
+                        board.running(number) if attempt == 1 else board.begun_again(number, attempt)
                 for task in over:
                     number = tasks.pop(task)
                     outcomes[number] = outcome_of(ray, task, jobs[number])
