@@ -8,74 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
 
-from pneumonia import config, schema
 from pneumonia.data.batches import Batches
 from pneumonia.data.samples import Samples
 from pneumonia.errors import BadSurroundings
-from pneumonia.models.family import Family
 from pneumonia.training import checkpoint, loop
 from pneumonia.training.history import read_history
 
 HERE = Path(__file__).resolve()
-SIZE = 16
-
-
-def spot_samples(count: int = 48) -> Samples:
-    """Positive images have a bright square, which is also their box."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 80, (count, SIZE, SIZE), dtype=np.uint8)
-    classes = np.arange(count) % 3
-    boxes = []
-    for image, kind in zip(images, classes):
-        if kind == 2:
-            image[4:10, 5:12] += 150
-        boxes.append(np.array([[5.0, 4, 7, 6]]) if kind == 2 else np.empty((0, 4)))
-    return Samples(np.array([f"id-{i}" for i in range(count)]), images, boxes, classes)
-
-
-class SpotClassifier(Family):
-    """Two layers and a dropout, whose random state must survive an interruption too."""
-
-    kind = "classifier"
-
-    def build(self):
-        import keras
-
-        inputs = keras.Input((self.image_size, self.image_size, 1))
-        hidden = keras.layers.Dense(16, "relu")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
-        logit = keras.layers.Dense(1)(keras.layers.Dropout(0.3)(hidden))
-        return keras.Model(inputs, {"logit": logit})
-
-    def targets(self, boxes, classes):
-        return {"opacity": (classes == 2).astype(np.float32)[:, None]}
-
-    def losses(self, targets, outputs):
-        from keras import ops
-
-        logit = outputs["logit"]
-        return {"opacity": ops.mean(ops.softplus(logit) - targets["opacity"] * logit)}
-
-    def decode(self, outputs):
-        return 1 / (1 + np.exp(-outputs["logit"]))
-
-
-def experiment(**changes) -> schema.Experiment:
-    return config.from_tree(
-        schema.Experiment,
-        {"image_size": SIZE, "epochs": 4, "batch_size": 8, "ema": 0.8, "optimizer": {"rate": 0.01}, **changes},
-        "test",
-    )
 
 
 def trained(folder: Path, samples: Samples | None = None, **changes):
     wanted = experiment(**changes)
     samples = samples or spot_samples()
     return loop.train(wanted, SpotClassifier(wanted.model, SIZE), samples, samples, folder, "test")
-
-
-def weights(network) -> list[np.ndarray]:
-    return [np.asarray(v.value) for v in network.variables]
 
 
 def test_training_learns_and_keeps_a_history(tmp_path):

@@ -1,0 +1,133 @@
+"""Classifiers beyond the contract: heads, poolings, the person beside the image, losses."""
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss
+from sklearn.utils.class_weight import compute_class_weight
+
+from pneumonia import schema
+from pneumonia.data.facts import facts_of, model_input
+from pneumonia.errors import BadInput
+from pneumonia.models.classifier_losses import balanced_weights, cross_entropy_of_classes, cross_entropy_of_labels
+from pneumonia.models.registry import family
+
+SIZE = 64
+LOGITS = np.array([[2.0], [-1.0], [0.5], [-3.0]], np.float32)
+LABELS = np.array([[1.0], [0.0], [0.0], [1.0]], np.float32)
+
+
+def build(**settings):
+    of_name = family(schema.Model(**({"name": "mobilenetv2", "alpha": 0.35} | settings)), SIZE)
+    return of_name, of_name.build()
+
+
+@pytest.mark.parametrize(("head", "outputs"), [("binary", 1), ("classes", 3), ("nih", 14)])
+@pytest.mark.parametrize("pooling", ["average", "max", "both"])
+def test_every_head_and_pooling(head, outputs, pooling):
+    _, network = build(head=head, pooling=pooling)
+    assert network.output["logits"].shape == (None, outputs)
+
+
+@pytest.mark.parametrize("name", ["resnet50v2", "efficientnetv2b0", "mobilenetv3small"])
+def test_any_backbone_of_keras_applications(name):
+    of_name, network = build(name=name)
+    gray = np.random.default_rng(0).integers(0, 256, (2, SIZE, SIZE, 1), dtype=np.uint8)
+    decoded = of_name.decode({key: np.asarray(value) for key, value in network(gray).items()})
+    assert decoded.shape == (2, 1) and np.isfinite(decoded).all()
+
+
+@pytest.mark.parametrize(
+    ("setting", "match"),
+    [({"name": "mobilenetv22"}, "mobilenetv2"), ({"pooling": "median"}, "both"), ({"inputs": ["height"]}, "view")],
+)
+def test_unknown_settings_list_the_known_ones(setting, match):
+    with pytest.raises(BadInput, match=match):
+        build(**setting)
+
+
+def test_age_sex_and_view_change_the_answer_and_only_where_asked_for():
+    table = pd.DataFrame({"age": [60.0, np.nan, 155.0], "sex": ["F", "M", ""], "view": ["AP", "PA", None]})
+    facts = facts_of(table)
+    assert facts.tolist() == [
+        pytest.approx([0.6, 1, 0, 1, 1, 0]),
+        [0, 0, 1, 0, 0, 1],
+        [0, 0, 0, 0, 0, 0],  # nobody is 155 years old
+    ]
+    gray = np.zeros((3, SIZE, SIZE, 1), np.uint8)
+    of_name, network = build(inputs=["view", "age"])
+    given = model_input(gray, facts, of_name.person_inputs)
+    assert given["person"].tolist()[0] == pytest.approx([1, 0, 0.6, 1])
+    logits = np.asarray(network(given)["logits"])
+    assert logits[0] != logits[1]
+    of_name, _ = build()
+    assert model_input(gray, facts, of_name.person_inputs) is gray
+
+
+def test_cross_entropy_is_scikit_learns():
+    probabilities = 1 / (1 + np.exp(-LOGITS.astype(float)))
+    mine = float(cross_entropy_of_labels(LOGITS, LABELS, schema.Loss()))
+    assert mine == pytest.approx(log_loss(LABELS[:, 0], probabilities[:, 0]), abs=1e-6)
+    classes = np.array([0, 2, 1])
+    logits = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    mine = float(cross_entropy_of_classes(logits, classes, schema.Loss()))
+    assert mine == pytest.approx(log_loss(classes, softmax, labels=[0, 1, 2]), abs=1e-6)
+
+
+def test_focal_loss_fades_the_easy_images():
+    def of(logit, **loss):
+        return float(
+            cross_entropy_of_labels(np.array([[logit]], np.float32), np.ones((1, 1), np.float32), schema.Loss(**loss))
+        )
+
+    for logit in (4.0, -1.0):
+        p = 1 / (1 + np.exp(-logit))
+        assert of(logit, name="focal", gamma=2.0) == pytest.approx((1 - p) ** 2 * -np.log(p), rel=1e-4)
+    assert of(1.0, name="focal", gamma=0.0) == pytest.approx(of(1.0), rel=1e-6)
+
+
+def test_class_weights_and_smoothing():
+    plain = float(cross_entropy_of_labels(LOGITS, LABELS, schema.Loss()))
+    weighted = float(cross_entropy_of_labels(LOGITS, LABELS, schema.Loss(class_weights=[1.0, 3.0])))
+    positives = float(cross_entropy_of_labels(LOGITS[[0, 3]], LABELS[[0, 3]], schema.Loss()))
+    assert weighted == pytest.approx(plain + 2 * positives / 2, rel=1e-5)
+    smooth = float(cross_entropy_of_labels(np.array([[9.0]]), np.array([[1.0]]), schema.Loss(label_smoothing=0.1)))
+    assert smooth == pytest.approx(0.05 * 9, abs=1e-3)
+    labels = np.repeat([0, 1, 2], [5, 3, 2])
+    assert balanced_weights([5, 3, 2]) == pytest.approx(
+        compute_class_weight("balanced", classes=np.arange(3), y=labels).tolist()
+    )
+
+
+@pytest.mark.parametrize(
+    "loss", [{"name": "hinge"}, {"class_weights": [1, 2, 3]}, {"class_weights": "even"}, {"label_smoothing": 1.0}]
+)
+def test_losses_that_make_no_sense_are_refused(loss):
+    with pytest.raises(BadInput, match="loss"):
+        family(schema.Model(name="mobilenetv2"), SIZE, schema.Loss(**loss))
+
+
+def test_freezing_stops_a_backbone_and_lets_it_go():
+    of_name, network = build()
+    everything = len(network.trainable_variables)
+    of_name.freeze(network, True)
+    assert len(network.trainable_variables) == 2
+    of_name.freeze(network, False)
+    assert len(network.trainable_variables) == everything
+    plain = family(schema.Model(name="fcnn"), SIZE)
+    with pytest.raises(BadInput, match="no backbone"):
+        plain.freeze(plain.build(), True)
+
+
+def test_normalisation_is_what_the_pretrained_backbone_saw():
+    """keras.applications' own preprocessing of a gray image, reached from uint8 without any caller scaling."""
+    gray = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 1), dtype=np.uint8)
+    colour = np.repeat(gray, 3, axis=-1).astype(np.float32)
+    for name, module in (("densenet121", "densenet"), ("resnet50", "resnet50"), ("mobilenetv2", "mobilenet_v2")):
+        _, network = build(name=name)
+        layer = network.get_layer("normalised")
+        seen = np.asarray(layer(np.repeat(gray, 3, axis=-1)))
+        wanted = getattr(keras.applications, module).preprocess_input(colour.copy())
+        np.testing.assert_allclose(seen, wanted, atol=1e-4)

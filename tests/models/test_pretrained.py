@@ -1,0 +1,124 @@
+"""Pretrained weights from files: CheXNet's, Keras's, our own runs'; checked, and refused with a way out."""
+
+import json
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras.src.legacy.saving import legacy_h5_format
+
+from pneumonia import schema
+from pneumonia.data.nih import NIH_LABELS
+from pneumonia.errors import BadInput, BadSurroundings
+from pneumonia.files import sha256
+from pneumonia.models import pretrained
+from pneumonia.models.registry import family
+from pneumonia.training import checkpoint
+
+
+def model(**settings) -> schema.Model:
+    return schema.Model(**({"name": "mobilenetv2", "alpha": 0.35} | settings))
+
+
+def densenet(classes: int | None = None) -> keras.Model:
+    made = keras.applications.DenseNet121(include_top=False, weights=None, input_shape=(64, 64, 3))
+    return pretrained.chexnet(made) if classes else made
+
+
+def write_hdf5(file, network: keras.Model) -> None:
+    """Weights in the HDF5 of older Keras, in which CheXNet and keras.applications ship theirs."""
+    with h5py.File(file, "w") as stream:
+        legacy_h5_format.save_weights_to_hdf5_group(stream, network)
+
+
+@pytest.fixture(scope="module")
+def chexnet(tmp_path_factory):
+    """A 14-class file as CheXNet's authors ship theirs, and its backbone's values."""
+    keras.utils.set_random_seed(7)
+    network = densenet(len(NIH_LABELS))
+    assert network.output_shape == (None, 14)
+    file = tmp_path_factory.mktemp("weights") / pretrained.CHEXNET_FILE
+    write_hdf5(file, network)
+    return file, [np.asarray(variable) for variable in network.variables[:-2]]
+
+
+def test_chexnet_s_file_becomes_the_backbone_and_its_head_is_replaced(chexnet):
+    file, values = chexnet
+    settings = model(name="chexnet", weights="chexnet", weights_folder=str(file.parent), weights_sha256=sha256(file))
+    network = family(settings, 64).build()
+    assert network.output["logits"].shape == (None, 1)
+    backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+    assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(values, backbone.variables, strict=True))
+    other = family(model(name="chexnet"), 64).build()
+    assert not np.array_equal(values[0], np.asarray(other.variables[0]))
+
+
+def test_a_file_that_is_on_no_list_needs_its_checksum(chexnet):
+    file, _ = chexnet
+    settings = {"name": "chexnet", "weights": "chexnet", "weights_folder": str(file.parent)}
+    with pytest.raises(BadInput, match=rf"weights_sha256={sha256(file)}"):
+        family(model(**settings), 64).build()
+    with pytest.raises(BadInput, match="download it again"):
+        family(model(**settings, weights_sha256="0" * 64), 64).build()
+
+
+def test_a_missing_file_is_named_with_its_folder(tmp_path, monkeypatch):
+    monkeypatch.delenv(pretrained.FOLDER_VARIABLE, raising=False)
+    with pytest.raises(BadSurroundings, match="weights_folder"):
+        family(model(name="chexnet", weights="chexnet"), 64).build()
+    with pytest.raises(BadSurroundings, match=rf"{tmp_path}/{pretrained.CHEXNET_FILE}"):
+        family(model(name="chexnet", weights="chexnet", weights_folder=str(tmp_path)), 64).build()
+    monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
+    with pytest.raises(BadSurroundings, match=rf"{tmp_path}/mobilenet_v2_weights.*no_top.h5: is missing"):
+        family(model(weights="imagenet", alpha=1.0), 128).build()
+
+
+def test_without_internet_the_error_says_what_to_download_and_where_to_put_it(monkeypatch):
+    monkeypatch.delenv(pretrained.FOLDER_VARIABLE, raising=False)
+
+    def offline(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(pretrained.file_utils, "get_file", offline)
+    with pytest.raises(BadSurroundings, match=r"densenet121.*notop\.h5.*no route to host.*model\.weights_folder=DIR"):
+        family(model(name="densenet121", weights="imagenet"), 64).build()
+    assert pretrained.file_utils.get_file is offline
+
+
+def test_imagenet_s_file_is_taken_from_the_folder(tmp_path):
+    keras.utils.set_random_seed(3)
+    source = keras.applications.MobileNetV2((128, 128, 3), alpha=1.0, include_top=False, weights=None)
+    file = tmp_path / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_128_no_top.h5"
+    write_hdf5(file, source)
+    settings = {"weights": "imagenet", "alpha": 1.0, "weights_folder": str(tmp_path)}
+    with pytest.raises(BadInput, match="weights_sha256"):  # Keras knows no checksum of this one
+        family(model(**settings), 128).build()
+    made = family(model(**settings, weights_sha256=sha256(file)), 128).build()
+    assert np.array_equal(np.asarray(source.variables[0]), np.asarray(made.variables[0]))
+
+
+def test_a_run_of_ours_starts_another_of_the_same_backbone(tmp_path):
+    keras.utils.set_random_seed(1)
+    first = family(model(head="classes"), 64).build()
+    file = tmp_path / "weights.safetensors"
+    checksum = checkpoint.write_weights(file, first.variables)
+    with pytest.raises(BadInput, match="on no list"):
+        family(model(weights=str(file)), 64).build()
+    (tmp_path / "done.json").write_text(json.dumps({"weights_sha256": checksum}))
+    second = family(model(weights=str(file)), 64).build()
+    assert np.array_equal(np.asarray(first.variables[0]), np.asarray(second.variables[0]))
+    assert second.output["logits"].shape == (None, 1)
+    with pytest.raises(BadInput, match="another network"):
+        family(model(name="mobilenet", weights=str(file)), 64).build()
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    file = tmp_path / "weights.h5"
+    file.write_bytes(b"no HDF5")
+    with pytest.raises(BadInput, match="another network"):
+        family(model(weights=str(file), weights_sha256=sha256(file)), 64).build()
+
+
+def test_a_finished_run_needs_no_pretrained_file():
+    family(model(name="chexnet", weights="chexnet"), 64, pretrained=False)
