@@ -106,7 +106,7 @@ class Board:
 
     def say(self, text: str) -> None:
         if self.draws:
-            self.console.print(Text(text))
+            self.console.print(Text(text), soft_wrap=True)  # a path stays whole
         else:
             print(text, file=sys.stderr, flush=True)
 
