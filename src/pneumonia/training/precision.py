@@ -11,7 +11,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
 
 def on_gpu() -> bool:
-    return bool(keras.distribution.list_devices("gpu"))
+    return not all(device.startswith("cpu") for device in keras.distribution.list_devices())
 
 
 def precision_of(experiment: schema.Experiment) -> str:
@@ -54,7 +54,7 @@ def shared(experiment: schema.Experiment):
     if count <= 1:
         yield
         return
-    devices = keras.distribution.list_devices("gpu") or keras.distribution.list_devices("cpu")
+    devices = keras.distribution.list_devices()
     if len(devices) < count:
         raise BadSurroundings(f"devices={count}, but this process sees {len(devices)}: {', '.join(devices)}")
     if experiment.batch_size % count:
