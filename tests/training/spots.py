@@ -28,11 +28,12 @@ class SpotClassifier(Family):
     """Two layers and a dropout, whose random state must survive an interruption too."""
 
     kind = "classifier"
+    rate = 0.3
 
     def build(self):
         inputs = keras.Input((self.image_size, self.image_size, 1))
         hidden = keras.layers.Dense(16, "relu")(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs)))
-        logit = keras.layers.Dense(1)(keras.layers.Dropout(0.3)(hidden))
+        logit = keras.layers.Dense(1)(keras.layers.Dropout(self.rate)(hidden))
         return keras.Model(inputs, {"logit": logit})
 
     def targets(self, boxes, classes):

@@ -22,7 +22,12 @@ KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 def tensors_of(variables: Iterable[keras.Variable]) -> dict[str, np.ndarray]:
     """Arrays by position: within one experiment the order of variables is fixed, their names are not."""
-    return {f"{index:05d}": np.asarray(keras.ops.convert_to_numpy(v.value)) for index, v in enumerate(variables)}
+    return {f"{index:05d}": array_of(variable) for index, variable in enumerate(variables)}
+
+
+def array_of(variable: keras.Variable) -> np.ndarray:
+    """A variable's value, of any device's copy where it has several."""
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
 
 
 def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], source: Path) -> None:

@@ -9,6 +9,7 @@ from keras import ops
 
 from pneumonia import schema
 from pneumonia.errors import bad_input
+from pneumonia.training.checkpoint import array_of
 
 
 @keras.saving.register_keras_serializable(package="pneumonia")
@@ -115,7 +116,7 @@ def keep_averages(learner: keras.Model) -> None:
 @contextlib.contextmanager
 def kept_weights(learner: keras.Model) -> Iterator[None]:
     """Inside, the model has the weights that would be kept; afterwards those that training goes on with."""
-    before = [keras.ops.convert_to_numpy(variable.value) for variable in learner.trainable_variables]
+    before = [array_of(variable) for variable in learner.trainable_variables]
     keep_averages(learner)
     try:
         yield

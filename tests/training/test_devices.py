@@ -1,0 +1,83 @@
+"""One model over two devices, and on Keras's other backend: real processes, since a backend is chosen at its start."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve()
+REPOSITORY = HERE.parents[2]
+
+
+def run(*words, **env):
+    paths = os.pathsep.join([str(REPOSITORY / "src"), str(HERE.parent)])
+    env = {**os.environ, "PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3", **env}
+    return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, check=False)
+
+
+def trained(folder: Path, devices: int, **env):
+    done = run(str(HERE), str(folder), str(devices), **env)
+    assert done.returncode == 0, done.stderr
+    return np.load(folder / "losses.npy")
+
+
+WITH_JAX = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
+TWO_CPUS = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+
+
+@pytest.mark.parametrize("env", [pytest.param({}, id="tensorflow"), pytest.param(TWO_CPUS, id="jax", marks=WITH_JAX)])
+def test_two_devices_learn_as_one(tmp_path, env):
+    """The same global batches, shared among two: the same learning curve but for the order of sums."""
+    one, two = trained(tmp_path / "one", 1, **env), trained(tmp_path / "two", 2, **env)
+    assert one[-1] < 0.8 * one[0]
+    np.testing.assert_allclose(one, two, rtol=1e-3)
+
+
+def test_more_devices_than_there_are_is_said(tmp_path):
+    done = run(str(HERE), str(tmp_path), "3")
+    assert "devices=3, but this process sees 2" in done.stderr
+
+
+@WITH_JAX
+def test_jax_runs_the_same_experiment(tmp_path):
+    words = ("-P", "-m", "pneumonia", "train", "experiment=mobilenetv2", "preset=smoke", "data=demo", f"out={tmp_path}")
+    done = run(*words, "json=true", KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr
+    folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["backend"] == "jax" and environment["devices"][0].startswith("cpu")
+    table = (folder / "oof_classes.csv").read_text().splitlines()
+    assert table[0] == "patientId,normal,not_normal,opacity" and len(table) > 5
+
+
+def losses(folder: Path, devices: int) -> np.ndarray:
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    from spots import SIZE, SpotClassifier, experiment, spot_samples
+
+    from pneumonia.training import loop
+    from pneumonia.training.history import read_history
+
+    class WithoutDropout(SpotClassifier):  # whose draws differ from device to device
+        rate = 0.0
+
+    wanted = experiment(devices=devices, epochs=6)
+    samples = spot_samples()
+    loop.train(wanted, WithoutDropout(wanted.model, SIZE), samples, samples, folder, "test")
+    return np.array([[line["loss"], line["inner_loss"]] for line in read_history(folder)]).ravel()
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    place.mkdir(parents=True, exist_ok=True)
+    np.save(place / "losses.npy", losses(place, int(sys.argv[2])))
