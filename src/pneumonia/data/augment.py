@@ -1,63 +1,81 @@
-"""Augmentation of one image with its boxes, by albumentations; seeded per sample by the caller."""
+"""Augmentation of one image with its boxes, by albumentations, as a short list; seeded per sample by the caller.
 
-import os
+    augment: [flip, {shift: 0.06}, {rotate: 6}, {gamma: 0.25}, {noise: 0.03}]
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks a server for its newest version otherwise
+Each entry is a name of TRANSFORMS, alone or with its strength. Shift, scale, rotation and shear are one resampling,
+gamma and brightness_contrast one look-up, wherever they stand in the list; the rest follows in the list's order.
+"""
 
-import albumentations as A
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import cv2
 import numpy as np
 
+from pneumonia.data.transforms import Exposure, Warp
 from pneumonia.errors import bad_input
+
+import albumentations as A  # isort: skip  (transforms.py has told it not to look for updates)
 
 MIN_VISIBILITY = 0.3  # a box of which less than this share stays inside the frame is no longer a finding
 
 
-def light() -> list[A.BasicTransform]:
-    """Flip, small shifts and scales, exposure: what a second radiograph of the same person could look like."""
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.Affine(translate_percent=(-0.06, 0.06), scale=(0.88, 1.14), rotate=(-5, 5), rotate_method="ellipse", p=0.9),
-        A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.2, p=0.6),
-        A.RandomGamma(gamma_limit=(80, 125), p=0.4),
-    ]
+class Transform(NamedTuple):
+    """default: strength where the list gives none. make: strength to one albumentations transform; None for a part of
+    Warp or Exposure. meaning: for messages and documentation."""
+
+    default: Any
+    make: Callable[[Any], A.BasicTransform] | None
+    meaning: str
 
 
-def strong() -> list[A.BasicTransform]:
-    """Second place's augmentation of 2018 (shift 32 px of 512, scale 2^N(0, 0.15), rotation sigma 6 degrees, shear
-    sigma 4, gamma 2^N(0, 0.25), blur and noise at p 0.5, salt and pepper at p 0.1), the normal distributions as
-    uniform ones of the same spread (half-width sigma * sqrt(3))."""
-    return [
-        A.HorizontalFlip(p=0.5),
-        A.Affine(
-            translate_percent=(-0.0625, 0.0625),
-            scale=(0.835, 1.197),
-            rotate=(-10.4, 10.4),
-            shear=(-6.9, 6.9),
-            rotate_method="ellipse",
-            p=1.0,
-        ),
-        A.RandomGamma(gamma_limit=(74, 135), p=1.0),
-        A.GaussianBlur(blur_limit=(3, 5), p=0.5),
-        A.GaussNoise(std_range=(0.01, 0.05), p=0.5),
-        A.SaltAndPepper(amount=(0.001, 0.01), p=0.1),
-    ]
+TRANSFORMS = {
+    "flip": Transform(0.5, lambda p: A.HorizontalFlip(p=p), "probability that left and right are exchanged"),
+    "shift": Transform(0.06, None, "the most to either side, as a share of the side"),
+    "scale": Transform(0.15, None, "sigma of log2 of the factor"),
+    "rotate": Transform(6.0, None, "sigma in degrees"),
+    "shear": Transform(4.0, None, "sigma in degrees"),
+    "gamma": Transform(0.25, None, "sigma of log2 of the exponent"),
+    "brightness_contrast": Transform([0.15, 0.2], None, "the most to either side, of the full range and of 1"),
+    "clahe": Transform(2.0, lambda limit: A.CLAHE((1, limit), p=0.5), "highest contrast limit; p 0.5"),
+    "blur": Transform(5, lambda size: A.GaussianBlur((3, int(size) | 1), p=0.5), "largest kernel in pixels; p 0.5"),
+    "noise": Transform(0.05, lambda most: A.GaussNoise((0.2 * most, most), p=0.5), "largest sigma, of 1; p 0.5"),
+    "salt_pepper": Transform(0.01, lambda most: A.SaltAndPepper((most / 10, most), p=0.1), "share of pixels; p 0.1"),
+    "coarse_dropout": Transform(
+        4,
+        lambda most: A.CoarseDropout((1, int(most)), (0.05, 0.15), (0.05, 0.15), p=0.5),
+        "most rectangles of 5 to 15 % of the side that are blacked out; p 0.5",
+    ),
+}
+WARP, EXPOSURE = ("shift", "scale", "rotate", "shear"), ("gamma", "brightness_contrast")
 
-
-STRENGTHS = {"none": list, "light": light, "strong": strong}
+STRENGTHS = {
+    "none": [],
+    # what a second radiograph of the same person could look like
+    "light": ["flip", {"shift": 0.06}, {"scale": 0.1}, {"rotate": 3}, {"gamma": 0.12},
+              {"brightness_contrast": [0.12, 0.16]}],
+    # the student report's MobileNet: rotation, flip and shifts (its fourth, turning gray, changes nothing here)
+    "report": ["flip", {"shift": 0.1}, {"rotate": 10}],
+    # second place of 2018: shift 32 px of 512, scale 2^N(0, 0.15), rotation N(0, 6), shear N(0, 4), gamma 2^N(0, 0.25)
+    "strong": ["flip", {"shift": 0.0625}, {"scale": 0.15}, {"rotate": 6}, {"shear": 4}, {"gamma": 0.25},
+               {"blur": 5}, {"noise": 0.05}, {"salt_pepper": 0.01}],
+}  # fmt: skip
 
 
 class Augmentation:
-    """One strength's transforms. Not safe to share between threads: each has a random state of its own."""
+    """One experiment's transforms. Not safe to share between threads: each has a random state of its own."""
 
-    def __init__(self, strength: str):
-        """Raises BadInput for an unknown strength."""
-        if strength not in STRENGTHS:
-            raise bad_input("augment", f"unknown strength '{strength}'", f"known: {', '.join(STRENGTHS)}")
+    def __init__(self, augment: str | list):
+        """augment: a name of STRENGTHS, or a list.
+
+        Raises:
+            BadInput: an unknown name, or a strength that its transform refuses.
+        """
         cv2.setNumThreads(1)  # loaders are the parallelism; more threads in each only get in their way
+        transforms = transforms_of(read_list(augment))
         boxes = A.BboxParams(format="coco", min_visibility=MIN_VISIBILITY, clip=True, filter_invalid_bboxes=True)
-        transforms = STRENGTHS[strength]()
-        self.compose = A.Compose(transforms, bbox_params=boxes) if transforms else None
+        self.with_boxes = A.Compose(transforms, bbox_params=boxes) if transforms else None
+        self.without_boxes = A.Compose(transforms) if transforms else None
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Augment one sample: a pure function of its arguments.
@@ -70,8 +88,70 @@ class Augmentation:
         Returns:
             The new image and the boxes that are still in it, of the same shapes and units.
         """
-        if self.compose is None:
+        if self.with_boxes is None:
             return image, boxes
-        self.compose.set_random_seed(seed)
-        result = self.compose(image=image[..., None], bboxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
+        if len(boxes) == 0:
+            self.without_boxes.set_random_seed(seed)
+            return self.without_boxes(image=image[..., None])["image"][..., 0], boxes
+        self.with_boxes.set_random_seed(seed)
+        result = self.with_boxes(image=image[..., None], bboxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
         return result["image"][..., 0], np.asarray(result["bboxes"], dtype=np.float64).reshape(-1, 4)
+
+
+def read_list(augment: str | list) -> dict[str, Any]:
+    """{transform: strength} in the list's order.
+
+    Raises:
+        BadInput: an unknown strength or transform; the known ones are listed.
+    """
+    if isinstance(augment, str):
+        if augment not in STRENGTHS:
+            mend = f"known: {', '.join(STRENGTHS)}, or a list of {', '.join(TRANSFORMS)}"
+            raise bad_input("augment", f"unknown strength '{augment}'", mend)
+        augment = STRENGTHS[augment]
+    found: dict[str, Any] = {}
+    for entry in augment if isinstance(augment, list) else [augment]:
+        named = entry if isinstance(entry, dict) else {entry: None}
+        for name, strength in named.items():
+            if name not in TRANSFORMS:
+                known = "; ".join(f"{known} ({each.meaning})" for known, each in TRANSFORMS.items())
+                raise bad_input("augment", f"unknown transform '{name}'", f"known: {known}")
+            found[name] = TRANSFORMS[name].default if strength is None else strength
+    return found
+
+
+def transforms_of(wanted: dict[str, Any]) -> list[A.BasicTransform]:
+    """Raises BadInput for a strength that its transform refuses."""
+    made: list[A.BasicTransform] = []
+    geometry = {name: number(name, wanted[name]) for name in WARP if name in wanted}
+    if geometry:
+        made.append(Warp(**geometry))
+    if any(name in wanted for name in EXPOSURE):
+        brightness, contrast = pair("brightness_contrast", wanted.get("brightness_contrast", [0.0, 0.0]))
+        made.append(Exposure(number("gamma", wanted.get("gamma", 0.0)), brightness, contrast))
+    for name, strength in wanted.items():
+        make = TRANSFORMS[name].make
+        if make is None:
+            continue
+        try:
+            made.append(make(number(name, strength)))
+        except ValueError as error:
+            raise refused(name, strength) from error
+    return made
+
+
+def number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise refused(name, value)
+    return value
+
+
+def pair(name: str, value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise refused(name, value)
+    return number(name, value[0]), number(name, value[1])
+
+
+def refused(name: str, value: Any):
+    mend = f"give {TRANSFORMS[name].meaning}, such as {TRANSFORMS[name].default}"
+    return bad_input("augment", f"{name}: {value!r} is no strength of it", mend)

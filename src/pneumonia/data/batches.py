@@ -24,11 +24,10 @@ class Batches(keras.utils.PyDataset):
         order: np.ndarray,
         batch_size: int,
         family: Family,
-        augment: str,
+        augment: str | list,
         seed: list[int],
-        **loading,
     ):
-        super().__init__(**loading)
+        super().__init__()
         self.samples, self.order, self.batch_size, self.family = samples, order, batch_size, family
         self.augment, self.seed = augment, seed
         self.of_thread = threading.local()

@@ -14,6 +14,7 @@ import numpy as np
 
 from pneumonia import schema
 from pneumonia.data.batches import Batches
+from pneumonia.data.loading import Loaded
 from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
 from pneumonia.progress import say
@@ -114,10 +115,11 @@ def one_epoch(
     epoch, started = len(history), time.monotonic()
     if experiment.schedule.name == "plateau":
         learner.optimizer.learning_rate = plateau_rate(history, experiment.optimizer.rate, experiment.schedule)
-    batches = loading(experiment, family, samples, order, epoch)
+    batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
     watch.begin(epoch, batches)
     try:
-        fitted = learner.fit(batches, shuffle=False, verbose=0, callbacks=[watch])
+        with Loaded(batches, loaders(experiment)) as loaded:
+            fitted = learner.fit(loaded, shuffle=False, verbose=0, callbacks=[watch])
     except Exception as error:
         raise out_of_memory(error, experiment) or error from error
     line = {"epoch": epoch + 1, **{name: values[-1] for name, values in fitted.history.items()}}
@@ -132,20 +134,17 @@ def one_epoch(
     return line
 
 
-def loading(experiment, family: Family, samples: Samples, order: np.ndarray, epoch: int) -> Batches:
-    """An epoch's batches, made ahead by threads: one is enough where the CPU is also what trains."""
-    workers = experiment.loaders or (8 if on_gpu() else 1)
-    seed = [experiment.seed, epoch]
-    return Batches(
-        samples, order, experiment.batch_size, family, experiment.augment, seed, workers=workers, max_queue_size=8
-    )
+def loaders(experiment: schema.Experiment) -> int:
+    """Threads that make batches: one is enough where the CPU is also what trains."""
+    return experiment.loaders or (8 if on_gpu() else 1)
 
 
 def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
     """Losses and metrics on the inner split, without augmentation."""
     order = np.arange(len(inner))
     batches = Batches(inner, order, experiment.batch_size, family, "none", [experiment.seed, INNER_EPOCH])
-    values = learner.evaluate(batches, verbose=0, return_dict=True)
+    with Loaded(batches, loaders(experiment)) as loaded:
+        values = learner.evaluate(loaded, verbose=0, return_dict=True)
     return {name: float(value) for name, value in values.items()}
 
 

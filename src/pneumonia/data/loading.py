@@ -1,0 +1,42 @@
+"""Batches made ahead of the steps that need them, by threads."""
+
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import keras
+
+AHEAD = 2  # batches per thread that are made or waiting: enough to bridge a slow batch, too few to fill the memory
+
+
+class Loaded(keras.utils.PyDataset):
+    """A PyDataset whose items are made ahead by threads; they are the same as its own, whatever their number.
+
+    OpenCV and NumPy let other threads run while they work, so that threads are enough, no image is copied between
+    processes, and it works alike on every backend of Keras. benchmarks/input_pipeline.py compares it with others.
+
+    Use it as a context manager: its threads end with it. What making an item raises is raised when it is asked for.
+    """
+
+    def __init__(self, batches: keras.utils.PyDataset, threads: int):
+        super().__init__(workers=1, use_multiprocessing=False)
+        self.batches, self.ahead = batches, AHEAD * max(1, threads)
+        self.pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="loader")
+        self.made: dict[int, Future] = {}
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int):
+        for wanted in range(index, min(index + self.ahead, len(self.batches))):
+            if wanted not in self.made:
+                self.made[wanted] = self.pool.submit(self.batches.__getitem__, wanted)
+        # the one before stays: Keras looks at the first two to learn their shapes, and then begins anew
+        for old in [made for made in self.made if made < index - 1]:
+            del self.made[old]
+        return self.made[index].result()
+
+    def __enter__(self) -> "Loaded":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.made.clear()
+        self.pool.shutdown(wait=True, cancel_futures=True)

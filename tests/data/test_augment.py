@@ -1,0 +1,103 @@
+"""Augmentation: repeatable, boxes follow their pixels, what is listed is what is done."""
+
+import numpy as np
+import pytest
+
+from pneumonia.data.augment import STRENGTHS, TRANSFORMS, Augmentation
+from pneumonia.data.transforms import Exposure, Warp, edge_points
+from pneumonia.errors import BadInput
+
+SIZE = 128
+BOX = np.array([[40.0, 30, 50, 60]])
+NOTHING = np.empty((0, 4))
+
+
+def rectangle(boxes=BOX, value=200) -> np.ndarray:
+    image = np.full((SIZE, SIZE), 20, np.uint8)
+    for x, y, width, height in boxes.astype(int):
+        image[y : y + height, x : x + width] = value
+    return image
+
+
+@pytest.mark.parametrize(
+    "augment", [*STRENGTHS, list(TRANSFORMS)], ids=lambda each: each if isinstance(each, str) else "all"
+)
+def test_a_sample_is_a_pure_function_of_its_seed(augment):
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+    one, other = Augmentation(augment), Augmentation(augment)
+    other(image, BOX, 99)  # whatever was augmented before
+    for seed in (1, 2, 2**32 - 1):
+        first, second = one(image, BOX, seed), other(image, BOX, seed)
+        assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
+        assert first[0].shape == image.shape and first[0].dtype == np.uint8
+        assert np.array_equal(one(image, NOTHING, seed)[0], first[0])  # the picture does not depend on its boxes
+    assert augment == "none" or not np.array_equal(one(image, BOX, 1)[0], one(image, BOX, 2)[0])
+
+
+@pytest.mark.parametrize("entry", ["flip", {"shift": 0.1}, {"scale": 0.3}])
+def test_boxes_stay_on_their_pixels(entry):
+    """Without rotation a box is exactly what its pixels cover."""
+    augmentation = Augmentation([entry])
+    moved = 0
+    for seed in range(20):
+        image, boxes = augmentation(rectangle(), BOX, seed)
+        rows, columns = np.flatnonzero((image > 110).any(axis=1)), np.flatnonzero((image > 110).any(axis=0))
+        seen = [columns[0], rows[0], len(columns), len(rows)]
+        np.testing.assert_allclose(boxes[0], seen, atol=1.0)
+        moved += not np.allclose(boxes, BOX)
+    assert moved > 5
+
+
+def test_rotated_boxes_follow_points_on_their_edges():
+    """They hold what lies around the edges' middles, and are smaller than the frame of the rotated corners."""
+    warp = Warp(rotate=10.0)
+    corners = np.array([[0.3, 0.25, 0.7, 0.75]])
+    angle = np.deg2rad(10)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    centre = np.array([SIZE, SIZE]) / 2
+    matrix = np.column_stack([turn, centre - turn @ centre])
+    left, top, right, bottom = warp.apply_to_bboxes(corners, matrix, shape=(SIZE, SIZE, 1))[0] * SIZE
+    pixels = corners * SIZE
+    points = edge_points(pixels)[0] @ turn.T + matrix[:, 2]
+    assert points[:, 0].min() == pytest.approx(left) and points[:, 1].max() == pytest.approx(bottom)
+    x1, y1, x2, y2 = pixels[0]
+    of_corners = np.array([[x1, y1], [x2, y1], [x1, y2], [x2, y2]]) @ turn.T + matrix[:, 2]
+    assert right - left < np.ptp(of_corners[:, 0]) and bottom - top < np.ptp(of_corners[:, 1])
+    assert right - left > x2 - x1 and bottom - top > y2 - y1
+    unturned = np.column_stack([np.eye(2), [0.0, 0.0]])
+    np.testing.assert_allclose(warp.apply_to_bboxes(corners, unturned, shape=(SIZE, SIZE, 1)), corners)
+
+
+def test_draws_have_the_spread_that_the_list_says():
+    warp, exposure = Warp(scale=0.15, rotate=6.0), Exposure(gamma=0.25)
+    warp.set_random_seed(0)
+    exposure.set_random_seed(0)
+    drawn = [warp.get_params_dependent_on_data({"shape": (SIZE, SIZE, 1)}, {})["matrix"] for _ in range(2000)]
+    angles = [np.rad2deg(np.arctan2(matrix[1, 0], matrix[0, 0])) for matrix in drawn]
+    scales = [np.log2(np.hypot(matrix[0, 0], matrix[1, 0])) for matrix in drawn]
+    assert np.std(angles) == pytest.approx(6.0, rel=0.08) and np.std(scales) == pytest.approx(0.15, rel=0.08)
+    middles = np.array([exposure.get_params()["table"][128] for _ in range(2000)]) / 255
+    gammas = np.log2(np.log(middles) / np.log(128 / 255))
+    assert np.std(gammas) == pytest.approx(0.25, rel=0.1)
+
+
+def test_a_box_that_leaves_the_frame_is_no_finding_any_more():
+    image, boxes = rectangle(np.array([[0.0, 0, 12, 12]])), np.array([[0.0, 0, 12, 12]])
+    kept = [len(Augmentation([{"shift": 0.2}])(image, boxes, seed)[1]) for seed in range(40)]
+    assert 0 < sum(kept) < 40
+
+
+@pytest.mark.parametrize(
+    ("augment", "match"),
+    [
+        ("heavy", "none, light, report, strong"),
+        (["mirror"], "flip"),
+        ([{"rotate": "six"}], "sigma in degrees"),
+        ([{"shift": -0.1}], "share of the side"),
+        ([{"brightness_contrast": 0.2}], "full range"),
+        ([{"flip": 2}], "probability"),
+    ],
+)
+def test_what_is_not_known_is_refused_with_what_is(augment, match):
+    with pytest.raises(BadInput, match=match):
+        Augmentation(augment)
