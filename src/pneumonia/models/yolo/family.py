@@ -6,10 +6,13 @@ import numpy as np
 from keras import ops
 
 from pneumonia import boxes as geometry
+from pneumonia import config, schema
+from pneumonia.data.samples import CLASSES
 from pneumonia.errors import bad_input
+from pneumonia.models import pretrained
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.yolo import losses as objective
-from pneumonia.models.yolo.network import SIZES, anchor_points, build_network, expected_distances
+from pneumonia.models.yolo.network import BACKBONE, SIZES, anchor_points, build_network, expected_distances
 
 MOST_BOXES = 8  # of one image; the competition's tables have at most 4
 LOWEST_CONFIDENCE = 0.01  # what fusing may still use
@@ -18,34 +21,73 @@ KEPT = 40
 
 
 class YOLOv8(Family):
-    """Sizes xs, s and m of keras-cv's YOLOv8."""
+    """Sizes xs, s and m of keras-cv's YOLOv8, with one class: opacity.
+
+    `model.image_loss` above 0 adds what the competition's second place had beside its boxes: the whole image's class
+    (normal, not normal, opacity), which also teaches the backbone from images without a box. It is an output of the
+    network and a loss; `decode` leaves the boxes' confidences as they are.
+    """
 
     kind = "localizer"
     multiple_of = 32
 
+    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
+        super().__init__(model, image_size, loss)
+        for setting, known in (("size", SIZES), ("class_loss", objective.CLASS_LOSSES)):
+            value = getattr(model, setting)
+            if value not in known:
+                mend = f"{config.nearest(value, list(known))} (known: {', '.join(known)})"
+                raise bad_input(f"model.{setting}", f"unknown {setting.replace('_', ' ')} '{value}'", mend)
+        if not 0 <= model.class_prior < 1:
+            mend = "give a probability below 1, or 0 for zero biases"
+            raise bad_input("model.class_prior", f"{model.class_prior:g} is no probability", mend)
+        for setting in ("distribution_loss", "image_loss"):
+            if not 0 <= getattr(model, setting) < float("inf"):
+                raise bad_input(f"model.{setting}", f"{getattr(model, setting):g} is no weight", "give 0 or more")
+        if model.weights in ("imagenet", "chexnet"):
+            what = f"there are no {model.weights} weights for yolov8"
+            raise bad_input("model.weights", what, "set none, run:EXPERIMENT, or the weights file of a run")
+
     def build(self) -> keras.Model:
-        if self.model.size not in SIZES:
-            raise bad_input("model.size", f"unknown size '{self.model.size}'", f"known: {', '.join(SIZES)}")
-        return build_network(self.model.size, self.image_size)
+        model = self.model
+        classes = len(CLASSES) if model.image_loss else 0
+        network = build_network(model.size, self.image_size, model.class_prior, classes, model.dropout)
+        if model.weights != "none":
+            pretrained.load(network.get_layer(BACKBONE), model)
+        return network
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
-        """Corner boxes padded to MOST_BOXES, the largest first."""
+        """Corner boxes (batch, MOST_BOXES, 4), the largest first and padded with zeros; is_box (batch, MOST_BOXES), 1
+        for a box; with an image loss the images' classes (batch,)."""
         corners = np.zeros((len(boxes), MOST_BOXES, 4), np.float32)
         is_box = np.zeros((len(boxes), MOST_BOXES), np.float32)
         for row, each in enumerate(boxes):
             largest = each[np.argsort(-each[:, 2] * each[:, 3], kind="stable")][:MOST_BOXES]
             corners[row, : len(largest)] = geometry.to_corners(largest)
             is_box[row, : len(largest)] = 1.0
-        return {"corners": corners, "is_box": is_box}
+        made = {"corners": corners, "is_box": is_box}
+        return made | {"class": np.asarray(classes, np.int32)} if self.model.image_loss else made
 
     def losses(self, targets: dict, outputs: dict) -> dict:
         points, strides = anchor_points(self.image_size)
         points, strides = ops.convert_to_tensor(points), ops.convert_to_tensor(strides)
         sides = expected_distances(outputs["distances"]) * strides[None, :, None]
         predicted = objective.from_distances(sides, points)
-        return objective.losses(
-            outputs["distances"], outputs["logits"], predicted, points, strides, targets["corners"], targets["is_box"]
+        parts = objective.losses(
+            outputs["distances"],
+            outputs["logits"],
+            predicted,
+            points,
+            strides,
+            targets["corners"],
+            targets["is_box"],
+            self.model.class_loss,
+            self.model.distribution_loss,
         )
+        if self.model.image_loss:
+            whole = objective.image_cross_entropy(outputs["image_logits"], targets["class"])
+            parts["image"] = self.model.image_loss * whole
+        return parts
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
         points, strides = anchor_points(self.image_size)

@@ -1,8 +1,8 @@
-"""YOLOv8's objective: task-aligned assignment, class cross-entropy, CIoU and distribution focal loss, in keras.ops.
+"""YOLOv8's objective: task-aligned assignment, class loss, CIoU and distribution focal loss, in keras.ops.
 
 References: Feng et al., TOOD, https://arxiv.org/abs/2108.07755 (assignment and soft class targets); Zheng et al.,
 Distance-IoU, https://arxiv.org/abs/1911.08287 (CIoU); Li et al., Generalized Focal Loss,
-https://arxiv.org/abs/2006.04388 (distribution focal loss).
+https://arxiv.org/abs/2006.04388 (distribution focal loss, and quality focal loss, the class loss `focal`).
 """
 
 import math
@@ -14,7 +14,9 @@ from pneumonia.models.yolo.network import BINS
 
 CANDIDATES = 10  # anchors that may answer for one box
 ALPHA, BETA = 0.5, 6.0  # exponents of confidence and overlap in the alignment of an anchor with a box
-WEIGHTS = {"class": 0.5, "box": 7.5, "distribution": 1.5}
+BOX_WEIGHT = 7.5  # YOLOv8's own, as is the cross-entropy's; focal's has Li et al.'s ratio to the box loss, 1 to 2
+CLASS_WEIGHTS = {"cross_entropy": 0.5, "focal": 3.75}
+FOCUS = 2.0  # exponent of the quality focal loss: Li et al., table 1
 EPSILON = 1e-7
 
 
@@ -53,25 +55,51 @@ def assign(confidence, predicted, points, true, is_box) -> Assignment:
     return Assignment(ops.stop_gradient(boxes), ops.stop_gradient(scores))
 
 
-def losses(distances, logits, predicted, points, strides, true, is_box) -> dict:
-    """The three weighted losses, each normalised by the total of the soft targets.
+def losses(
+    distances, logits, predicted, points, strides, true, is_box, class_loss: str, distribution_weight: float
+) -> dict:
+    """The weighted losses, each normalised by the total of the soft targets: class, box, and distribution unless its
+    weight is 0.
 
     Args:
         distances: (batch, anchors, 4 * BINS) logits; logits: (batch, anchors, 1).
         predicted: (batch, anchors, 4) corners in pixels, decoded from `distances`.
         points, strides: of network.anchor_points.
         true, is_box: as `assign` takes them.
+        class_loss: a key of CLASS_WEIGHTS.
     """
     logits = logits[..., 0]
     assigned = assign(ops.sigmoid(logits), predicted, points, true, is_box)
     # at least one per image: a batch with few boxes, or none, must not blow up the class loss
     total = ops.maximum(ops.sum(assigned.scores), ops.cast(ops.shape(logits)[0], "float32"))
-    cross_entropy = ops.maximum(logits, 0.0) - logits * assigned.scores + ops.log1p(ops.exp(-ops.abs(logits)))
+    classes = CLASS_LOSSES[class_loss](logits, assigned.scores)
     box = (1.0 - complete_iou(assigned.boxes, predicted)) * assigned.scores
-    sides = to_distances(assigned.boxes, points) / strides[None, :, None]
-    distribution = ops.mean(distribution_focal(distances, sides), axis=-1) * assigned.scores
-    parts = {"class": cross_entropy, "box": box, "distribution": distribution}
-    return {name: WEIGHTS[name] * ops.sum(value) / total for name, value in parts.items()}
+    parts = {"class": CLASS_WEIGHTS[class_loss] * classes, "box": BOX_WEIGHT * box}
+    if distribution_weight:
+        sides = to_distances(assigned.boxes, points) / strides[None, :, None]
+        focal = ops.mean(distribution_focal(distances, sides), axis=-1)
+        parts["distribution"] = distribution_weight * focal * assigned.scores
+    return {name: ops.sum(value) / total for name, value in parts.items()}
+
+
+def cross_entropy(logits, targets):
+    """Of probabilities as logits with soft targets in [0, 1], elementwise; stable for any logit."""
+    return ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+
+
+def quality_focal(logits, targets):
+    """The cross-entropy times |target - probability| ** FOCUS: anchors that are right already, nearly all of them on
+    empty lung, hardly count. Focal loss for targets that are soft, here the overlap that an anchor reaches."""
+    return ops.power(ops.abs(targets - ops.sigmoid(logits)) + EPSILON, FOCUS) * cross_entropy(logits, targets)
+
+
+CLASS_LOSSES = {"cross_entropy": cross_entropy, "focal": quality_focal}
+
+
+def image_cross_entropy(logits, classes):
+    """Mean softmax cross-entropy of (batch, classes) logits with (batch,) int classes."""
+    wanted = ops.one_hot(classes, logits.shape[-1], dtype="float32")
+    return -ops.mean(ops.sum(wanted * ops.log_softmax(logits, axis=-1), axis=-1))
 
 
 def to_distances(corners, points):

@@ -1,6 +1,8 @@
 """YOLOv8's network from keras-cv's parts: backbone and feature pyramid theirs, heads ours.
 
-The heads end in logits (a stable cross-entropy) whose class biases start at the share of anchors that hold a finding.
+The heads end in logits (a stable cross-entropy) whose class biases start at the share of anchors that hold a finding
+(Lin et al., Focal Loss, section 4.1, https://arxiv.org/abs/1708.02002). Heads end in float32 whatever the policy is,
+so that the network also trains and predicts under a mixed one.
 """
 
 import math
@@ -18,11 +20,19 @@ SIZES = {  # stackwise channels and depth of the backbone, depth of the pyramid,
     "s": ((64, 128, 256, 512), (1, 2, 2, 1), 1),
     "m": ((96, 192, 384, 576), (2, 4, 4, 2), 2),
 }
-CLASS_PRIOR = 0.01  # Lin et al., Focal Loss, section 4.1: as many anchors hold an object at the start of training
+BACKBONE = "backbone"  # name of the model inside the network that can be frozen or loaded
 
 
-def build_network(size: str, image_size: int) -> keras.Model:
-    """(batch, size, size, 1) gray to {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)}."""
+def build_network(
+    size: str, image_size: int, class_prior: float, image_classes: int = 0, dropout: float = 0.0
+) -> keras.Model:
+    """(batch, size, size, 1) gray to {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)}.
+
+    Args:
+        class_prior: an anchor's probability of a finding at the start, in (0, 1); 0 for biases of zero.
+        image_classes: where above 0 there is a third output, "image_logits" (batch, image_classes), of the whole image.
+        dropout: before that output's layer.
+    """
     import keras_cv
     from keras_cv.src.models.object_detection.yolo_v8.yolo_v8_detector import apply_path_aggregation_fpn
 
@@ -35,30 +45,43 @@ def build_network(size: str, image_size: int) -> keras.Model:
         input_shape=(image_size, image_size, 3),
     )
     names = [backbone.pyramid_level_inputs[f"P{level}"] for level in (3, 4, 5)]
-    levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in names])
-    features = levels(keras.layers.Concatenate(name="gray_to_channels")([gray] * 3))
-    features = apply_path_aggregation_fpn(features, depth=pyramid_depth, name="pyramid")
-    heads = [head(feature, f"head_p{level}") for level, feature in zip((3, 4, 5), features)]
+    levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in names], name=BACKBONE)
+    maps = levels(keras.layers.Concatenate(name="gray_to_channels")([gray] * 3))
+    features = apply_path_aggregation_fpn(maps, depth=pyramid_depth, name="pyramid")
+    bias = math.log(class_prior / (1 - class_prior)) if class_prior else 0.0
+    heads = [head(feature, bias, f"head_p{level}") for level, feature in zip((3, 4, 5), features)]
     outputs = {
         "distances": keras.layers.Concatenate(axis=1, dtype="float32", name="distances")([d for d, _ in heads]),
         "logits": keras.layers.Concatenate(axis=1, dtype="float32", name="logits")([c for _, c in heads]),
     }
+    if image_classes:
+        outputs["image_logits"] = image_head(maps[-1], image_classes, dropout)
     network = keras.Model(gray, outputs, name=f"yolov8_{size}")
     set_batch_norm_momentum(network)
     return network
 
 
-def head(feature, name: str):
-    """One pyramid level's distances and logits, anchors flattened row by row."""
+def head(feature, bias: float, name: str):
+    """One pyramid level's distances and logits, anchors flattened row by row; `bias` is the logits' at the start."""
     channels = feature.shape[-1]
     distances = conv_block(
         conv_block(feature, max(64, channels // 4), f"{name}_box_1"), max(64, channels // 4), f"{name}_box_2"
     )
     distances = keras.layers.Conv2D(4 * BINS, 1, name=f"{name}_box")(distances)
     logits = conv_block(conv_block(feature, channels, f"{name}_class_1"), channels, f"{name}_class_2")
-    prior = keras.initializers.Constant(-math.log((1 - CLASS_PRIOR) / CLASS_PRIOR))
-    logits = keras.layers.Conv2D(1, 1, bias_initializer=prior, name=f"{name}_class")(logits)
+    start = keras.initializers.Constant(bias)
+    logits = keras.layers.Conv2D(1, 1, bias_initializer=start, name=f"{name}_class")(logits)
     return keras.layers.Reshape((-1, 4 * BINS))(distances), keras.layers.Reshape((-1, 1))(logits)
+
+
+def image_head(feature, classes: int, dropout: float):
+    """Logits of the whole image from the backbone's last map: its mean, and its maximum, because findings are local."""
+    pools = [
+        keras.layers.GlobalAveragePooling2D(name="image_average")(feature),
+        keras.layers.GlobalMaxPooling2D(name="image_maximum")(feature),
+    ]
+    pooled = keras.layers.Dropout(dropout, name="image_dropout")(keras.layers.Concatenate(name="image_pooled")(pools))
+    return keras.layers.Dense(classes, dtype="float32", name="image_logits")(pooled)
 
 
 def conv_block(x, channels: int, name: str):
