@@ -37,6 +37,15 @@ COMMANDS = {
     ),
     "eda": Command("pneumonia.reports.eda:command", schema.Eda, "counts, figures, summary", "data=DIR"),
     "train": Command("pneumonia.pipeline:train", schema.Train, "one run", "experiment=NAME fold=0"),
+    "evaluate": Command(
+        "pneumonia.reports.evaluate:command",
+        schema.Evaluate,
+        "everything about a finished run, or an experiment's runs over several folds",
+        "run=runs/DATASET/EXPERIMENT",
+    ),
+    "rerun": Command(
+        "pneumonia.training.rerun:command", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
+    ),
     "predict": Command(
         "pneumonia.inference.command:command",
         schema.Predict,
@@ -63,6 +72,9 @@ COMMANDS = {
     ),
     "validate": Command(
         "pneumonia.submission:command", schema.Validate, "is this file acceptable", "submission=FILE sample=FILE"
+    ),
+    "results": Command(
+        "pneumonia.reports.results:command", schema.Results, "the report's table, published figures beside ours", ""
     ),
     "leaderboard": Command(
         "pneumonia.ensemble.leaderboard:command", schema.Leaderboard, "every submission made here", ""

@@ -77,15 +77,8 @@ def of_runs(runs: Sequence[Run], images: dict[str, Path]) -> Detections | ClassP
 def of_run(run: Run, images: dict[str, Path]) -> Detections | ClassProbabilities:
     from pneumonia.data.facts import facts_of
     from pneumonia.inference.predict import predict
-    from pneumonia.models.registry import family as family_of
-    from pneumonia.training import checkpoint
 
-    tree = config.read_yaml(run.folder / "config.yaml")
-    tree.pop("identity")
-    experiment = config.from_tree(schema.Experiment, tree, str(run.folder / "config.yaml"))
-    family = family_of(experiment.model, experiment.image_size, pretrained=False)
-    network = family.build()
-    checkpoint.read_weights(run.weights, network.variables, run.done()["weights_sha256"])
+    network, family, experiment = network_of(run)
     pixels, headers = [], []
     title = f"{run.folder.parent.name} fold {run.fold}"
     for path in progress(images.values(), f"{title}: reading DICOMs"):
@@ -106,6 +99,20 @@ def of_run(run: Run, images: dict[str, Path]) -> Detections | ClassProbabilities
         experiment.lowest_confidence,
         facts_of(table),
     )
+
+
+def network_of(run: Run):
+    """A finished run's network with its weights, its family and its experiment."""
+    from pneumonia.models.registry import family as family_of
+    from pneumonia.training import checkpoint
+
+    tree = config.read_yaml(run.folder / "config.yaml")
+    tree.pop("identity")
+    experiment = config.from_tree(schema.Experiment, tree, str(run.folder / "config.yaml"))
+    family = family_of(experiment.model, experiment.image_size, pretrained=False)
+    network = family.build()
+    checkpoint.read_weights(run.weights, network.variables, run.done()["weights_sha256"])
+    return network, family, experiment
 
 
 def draw(path: Path, dicom: Path, found: Detections) -> None:

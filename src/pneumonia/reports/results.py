@@ -1,0 +1,118 @@
+"""`./run.sh results`: the student report's table, its published figures beside those of the runs made here."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pneumonia import config, schema
+from pneumonia.errors import BadInput
+from pneumonia.metrics.classification import auc_interval, per_class
+from pneumonia.metrics.intervals import mean_interval
+from pneumonia.metrics.iou_map import Truth, image_scores
+from pneumonia.predictions import read_detections
+from pneumonia.reports.classifier import interval, shown
+from pneumonia.reports.evaluated import Evaluated, read_evaluated
+from pneumonia.reports.published import REPORT, Published
+
+DRAWS = 2000
+
+
+def command(settings: schema.Results) -> dict:
+    """Prints every row of the report, measured or not; returns {"rows": [...]}."""
+    root = config.user_path(settings.runs) if settings.runs else config.REPOSITORY / "runs"
+    rows = []
+    for published in REPORT:
+        found = [measured(folder) for folder in folders_of(root, published.experiment)]
+        rows.append({**published._asdict(), "ours": [row for row in found if row]})
+    print("\n".join(line for row, published in zip(rows, REPORT) for line in lines_of(published, row["ours"])))
+    print("\nPublished: test images of a split that leaks people. Ours: held-out images; intervals 95 %, over people;")
+    print("precision, recall and F1 at a probability of one half. A demo's figures say nothing about radiographs.")
+    return {"rows": rows}
+
+
+def folders_of(root: Path, experiment: str) -> list[Path]:
+    """Experiment folders with finished runs: runs/<dataset>/<experiment>[-preset][-hash]/, the split's runs apart."""
+    group, name = experiment.split("/")
+    folders = [
+        folder
+        for folder in sorted(root.glob(f"*/{group}/{name}*"))
+        if folder.name == name or folder.name.startswith(f"{name}-")
+    ]
+    return [folder for folder in folders if any(folder.glob("fold*/done.json"))]
+
+
+def measured(folder: Path) -> dict | None:
+    """What the runs in an experiment's folder reached on their held-out images; None where they cannot be read."""
+    try:
+        found = read_evaluated(str(folder))
+    except BadInput:
+        return None
+    settings = config.read_yaml(found.runs[0].folder / "config.yaml")
+    row = {
+        "folder": str(folder),
+        "dataset": found.runs[0].dataset.name,
+        "split": "the report's split, which leaks people" if found.runs[0].fold == "report" else folds_of(found),
+        "weights": settings["model"]["weights"],
+        "image_size": settings["image_size"],
+        "epochs": settings["epochs"],
+        "images": len(found.table),
+        "people": len(np.unique(found.people)),
+        "seconds": sum(run.done()["seconds"] for run in found.runs),
+    }
+    return row | (of_classifier(found) if found.kind == "classifier" else of_localizer(found))
+
+
+def folds_of(found: Evaluated) -> str:
+    folds = ", ".join(str(run.fold) for run in found.runs)
+    return f"fold{'s' if len(found.runs) > 1 else ''} {folds}, by person"
+
+
+def of_classifier(found: Evaluated) -> dict:
+    labels, scores = found.table["target"].to_numpy(), found.table["opacity"].to_numpy()
+    called = scores >= 0.5
+    return {
+        "auc": interval(auc_interval(labels, scores, found.people, DRAWS)),
+        "at_half": per_class(labels, called)
+        | {"accuracy": interval(mean_interval((labels == called).astype(float), found.people, DRAWS))},
+    }
+
+
+def of_localizer(found: Evaluated) -> dict:
+    """The competition's metric on all boxes of at least one half, as the report would have drawn them."""
+    boxes = [np.array(text.split(), dtype=float).reshape(-1, 4) for text in found.table["boxes"].fillna("")]
+    truth = Truth.from_lists(found.table["patientId"], boxes)
+    scores = np.concatenate([
+        image_scores(truth.select(table.ids), table.keep(table.scores >= 0.5))
+        for table in (read_detections(run.table("oof", "localizer")) for run in found.runs)
+    ])  # fmt: skip
+    return {"iou_map": interval(mean_interval(scores, found.people, DRAWS))}
+
+
+# ------------------------------------------------------------------ for people
+
+
+def lines_of(published: Published, ours: list[dict]) -> list[str]:
+    total, trainable = published.parameters
+    remark = f" ({published.remark})" if published.remark else ""
+    lines = ["", f"{published.title}, {total:,} / {trainable:,} parameters"]
+    lines.append(f"  published  {published.figures}{remark}")
+    if not ours:
+        lines.append(f"  ours       not measured: ./run.sh train experiment={published.experiment}")
+    for row in ours:
+        lines.append(f"  ours       {figures_of(row)}")
+        trained = f"weights={row['weights']}, {row['image_size']} px, {row['epochs']} epochs, {row['seconds']:.0f} s"
+        held_out = f"{row['images']} images of {row['people']} people"
+        lines.append(f"             {row['dataset']}, {row['split']}: {held_out}; {trained}")
+    return lines
+
+
+def figures_of(row: dict) -> str:
+    if "iou_map" in row:
+        return f"mean IoU-mAP at confidence 0.5 {shown(row['iou_map'])}"
+    half = row["at_half"]
+    classes = "; ".join(
+        f"{name.capitalize()} " + " ".join(f"{short} {one[column]:.2f}" for short, column in
+                                           (("P", "precision"), ("R", "recall"), ("F1", "f1")))
+        for name, one in half["classes"].items()
+    )  # fmt: skip
+    return f"AUC {shown(row['auc'])}, acc {half['accuracy']['value']:.2f}; {classes}"
