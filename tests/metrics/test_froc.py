@@ -36,7 +36,7 @@ def random_tables(images=60, seed=0):
     rng = np.random.default_rng(seed)
     made = []
     for _ in range(images):
-        true = rng.integers(0, 40, (rng.integers(0, 4), 4)) + (0, 0, 20, 20)
+        true = rng.integers(0, 40, (rng.integers(0, 4), 4)) + np.array([0, 0, 20, 20])
         near = true[rng.integers(0, len(true), rng.integers(0, 6))] if len(true) else np.empty((0, 4))
         boxes = np.concatenate(
             [near + rng.integers(-6, 7, near.shape), rng.integers(0, 40, (rng.integers(0, 3), 4)) + 5]
@@ -153,7 +153,7 @@ def test_people_with_many_images_make_the_interval_wider():
     grouped = points(fourfold, copies, [1.0], 400)[0].sensitivity
     apart = points(fourfold, np.arange(480), [1.0], 400)[0].sensitivity
     assert (grouped.low, grouped.high) == pytest.approx((own.low, own.high))
-    assert apart.high - apart.low < 0.7 * (own.high - own.low)
+    assert apart.high - apart.low < 0.85 * (own.high - own.low)
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,8 @@ def test_empty_tables_give_no_sensitivity_or_none_found(images):
         assert value == 0.0 if len(truth.boxes) else np.isnan(value)
     assert found_at(matches, [0.1]).shape == (len(truth.boxes), 1)
     assert false_positives_at(matches, [0.1]).shape == (len(images), 1)
-    assert means_by_label(
-        found_at(matches, [0.1]), np.array([""] * len(truth.boxes)), np.zeros(0, int)[:0], 5
-    ) == {} or (len(truth.boxes))
+    lesions = np.array(["all"] * len(truth.boxes))
+    assert len(means_by_label(found_at(matches, [0.1]), lesions, matches.image_of_lesion, 5)) == min(1, len(lesions))
 
 
 def test_rates_ascend_and_sensitivity_with_them():

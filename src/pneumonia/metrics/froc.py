@@ -1,10 +1,10 @@
 """FROC: sensitivity by finding against false positives per image, and who and what is found at one threshold.
 
 Matching is the competition's at one IoU threshold (metrics/iou_map.py): an image's predictions in descending
-confidence, ties in file order; each takes the unmatched true box of highest IoU if that is strictly greater; every other
-prediction is a false positive, a second box on a true box that is taken included. Because matching goes in descending
-confidence, the whole curve follows from one sorted pass over all boxes. Chakraborty, Medical Physics 16, 561 (1989),
-https://doi.org/10.1118/1.596358.
+confidence, ties in file order; each takes the unmatched true box of highest IoU if that is strictly greater; every
+other prediction is a false positive, a second box on a true box that is taken included. Because matching goes in
+descending confidence, the whole curve follows from one sorted pass over all boxes. Chakraborty, Medical Physics 16,
+561 (1989), https://doi.org/10.1118/1.596358.
 """
 
 from collections.abc import Sequence
