@@ -1,0 +1,62 @@
+"""Every file of experiments/ reads, builds, and learns one step at its smoke setting."""
+
+import keras
+import numpy as np
+import pytest
+
+from pneumonia import config, schema
+from pneumonia.data.batches import Batches
+from pneumonia.data.facts import FACTS
+from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.samples import Samples
+from pneumonia.inference.tta import variants
+from pneumonia.models.registry import family as family_of
+from pneumonia.training.learner import Learner
+from pneumonia.training.schedules import optimizer
+from pneumonia.training.stopping import check_stopping
+
+NAMES = config.experiment_names()
+
+
+def samples(size: int, head: str) -> Samples:
+    rng = np.random.default_rng(0)
+    boxes = [np.array([[4.0, 4, size / 2, size / 3]]) if row % 2 else np.empty((0, 4)) for row in range(4)]
+    classes = np.eye(len(NIH_LABELS), dtype=np.float32)[:4] if head == "nih" else np.array([0, 2, 1, 2])
+    images = rng.integers(0, 256, (4, size, size), dtype=np.uint8)
+    return Samples(np.array(list("abcd")), images, boxes, classes, np.zeros((4, FACTS), np.float32))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_learns_a_step_at_its_smoke_setting(name):
+    experiment = config.read_experiment(name, "smoke")
+    assert experiment.model.weights == "none", "smoke downloads nothing"
+    keras.utils.set_random_seed(0)
+    family = family_of(experiment.model, experiment.image_size, experiment.loss)
+    network = family.build()
+    check_stopping(experiment, has_inner=True)
+    variants(experiment.tta)
+    made = samples(experiment.image_size, experiment.model.head)
+    inputs, targets = Batches(made, np.arange(4), 4, family, experiment.augment, [0, 0])[0]
+    outputs = network(inputs)
+    learner = Learner(network, family, [*family.losses(targets, outputs), *family.metrics(targets, outputs)])
+    learner.compile(optimizer(experiment, 10), run_eagerly=True)
+    before = [np.asarray(variable) for variable in network.trainable_variables]
+    assert np.isfinite(learner.train_on_batch(inputs, targets, return_dict=True)["loss"])
+    after = network.trainable_variables
+    assert any(not np.array_equal(a, np.asarray(b)) for a, b in zip(before, after))
+
+
+@pytest.mark.parametrize("preset", schema.PRESETS)
+def test_every_preset_of_every_experiment_reads(preset):
+    for name in NAMES:
+        experiment = config.read_experiment(name, preset)
+        assert preset == "full" or experiment.model.weights == "none", f"{name}: the demo downloads nothing"
+
+
+def test_the_default_ensemble_has_a_classifier_and_localizers():
+    members = config.read_ensemble("default")["members"]
+    kinds = [
+        family_of(experiment.model, experiment.image_size).kind
+        for experiment in (config.read_experiment(name, "smoke") for name in members)
+    ]
+    assert kinds.count("classifier") >= 1 and kinds.count("localizer") >= 2

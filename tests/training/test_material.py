@@ -1,0 +1,91 @@
+"""What a run learns from others of the same data: command lines on the smallest demo, with the quickest network."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+QUICK = ("experiment=report/fcnn", "preset=smoke", "data=demo", "n_folds=2", "image_size=32")
+
+
+def train(out, *words):
+    command = [sys.executable, "-P", "-m", "pneumonia", "train", *QUICK, f"out={out}", *words, "json=true"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    result = json.loads(done.stdout.splitlines()[-1])
+    return done, [Path(folder) for folder in result.get("runs", [])]
+
+
+@pytest.fixture(scope="module")
+def both_folds(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    done, folders = train(out, "fold=all")
+    assert done.returncode == 0, done.stderr
+    return out, folders
+
+
+def test_the_held_out_table_says_who_was_held_out(both_folds):
+    _, folders = both_folds
+    tables = [pd.read_csv(folder / "held_out.csv", dtype=str) for folder in folders]
+    assert not set(tables[0]["group"]) & set(tables[1]["group"])
+    assert list(tables[0].columns) == [
+        "patientId", "target", "class", "group", "sex", "age", "view", "fold", "boxes"
+    ]  # fmt: skip
+    assert ((tables[0]["target"] == "1") == tables[0]["boxes"].notna()).all()
+    oof = pd.read_csv(folders[0] / "oof_classes.csv", dtype=str)
+    assert oof["patientId"].tolist() == tables[0]["patientId"].tolist()
+
+
+def test_the_command_line_that_began_a_run_is_kept_with_it(both_folds):
+    _, folders = both_folds
+    environment = json.loads((folders[1] / "environment.json").read_text())
+    words = dict(word.split("=", 1) for word in environment["command"])
+    assert words["fold"] == "1" and words["experiment"] == "report/fcnn" and words["image_size"] == "32"
+
+
+def test_hard_negatives_come_from_the_other_folds_predictions(both_folds):
+    out, folders = both_folds
+    label = folders[0].parent.relative_to(folders[0].parents[2]).as_posix()
+    words = ("fold=0", f"sampling.hard_from={label}", "sampling.hard_negatives=0.5", "sampling.positives=0.5")
+    done, runs = train(out, *words)
+    assert done.returncode == 0, done.stderr
+    assert runs[0].parent != folders[0].parent
+    done, _ = train(out, "fold=0", "sampling.hard_from=report/fcn", *words[2:])
+    assert done.returncode == 2 and "there are no runs of 'report/fcn'" in done.stderr and "report/fcnn-smoke" in done.stderr
+
+
+def test_a_run_starts_from_another_s_backbone_on_the_same_fold(both_folds):
+    out, _ = both_folds
+    small = ("fold=0", "model.name=mobilenetv2", "model.alpha=0.35")
+    done, first = train(out, *small)
+    assert done.returncode == 0, done.stderr
+    label = first[0].parent.relative_to(first[0].parents[2]).as_posix()
+    done, second = train(out, *small, f"model.weights=run:{label}", "model.head=classes")
+    assert done.returncode == 0, done.stderr
+    assert f"backbone from {first[0]}" in done.stderr
+    assert yaml.safe_load((second[0] / "config.yaml").read_text())["model"]["weights"] == f"run:{label}"
+    done, _ = train(out, *small[1:], "fold=1", f"model.weights=run:{label}", "model.head=classes")
+    assert done.returncode == 2 and "no finished run on this fold" in done.stderr
+
+
+def test_the_report_s_split_trains_looks_and_scores_on_its_own_parts(tmp_path):
+    done, folders = train(tmp_path, "split=report")
+    assert done.returncode == 0, done.stderr
+    assert folders[0].name == "fold-report"
+    table = pd.read_csv(folders[0] / "held_out.csv", dtype=str)
+    assert len(table) == 6  # a tenth of 60 images
+    assert "inner_loss" in (folders[0] / "metrics.jsonl").read_text()
+    done, _ = train(tmp_path, "split=halves")
+    assert done.returncode == 2 and "report" in done.stderr
+
+
+def test_age_sex_and_view_go_through_training_and_prediction(tmp_path):
+    done, folders = train(tmp_path, "fold=0", "model.inputs=[age,view]")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(folders[0] / "test_classes.csv")) == 20
