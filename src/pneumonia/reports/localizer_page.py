@@ -158,4 +158,5 @@ def figure(curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
     right.set(title="Score on these very images", xlabel="threshold", ylabel="mean IoU-mAP", xlim=(0, 1))
     for axis in (left, right):
         axis.grid(alpha=0.25)
+    plot.tight_layout()
     return png(plot)
