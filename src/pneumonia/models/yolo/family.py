@@ -15,8 +15,6 @@ from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.network import BACKBONE, SIZES, anchor_points, build_network, expected_distances
 
 MOST_BOXES = 8  # of one image; the competition's tables have at most 4
-LOWEST_CONFIDENCE = 0.01  # what fusing may still use
-SUPPRESSION_IOU = 0.45  # radiologists' boxes hardly overlap, but fusing wants the second opinion of a neighbour
 KEPT = 40
 
 
@@ -30,6 +28,8 @@ class YOLOv8(Family):
 
     kind = "localizer"
     multiple_of = 32
+    lowest_confidence = 0.01  # what fusing may still use
+    suppression_iou = 0.45  # radiologists' boxes hardly overlap, but fusing wants the second opinion of a neighbour
 
     def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
         super().__init__(model, image_size, loss)
@@ -94,11 +94,12 @@ class YOLOv8(Family):
         scores = 1.0 / (1.0 + np.exp(-outputs["logits"][..., 0].astype(np.float64)))
         found = []
         for distances, confidence in zip(outputs["distances"], scores):
-            rows = np.flatnonzero(confidence >= LOWEST_CONFIDENCE)
+            rows = np.flatnonzero(confidence >= self.lowest_confidence)
             sides = ops.convert_to_numpy(expected_distances(distances[rows])) * strides[rows, None]
             corners = np.concatenate([points[rows] - sides[:, :2], points[rows] + sides[:, 2:]], axis=-1)
             boxes = geometry.to_xywh(np.clip(corners, 0, self.image_size))
-            kept = cv2.dnn.NMSBoxes(boxes.tolist(), confidence[rows].tolist(), LOWEST_CONFIDENCE, SUPPRESSION_IOU)
+            limits = self.lowest_confidence, self.suppression_iou
+            kept = cv2.dnn.NMSBoxes(boxes.tolist(), confidence[rows].tolist(), *limits)
             kept = np.asarray(kept, dtype=np.int64).reshape(-1)[:KEPT]
             found.append(ImageBoxes(boxes[kept], confidence[rows][kept]))
         return found

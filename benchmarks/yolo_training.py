@@ -1,0 +1,207 @@
+"""Our YOLOv8 against keras-cv's stock YOLOV8Detector, and what each difference between them is worth.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/yolo_training.py [epochs=10] [image_size=256] [preset=quick] [fold=0]
+
+Every network has the same backbone (xs, freshly initialised from the same seed) and feature pyramid, and sees the same
+augmented images of the demo in the same order for the same steps, under the same AdamW with warm-up, cosine and
+averaged weights. The held-out fold is predicted once (no test-time variants), by our decoder (boxes from confidence
+0.01, suppression above IoU 0.45) and, in the lines that say so, by the stock one's defaults (0.2 and 0.7). The score is
+the competition's, every image's threshold fitted on other people's images; its difference from ours is paired, with a
+95 % interval over people, and therefore says nothing of how much another seed would change.
+
+Beside what the lines name, stock differs from ours by: probabilities instead of logits in the class loss, no
+distribution loss, narrower class heads, batch statistics that forget more slowly, and a class loss that is not held
+down in batches with few boxes. networks=[stock] trains only what is named beside ours.
+"""
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+import keras
+import keras_cv
+import numpy as np
+from keras import ops
+
+from pneumonia import config, schema
+from pneumonia.data.batches import Batches
+from pneumonia.data.competition import resolve
+from pneumonia.data.loading import Loaded
+from pneumonia.data.prepared import Prepared, prepare
+from pneumonia.data.samples import CachedImages, Samples, original_sizes
+from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
+from pneumonia.inference.predict import predict
+from pneumonia.metrics.intervals import difference_interval, mean_interval
+from pneumonia.metrics.iou_map import Truth, image_scores
+from pneumonia.models.normalisation import gray_input
+from pneumonia.models.yolo.family import YOLOv8
+from pneumonia.models.yolo.network import SIZES
+from pneumonia.schema import setting
+from pneumonia.training.learner import compiled
+from pneumonia.training.loop import Stage
+from pneumonia.training.material import material_of
+from pneumonia.training.sampling import epoch_order
+from pneumonia.training.schedules import keep_averages, optimizer
+
+PRIOR = 0.01
+STOCK_DECODER = {"lowest_confidence": 0.2, "suppression_iou": 0.7}
+OURS = "ours"
+
+
+@dataclass
+class Settings:
+    epochs: int = setting(10, "of every training")
+    image_size: int = setting(256, "pixels")
+    batch_size: int = setting(16, "images per step")
+    images: int = setting(0, "images per epoch; 0: as many as there are")
+    preset: str = setting("quick", "size of the demo")
+    fold: int = setting(0, "that is held out")
+    seed: int = setting(0, "of weights, order and augmentation")
+    networks: list[str] = field(default_factory=list, metadata={"help": "trainings beside ours; default all"})
+
+
+@dataclass(frozen=True)
+class Training:
+    """A network to train, and what it is decoded by beside our decoder: {label: attributes of YOLOv8}."""
+
+    name: str
+    stock_prior: float | None = None  # None: ours, with `model`
+    model: dict = field(default_factory=dict)
+    decoders: dict = field(default_factory=dict)
+
+
+TRAININGS = [
+    Training(OURS, decoders={"ours, stock's decoder": STOCK_DECODER}),
+    Training("stock", stock_prior=0.0, decoders={"stock, its own decoder": STOCK_DECODER}),
+    Training("stock with the prior", stock_prior=PRIOR),
+    Training("ours without the prior", model={"class_prior": 0.0}),
+    Training("ours without the distribution loss", model={"distribution_loss": 0.0}),
+    Training("ours with the focal class loss", model={"class_loss": "focal"}),
+]
+
+
+class Stock(YOLOv8):
+    """keras-cv's detector, its targets, and its outputs as ours are, so that our decoder reads them."""
+
+    def detector(self, prior: float) -> keras.Model:
+        """prior: an anchor's probability of a finding at the start; 0 leaves the biases at zero, as they come."""
+        channels, depths, pyramid_depth = SIZES[self.model.size]
+        detector = keras_cv.models.YOLOV8Detector(
+            num_classes=1,
+            bounding_box_format="xyxy",
+            backbone=keras_cv.models.YOLOV8Backbone(
+                stackwise_channels=list(channels),
+                stackwise_depth=list(depths),
+                include_rescaling=True,
+                input_shape=(self.image_size, self.image_size, 3),
+            ),
+            fpn_depth=pyramid_depth,
+        )
+        for level in (1, 2, 3) if prior else ():
+            layer = detector.get_layer(f"yolo_v8_head_{level}_class_3_conv")
+            layer.bias.assign(ops.full_like(layer.bias, np.log(prior / (1 - prior))))
+        return detector
+
+    def targets(self, boxes, classes):
+        own = super().targets(boxes, classes)
+        is_box = own["is_box"] > 0
+        return {"boxes": np.where(is_box[..., None], own["corners"], -1.0), "classes": np.where(is_box, 0.0, -1.0)}
+
+    def network(self, detector: keras.Model) -> keras.Model:
+        gray = gray_input(self.image_size)
+        outputs = detector(keras.layers.Concatenate()([gray] * 3))
+        sure = ops.clip(outputs["classes"], 1e-7, 1 - 1e-7)
+        return keras.Model(gray, {"distances": outputs["boxes"], "logits": ops.log(sure) - ops.log1p(-sure)})
+
+
+class ThreeChannels(keras.utils.PyDataset):
+    """Batches whose gray images are repeated over three channels, as the stock detector takes them."""
+
+    def __init__(self, batches: Batches):
+        super().__init__()
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __getitem__(self, index: int):
+        images, targets = self.batches[index]
+        return np.repeat(images, 3, axis=-1).astype(np.float32), targets
+
+
+def train(training: Training, experiment: schema.Experiment, samples: Samples) -> tuple[keras.Model, YOLOv8]:
+    """The network with its averaged weights, gray images to what YOLOv8.decode reads."""
+    keras.utils.set_random_seed(experiment.seed)
+    orders = [
+        epoch_order(samples.positive, experiment.sampling, experiment.batch_size, experiment.seed, epoch)
+        for epoch in range(experiment.epochs)
+    ]
+    steps = len(orders[0]) // experiment.batch_size
+    model = schema.Model(name="yolov8", size="xs", **training.model)
+    is_stock = training.stock_prior is not None
+    family = (Stock if is_stock else YOLOv8)(model, experiment.image_size)
+    if is_stock:
+        learner = family.detector(training.stock_prior)
+        learner.compile(
+            box_loss="ciou",
+            classification_loss="binary_crossentropy",
+            optimizer=optimizer(experiment, steps * experiment.epochs),
+            jit_compile=False,
+        )
+    else:
+        learner = compiled(experiment, family, family.build(), samples, steps, Stage(0, experiment.epochs, False))
+    started = time.monotonic()
+    for epoch, order in enumerate(orders):
+        batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
+        with Loaded(ThreeChannels(batches) if is_stock else batches, 1) as loaded:
+            loss = learner.fit(loaded, shuffle=False, verbose=0).history["loss"][-1]
+        if epoch in (0, experiment.epochs - 1):
+            print(
+                f"{training.name}: epoch {epoch + 1}, loss {loss:.2f}, {time.monotonic() - started:.0f} s", flush=True
+            )
+    keep_averages(learner)
+    return family.network(learner) if is_stock else learner.network, family
+
+
+def main(settings: Settings) -> None:
+    changes = {"epochs": settings.epochs, "image_size": settings.image_size, "batch_size": settings.batch_size}
+    changes |= {"seed": settings.seed, "inner_share": 0.0, "sampling": {"images": settings.images}}
+    experiment = config.read_experiment("yolov8_xs", "quick", changes)
+    job = schema.Job(data="demo", preset=settings.preset)
+    data = prepare(job, resolve(job), settings.image_size)
+    material = material_of(data, settings.fold, experiment)
+    chosen = [each for each in TRAININGS if each.name in (OURS, *(settings.networks or [each.name]))]
+    found = {}
+    for training in chosen:
+        network, family = train(training, experiment, material.samples)
+        for label, decoder in {training.name: {}, **training.decoders}.items():
+            for name, value in decoder.items():
+                setattr(family, name, value)
+            found[label] = detections_of(network, family, experiment, data, material.held_out["patientId"].tolist())
+    report(found, data)
+
+
+def detections_of(network, family: YOLOv8, experiment: schema.Experiment, data: Prepared, ids: list[str]):
+    images = CachedImages(data.cache, ids, experiment.image_size)
+    sizes = original_sizes(data.cache, ids)
+    return predict(network, family, ids, images, sizes, ["identity"], experiment.batch_size, "held-out images")
+
+
+def report(found: dict, data: Prepared) -> None:
+    """A line per network and decoder: boxes per image, score, difference from ours."""
+    truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
+    groups = dict(zip(data.study["patientId"], data.study["group"]))
+    problem = problem_of(found, {}, truth, groups)
+    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, 0)
+    scores = [image_scores(problem.truth, alone(problem, fold, place, 0)) for place in range(len(found))]
+    positives = int(problem.truth.positive.sum())
+    print(f"\n{len(fold)} held-out images of {problem.people.max() + 1} people, {positives} positive")
+    print(f"{'':36s} {'boxes':>6s}  {'score':26s} less ours, paired")
+    for place, (label, table) in enumerate(found.items()):
+        interval = mean_interval(scores[place], problem.people)
+        change = difference_interval(scores[place], scores[0], problem.people) if place else ""
+        print(f"{label:36s} {table.counts.mean():6.1f}  {interval!s:26s} {change}")
+
+
+if __name__ == "__main__":
+    main(config.from_arguments(Settings, sys.argv[1:]))
