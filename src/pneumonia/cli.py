@@ -44,7 +44,7 @@ COMMANDS = {
         "run=runs/DATASET/EXPERIMENT",
     ),
     "rerun": Command(
-        "pneumonia.training.rerun:command", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
+        "pneumonia.rerun:command", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
     ),
     "predict": Command(
         "pneumonia.inference.command:command",

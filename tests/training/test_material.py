@@ -57,7 +57,8 @@ def test_hard_negatives_come_from_the_other_folds_predictions(both_folds):
     assert done.returncode == 0, done.stderr
     assert runs[0].parent != folders[0].parent
     done, _ = train(out, "fold=0", "sampling.hard_from=report/fcn", *words[2:])
-    assert done.returncode == 2 and "there are no runs of 'report/fcn'" in done.stderr and "report/fcnn-smoke" in done.stderr
+    assert done.returncode == 2
+    assert "there are no runs of 'report/fcn'" in done.stderr and "report/fcnn-smoke" in done.stderr
 
 
 def test_a_run_starts_from_another_s_backbone_on_the_same_fold(both_folds):

@@ -19,6 +19,8 @@ class Reliability(NamedTuple):
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> Reliability:
     """Bins by rank: as many images in each, so that none is judged by a handful. labels: (n,) 0 or 1."""
     labels, probabilities = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
+    _, value = np.unique(probabilities, return_inverse=True)
+    labels = (np.bincount(value, labels) / np.bincount(value))[value]  # ties may fall into two bins: share them evenly
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
     return Reliability(

@@ -32,7 +32,7 @@ def evaluate(found: Evaluated, draws: int, seed: int) -> dict:
     with written_whole(found.folder / "evaluation.html") as file:
         file.write(as_page(found, result))
     print(f"\npage        {found.folder / 'evaluation.html'}")
-    return result | {"page": found.folder / "evaluation.html"}
+    return without_nan(result) | {"page": found.folder / "evaluation.html"}
 
 
 def measure(found: Evaluated, draws: int, seed: int) -> dict:
@@ -81,17 +81,25 @@ def by_fold(table: pd.DataFrame):
 
 
 def auc_of_seeds(found: Evaluated) -> dict[str, float]:
-    """{seed: AUC of the first of these folds} of runs beside this one that differ from it in nothing but the seed."""
+    """{seed: AUC of the first of these folds} of runs on the same data that differ from it in nothing but the seed.
+
+    The seed also makes the folds, and other folds are another dataset folder under runs/: what spreads is the training
+    and who is held out.
+    """
     from pneumonia.reports.evaluated import read_evaluated
 
     first = found.runs[0]
     own = config.read_yaml(first.folder / "config.yaml")
     values = {}
-    for other in sorted(first.folder.parent.parent.glob(f"*/{first.folder.name}")):
+    depth = first.folder.parent.parent.relative_to(first.dataset).as_posix()  # the report's lie one folder deeper
+    for other in sorted(first.dataset.parent.glob(f"*/{depth}/*/{first.folder.name}")):
         if not (other / "done.json").is_file() or not (other / "held_out.csv").is_file():
             continue
         settings = config.read_yaml(other / "config.yaml")
-        if set(config.difference(own, settings)) <= {"seed"}:
+        if read_json(other / "done.json")["kind"] == found.kind and set(config.difference(own, settings)) <= {
+            "seed",
+            "identity.folds_sha256",
+        }:
             table = read_evaluated(str(other)).table
             values[str(settings["seed"])] = auc(table["target"].to_numpy(), table["opacity"].to_numpy())
     return values if len(values) > 1 else {}

@@ -12,6 +12,7 @@ from pneumonia.errors import bad_input
 from pneumonia.predictions import read_classes
 from pneumonia.training.run import Run
 
+TEXT = dict.fromkeys(("patientId", "class", "group", "sex", "view", "boxes"), str)  # `NA` is an id like any other
 PARTS = 5  # of a single fold, for thresholds that are fitted on other people than they are scored on
 
 
@@ -64,9 +65,14 @@ def read_evaluated(text: str) -> Evaluated:
     for run in done:
         if not (run.folder / "held_out.csv").is_file():
             raise bad_input(run.folder, "has no held_out.csv", "it is of an older version: train it again")
-        table = pd.read_csv(run.folder / "held_out.csv", dtype={"patientId": str, "group": str, "boxes": str})
+        table = pd.read_csv(run.folder / "held_out.csv", dtype=TEXT, keep_default_na=False, na_values={"age": [""]})
         if kind == "classifier":
-            table["opacity"] = read_classes(run.table("oof", kind)).select(table["patientId"].tolist()).opacity
+            predicted = read_classes(run.table("oof", kind))
+            missing = sorted(set(table["patientId"]) - set(predicted.ids))
+            if missing:
+                what = f"lacks {len(missing)} held-out images, the first is {missing[0]}"
+                raise bad_input(run.table("oof", kind), what, "train the run again")
+            table["opacity"] = predicted.select(table["patientId"].tolist()).opacity
         tables.append(table)
     joined = pd.concat(tables, ignore_index=True)
     return Evaluated(folder, done, kind, joined, pd.factorize(joined["group"])[0])

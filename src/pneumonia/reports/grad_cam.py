@@ -22,6 +22,7 @@ def heat_map(network: keras.Model, inputs, output: int = -1) -> np.ndarray:
     features = pooling.input
     gray, person = (inputs["gray"], inputs["person"]) if isinstance(inputs, dict) else (inputs, None)
     to_person = next((each for each in network.inputs if each.name == "person"), None)
+    person = None if person is None else ops.convert_to_tensor(person)  # Keras mixes no arrays with tensors in one call
     body = keras.Model(next(each for each in network.inputs if each.name == "gray"), features)
     head = keras.Model(features if person is None else [features, to_person], network.output["logits"])
     reached = body(gray, training=False)

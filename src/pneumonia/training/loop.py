@@ -18,7 +18,7 @@ from pneumonia.data.loading import Loaded
 from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
 from pneumonia.progress import say
-from pneumonia.training import checkpoint
+from pneumonia.training import checkpoint, room
 from pneumonia.training.history import read_history, write_history
 from pneumonia.training.learner import Learner, compiled
 from pneumonia.training.precision import computing, on_gpu
@@ -87,6 +87,7 @@ def train(
                 continue
             learner = compiled(experiment, family, network, samples, steps, stage)
             variables = [*learner.network.variables, *learner.optimizer.variables]
+            room.require(folder, variables, learner.network.variables, experiment.keep == "best")
             if stage.start < done:
                 checkpoint.restore(newest, variables)
             for epoch in range(max(done, stage.start), stage.end):

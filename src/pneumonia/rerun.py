@@ -1,0 +1,113 @@
+"""`./run.sh rerun`: a finished run once more, from its own command line, compared bit by bit with the first time."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from pneumonia import config, schema
+from pneumonia.errors import BadSurroundings, bad_input
+from pneumonia.files import read_json, sha256
+from pneumonia.jobs.job import job_environment, train_command
+from pneumonia.progress import say
+from pneumonia.training.history import read_history
+from pneumonia.training.run import Run
+
+# of environment.json: what may differ without anybody having changed the run
+TOLD = ("python", "backend", "devices", "cores", "threads", "precision", "processor", "git_commit", "packages")
+
+
+def command(settings: schema.Rerun) -> dict:
+    """Returns {"same": whether every file has the same bits, "files": {name: same}, "changed": {what: [then, now]}}.
+
+    Raises:
+        BadInput: no finished run there, or one that does not say how it was begun.
+        BadSurroundings: it cannot be repeated: its data is gone or has changed, or the machine cannot.
+    """
+    folder = config.user_path(settings.run) if settings.run else Path()
+    run = Run(folder)
+    if not settings.run or not run.is_done:
+        raise bad_input(settings.run or "run", "is no finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
+    before = read_json(folder / "environment.json")
+    if not before.get("command"):
+        raise bad_input(folder / "environment.json", "does not say how the run was begun", "train it again")
+    # on the run's own disk, where there was room for it once
+    out = Path(tempfile.mkdtemp(prefix=".rerun-", dir=folder.parent))
+    try:
+        again = repeated(before, out)
+        now = read_json(again.folder / "environment.json")
+        changed = config.difference({key: before.get(key) for key in TOLD}, {key: now.get(key) for key in TOLD})
+        result = {
+            "files": {name: sha256(folder / name) == sha256(again.folder / name) for name in files_of(run)},
+            "changed": {key: [value_at(before, key), value] for key, value in changed.items()},
+        }
+        result = {"same": all(result["files"].values()), **result}
+        print(summary(run, again, result))
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+    return result
+
+
+def repeated(before: dict, out: Path) -> Run:
+    """Train the run again under `out`, with as many threads as the first time."""
+    words = [word for word in before["command"] if not word.startswith("out=")]
+    threads = before["threads"] if before["threads"] != os.cpu_count() else 0
+    say(f"training again: ./run.sh train {' '.join(words)}")
+    ended = subprocess.run(
+        [*train_command(tuple(words)), f"out={out}", "json=true"],
+        env=job_environment(threads),
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        text=True,
+        check=False,
+    )
+    if ended.returncode:
+        raise BadSurroundings(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
+    again = Run(Path(json.loads(ended.stdout.splitlines()[-1])["runs"][0]))
+    now = read_json(again.folder / "environment.json")
+    for key in ("data_key", "folds_sha256"):
+        if now[key] != before[key]:
+            raise BadSurroundings(f"the run could not be repeated: {key} was {before[key]} and is now {now[key]}")
+    return again
+
+
+def files_of(run: Run) -> list[str]:
+    """Names of the files that a repetition must reproduce: weights, history, every prediction table."""
+    tables = [table["file"] for table in run.done()["tables"].values()]
+    return [run.weights.name, "metrics.jsonl", *tables]
+
+
+def value_at(tree: dict, key: str):
+    """Of a dotted key; package names have no dots."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def summary(run: Run, again: Run, result: dict) -> str:
+    lines = [f"{name:24s} {'the same bits' if same else 'differs'}" for name, same in result["files"].items()]
+    if not result["same"]:
+        lines.append(f"largest difference of a weight: {largest_difference(run, again):.3g}")
+        lines += epochs_that_differ(read_history(run.folder), read_history(again.folder))
+    lines += [f"then {then}, now {now}: {key}" for key, (then, now) in result["changed"].items()]
+    lines.append("repeated bit by bit" if result["same"] else "NOT repeated")
+    return "\n".join(lines)
+
+
+def largest_difference(run: Run, again: Run) -> float:
+    one, other = load_file(run.weights), load_file(again.weights)
+    pairs = ((one[name].astype(np.float64), other[name].astype(np.float64)) for name in one)
+    return max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
+
+
+def epochs_that_differ(before: list[dict], now: list[dict]) -> list[str]:
+    for one, other in zip(before, now):
+        if one != other:
+            return [f"first epoch that differs: {one['epoch']}, loss {one['loss']:.6f} then, {other['loss']:.6f} now"]
+    return []

@@ -1,0 +1,56 @@
+"""A finished run, repeated: the same bits, or told where they part."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def run(*words):
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    command = [sys.executable, "-P", "-m", "pneumonia", *words, "json=true"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return done, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    done, result = run("train", "experiment=report/fcnn", "preset=smoke", "data=demo", "image_size=32", f"out={out}")
+    assert done.returncode == 0, done.stderr
+    return Path(result["runs"][0])
+
+
+def test_a_run_repeats_bit_by_bit(folder):
+    done, result = run("rerun", f"run={folder}")
+    assert done.returncode == 0, done.stderr
+    assert result["same"] and set(result["files"]) == {
+        "weights.safetensors", "metrics.jsonl", "oof_classes.csv", "test_classes.csv"
+    }  # fmt: skip
+    assert "repeated bit by bit" in done.stdout
+    assert not list(folder.parent.glob(".rerun-*"))
+
+
+def test_what_differs_is_named(folder):
+    table = folder / "oof_classes.csv"
+    before = table.read_text()
+    table.write_text(before.replace("0.", "0.0", 1))
+    environment = json.loads((folder / "environment.json").read_text())
+    (folder / "environment.json").write_text(json.dumps(environment | {"processor": "another"}))
+    try:
+        done, result = run("rerun", f"run={folder}")
+    finally:
+        table.write_text(before)
+    assert done.returncode == 0 and not result["same"]
+    assert [name for name, same in result["files"].items() if not same] == ["oof_classes.csv"]
+    assert result["changed"]["processor"][0] == "another" and "NOT repeated" in done.stdout
+
+
+def test_what_cannot_be_repeated_is_refused(folder, tmp_path):
+    done, _ = run("rerun", f"run={tmp_path}")
+    assert done.returncode == 2 and "no finished run" in done.stderr

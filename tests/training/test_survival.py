@@ -1,0 +1,114 @@
+"""Runs killed at random moments, of two experiments, through the whole command: the same bits as uninterrupted.
+
+KILLS=10 ./run.sh test tests/training/test_survival.py -s      # prints the table of moments
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pneumonia.files import sha256
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("KILLS", "3"))  # of each experiment
+COMPARED = ("weights.safetensors", "metrics.jsonl")
+
+
+def start(experiment: str, out: Path, *words) -> subprocess.Popen:
+    settings = (f"experiment={experiment}", "preset=smoke", "data=demo", "epochs=3", f"out={out}", "json=true")
+    command = [sys.executable, "-P", "-m", "pneumonia", "train", *settings, *words]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ended(process: subprocess.Popen) -> Path:
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    return Path(json.loads(out.splitlines()[-1])["runs"][0])
+
+
+def files(folder: Path) -> dict[str, str]:
+    """{name: checksum} of everything that a run leaves behind and that must not depend on interruptions."""
+    return {name: sha256(folder / name) for name in (*COMPARED, *(table.name for table in folder.glob("*.csv")))}
+
+
+def stage(folder: Path) -> str:
+    """What a killed run had reached."""
+    if not folder.exists():
+        return "starting"
+    if (folder / "weights.safetensors").exists():
+        return "predicting"
+    checkpoints = sorted(folder.glob("epoch-*"))
+    return f"after epoch {int(checkpoints[-1].name[6:11])}" if checkpoints else "before the first checkpoint"
+
+
+@pytest.mark.parametrize("experiment", ["mobilenetv2", "yolov8_xs"])
+def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_path):
+    started = time.monotonic()
+    whole = files(ended(start(experiment, tmp_path / "whole")))
+    seconds = time.monotonic() - started
+    moments, draw = [], random.Random(experiment)
+    while len(moments) < KILLS:
+        process = start(experiment, tmp_path / "killed")
+        time.sleep(draw.uniform(0.35, 0.95) * seconds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        folder = next(iter((tmp_path / "killed").glob("*/*/fold0")), tmp_path / "none")
+        if process.returncode != -signal.SIGKILL:  # it was done before: that run is over, the next one begins anew
+            assert files(folder) == whole
+            folder.rename(tmp_path / f"done-{len(moments)}-{time.monotonic()}")
+            continue
+        moments.append(stage(folder))
+    last = start(experiment, tmp_path / "killed")
+    resumed = files(ended(last))
+    different = [name for name, checksum in whole.items() if resumed[name] != checksum]
+    said = f"{experiment}: killed {len(moments)} times ({', '.join(moments)})"
+    print(f"\n{said}; {len(whole)} files compared, {len(different)} differ")
+    assert different == [] and set(resumed) == set(whole)
+
+
+def test_killed_while_predicting_it_predicts_again(tmp_path):
+    """The weights are there, a table is not: the same command makes it, without training."""
+    folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
+    before = files(folder)
+    for name in ("done.json", "test_classes.csv"):
+        (folder / name).unlink()
+    again = start("mobilenetv2", tmp_path, "image_size=32")
+    _, err = again.communicate()
+    assert again.returncode == 0 and "epoch" not in err, err
+    assert files(folder) == before
+
+
+def test_ctrl_c_stops_within_a_step_and_the_same_command_goes_on(tmp_path):
+    process = start("mobilenetv2", tmp_path, "image_size=32", "epochs=500", "ema=0.9")
+    while not list(tmp_path.glob("*/*/fold0/epoch-*")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "goes on from here" in err
+    assert time.monotonic() - begun < 30
+    again = start("mobilenetv2", tmp_path, "image_size=32", "epochs=500", "ema=0.9")
+    said = ""
+    while "goes on after epoch" not in said:
+        said = again.stderr.readline()
+        assert said or again.poll() is None
+    again.kill()
+    again.communicate()
+
+
+def test_a_changed_setting_or_a_second_process_is_refused(tmp_path):
+    folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size: 8", "batch_size: 4"))
+    process = start("mobilenetv2", tmp_path, "image_size=32")
+    _, err = process.communicate()
+    assert process.returncode == 2 and "batch_size is now 8" in err
