@@ -9,7 +9,7 @@ from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.errors import bad_input
-from pneumonia.jobs.executors import run_all
+from pneumonia.jobs.executors import check_executor, run_all
 from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.progress import say
 from pneumonia.quiet import import_keras_quietly
@@ -24,6 +24,7 @@ def main_job(settings: schema.Job) -> dict:
     from pneumonia.combine import make_submission, summary
 
     started = time.monotonic()
+    check_executor(settings.executor)
     ensemble = config.read_ensemble(settings.ensemble)
     preset, wanted = settings.chosen_preset(), wanted_folds(settings)
     experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}

@@ -9,6 +9,12 @@ from pneumonia.jobs.job import Outcome, TrainJob, job_environment
 EXECUTORS = {"local": "pneumonia.jobs.local", "ray": "pneumonia.jobs.ray_cluster"}  # imported when chosen
 
 
+def check_executor(executor: str) -> None:
+    """Raises BadInput where there is none of that name."""
+    if executor not in EXECUTORS:
+        raise bad_input("executor", f"there is no executor '{executor}'", f"known: {', '.join(EXECUTORS)}")
+
+
 def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str = "", threads: int = 0) -> None:
     """Run every job to its end. One that fails does not stop the others.
 
@@ -21,9 +27,7 @@ def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str 
         BadInput: there is no such executor; or jobs failed, and all of them by bad input.
         BadSurroundings: jobs failed, named here with their logs.
     """
-    if executor not in EXECUTORS:
-        known = f"known: {', '.join(EXECUTORS)}"
-        raise bad_input("executor", f"there is no executor '{executor}'", known)
+    check_executor(executor)
     if not jobs:
         return
     options = {"address": ray_address} if executor == "ray" else {}
