@@ -116,12 +116,14 @@ def killed_and_compared(settings: Settings, experiment: str, scratch: Path) -> d
     while kills < settings.kills:
         began, process = time.monotonic(), start(settings, experiment, out)
         moment = draw.uniform(settings.earliest, 1.0) * seconds
-        if kills == 0:
-            wait_for_weights(process, out)
-        else:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(moment)
-        process.kill()
+        try:
+            if kills == 0:
+                wait_for_weights(process, out)
+            else:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(moment)
+        finally:
+            process.kill()
         if process.wait() == 0:  # done before its moment came
             done.append(run_in(out))
             out = scratch / str(len(done))
