@@ -41,12 +41,7 @@ def measure(found: Evaluated, draws: int, seed: int) -> dict:
     labels, scores = table["target"].to_numpy(), table["opacity"].to_numpy()
     called, thresholds = cross_fitted(labels, scores, found.parts())
     return {
-        "experiment": found.name,
-        "dataset": found.runs[0].dataset.name,
-        "folds": [run.fold for run in found.runs],
-        "images": len(table),
-        "people": len(np.unique(people)),
-        "positives": int(labels.sum()),
+        **found.described(),
         "auc": interval(auc_interval(labels, scores, people, draws, seed)),
         "average_precision": interval(average_precision_interval(labels, scores, people, draws, seed)),
         "brier": interval(mean_interval(calibration.brier_scores(labels, scores), people, draws, seed)),

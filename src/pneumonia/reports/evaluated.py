@@ -37,6 +37,17 @@ class Evaluated:
         run = self.runs[0]
         return run.folder.parent.relative_to(run.dataset).as_posix()
 
+    def described(self) -> dict:
+        """What was held out, for the JSON."""
+        return {
+            "experiment": self.name,
+            "dataset": self.runs[0].dataset.name,
+            "folds": [run.fold for run in self.runs],
+            "images": len(self.table),
+            "people": len(np.unique(self.people)),
+            "positives": int(self.table["target"].sum()),
+        }
+
     def parts(self) -> np.ndarray:
         """(n,) part of each image for cross-fitting: its fold, or within a single fold one of five by person."""
         if len(self.runs) > 1:

@@ -112,12 +112,7 @@ def measure(found: Evaluated, localized: Localized, draws: int, seed: int) -> di
     threshold, fitted = localized.curve.best()
     folds = table["fold"].astype(str)
     return {
-        "experiment": found.name,
-        "dataset": found.runs[0].dataset.name,
-        "folds": [run.fold for run in found.runs],
-        "images": len(table),
-        "people": len(np.unique(people)),
-        "positives": int(matches.truth.positive.sum()),
+        **found.described(),
         "boxes": len(matches.truth.boxes),
         "held_out_score": interval(mean_interval(localized.scores, people, draws, seed)),
         "tuned_on_itself": {"score": number(fitted), "threshold": number(threshold)},

@@ -6,6 +6,7 @@ that are left out of training.
 """
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,11 +71,10 @@ def train(
     """
     check_stopping(experiment, inner is not None)
     keras.utils.set_random_seed(experiment.seed)
-    orders = [
-        epoch_order(samples.positive, experiment.sampling, experiment.batch_size, experiment.seed, epoch, hardness)
-        for epoch in range(experiment.epochs)
-    ]
-    steps = len(orders[0]) // experiment.batch_size
+    order_of = partial(
+        epoch_order, samples.positive, experiment.sampling, experiment.batch_size, experiment.seed, hardness=hardness
+    )
+    steps = len(order_of(0)) // experiment.batch_size
     done, newest = checkpoint.newest_sound(folder)
     history = read_history(folder)[:done]
     if done:
@@ -93,7 +93,7 @@ def train(
             for epoch in range(max(done, stage.start), stage.end):
                 if stops(history, experiment.patience):
                     break
-                history.append(one_epoch(learner, experiment, family, samples, inner, orders[epoch], history, watch))
+                history.append(one_epoch(learner, experiment, family, samples, inner, order_of(epoch), history, watch))
                 if experiment.keep == "best" and best_epoch(history) == epoch + 1:
                     with kept_weights(learner):
                         checkpoint.write_weights(best_file(folder, epoch + 1), learner.network.variables)
