@@ -64,7 +64,9 @@ class Run:
         settings = config.as_tree(experiment) | {"identity": identity}
         file = self.folder / "config.yaml"
         if file.exists():
-            changed = config.difference(config.read_yaml(file), settings)
+            # a setting that an older version of the program did not know had its default's effect
+            before = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(file))
+            changed = config.difference(before, settings)
             changed.pop("loaders", None)  # who makes the batches does not change them
             if changed:
                 shown = ", ".join(f"{key} is now {value}" for key, value in changed.items())
