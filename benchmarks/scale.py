@@ -55,7 +55,7 @@ class Settings:
     images: int = setting(0, "training images at 1 x; 0: the preset's demo")
     factors: list[int] = field(default_factory=lambda: [1, 2, 4])
     ensemble: str = setting("default", "whose members are measured")
-    steps: int = setting(10, "of a timed epoch; another one has twice as many")
+    steps: int = setting(10, "of a timed epoch; another one has thrice as many")
     larger: int = setting(2, "factor of the image's side at which training is measured again; 1: not")
     table_images: int = setting(20_000, "of made-up tables without images; they are also measured at twice as many")
     devices: int = setting(1, "that the projection shares the runs among")
@@ -143,12 +143,12 @@ def of_member(settings: Settings) -> dict:
     """Seconds of a run's start, of a trained, looked-at and predicted image, and of an epoch without images."""
     from pneumonia.data.batches import Batches
     from pneumonia.data.loading import Loaded
-    from pneumonia.data.samples import CachedImages, original_sizes
+    from pneumonia.data.samples import CachedImages, Samples, original_sizes
     from pneumonia.inference.predict import predict
     from pneumonia.models.registry import family as family_of
     from pneumonia.training import checkpoint, loop
     from pneumonia.training.learner import compiled
-    from pneumonia.training.material import material_of, part
+    from pneumonia.training.material import Rows, material_of
     from pneumonia.training.precision import computing
 
     experiment = config.read_experiment(settings.measure, settings.preset, {"image_size": settings.size})
@@ -169,7 +169,11 @@ def of_member(settings: Settings) -> dict:
             learner.fit(loaded, shuffle=False, verbose=0)
 
     def look(images: int) -> None:
-        loop.inner_losses(learner, experiment, family, part(samples, np.arange(len(samples)) < images))
+        rows = np.arange(images) % len(samples)
+        facts = None if samples.facts is None else samples.facts[rows]
+        boxes = [samples.boxes[number] for number in rows]
+        looked_at = Samples(samples.ids[rows], Rows(samples.images, rows), boxes, samples.classes[rows], facts)
+        loop.inner_losses(learner, experiment, family, looked_at)
 
     def predicting(images: int) -> None:
         ids = [samples.ids[number % len(samples)] for number in range(images)]
@@ -179,10 +183,9 @@ def of_member(settings: Settings) -> dict:
     for work in (epoch, look, predicting):  # each compiles
         work(2)
     ready = time.time() - settings.began - looking
-    some = min(len(samples) // 3, 2 * batch)
     train, of_epoch = slope(epoch, settings.steps, batch)
-    predicted, _ = slope(predicting, settings.steps * batch // 2, 1)
-    looked_at, _ = slope(look, some, 1)
+    predicted, _ = slope(predicting, settings.steps * batch, 1)
+    looked_at, _ = slope(look, settings.steps * batch, 1)
     variables = [*learner.network.variables, *learner.optimizer.variables]
     with tempfile.TemporaryDirectory() as scratch:
         written = fastest_of(lambda: checkpoint.write_checkpoint(Path(scratch), 1, variables))
@@ -197,7 +200,7 @@ def of_member(settings: Settings) -> dict:
 def slope(work, amount: int, images: int) -> tuple[float, float]:
     """Seconds per image, and what is left without any: from `amount` and thrice `amount`, each of `images` images."""
     few, many = math.inf, math.inf
-    for _ in range(TURNS):
+    for _ in range(2 * TURNS):
         few, many = (
             min(least, fastest_of(lambda n=n: work(n), TURNS)) for least, n in ((few, amount), (many, 3 * amount))
         )
