@@ -408,7 +408,7 @@ def print_checks(copy: Copy, settings: Settings, experiments: dict, units: dict,
         shown = [f"{expected:.1f}", f"{seconds:.1f}", gib(base + grown), gib(memory)]
         own = "" if factor != settings.factors[0] else ", which J and b are from"
         row(f"{job.train} + {job.test}{own}", *shown, mb(disk_bytes(job, units, costs)), mb(disk))
-    print(f"\nJ = {costs['job']:.1f} s, b = {costs['table_bytes']:,.0f} bytes of all members\n")
+    print(f"\nJ = {costs['job']:.1f} s, b = {costs['table_bytes']:,.0f} bytes of all members")
 
 
 def print_larger(copy: Copy, settings: Settings, experiments: dict, units: dict, folder: Path) -> None:
@@ -431,7 +431,7 @@ def print_projection(settings: Settings, experiments: dict, units: dict, costs: 
     for images in TARGETS:
         job = Job(images, round(test_share * images), N_FOLDS, settings.devices)
         seconds, runs = job_seconds(job, experiments, units, costs)
-        cost = f"{runs / 3600 * settings.price:,.0f}" if settings.price else "price="
+        cost = f"{runs / 3600 * settings.price:,.0f}" if settings.price else "-"
         looks = f"{job.images * costs['verify'] / 3600:,.2f} h a run"
         times = [f"{seconds / 86_400:,.2f}", f"{runs / 3600:,.1f}", cost, f"{images * costs['folds'] / 3600:,.2f} h"]
         row(f"{images:,}", *times, looks, gib(images * costs["table_memory"]), tb(disk_bytes(job, units, costs)))
