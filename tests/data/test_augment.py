@@ -96,6 +96,10 @@ def test_a_box_that_leaves_the_frame_is_no_finding_any_more():
         ([{"shift": -0.1}], "share of the side"),
         ([{"brightness_contrast": 0.2}], "full range"),
         ([{"flip": 2}], "probability"),
+        ([{"shift": float("inf")}], "from 0 to 0.5"),
+        ([{"blur": 0}], "from 3 to 31"),
+        ([["flip"]], "unknown transform"),
+        (["flip", {"flip": 0.3}], "named twice"),
     ],
 )
 def test_what_is_not_known_is_refused_with_what_is(augment, match):

@@ -63,6 +63,13 @@ def test_what_goes_wrong_reaches_the_caller_and_the_threads_end():
     assert loader_threads() == []
 
 
+def test_keras_hands_on_what_went_wrong_as_it_was():
+    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    network.compile("sgd", "mse")
+    with pytest.raises(OSError, match="batch 5"), Loaded(Numbers(bad=5), 2) as loaded:
+        network.fit(loaded, shuffle=False, verbose=0)
+
+
 def test_keras_trains_on_them():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     network.compile("sgd", "mse")

@@ -21,28 +21,36 @@ MIN_VISIBILITY = 0.3  # a box of which less than this share stays inside the fra
 
 
 class Transform(NamedTuple):
-    """default: strength where the list gives none. make: strength to one albumentations transform; None for a part of
-    Warp or Exposure. meaning: for messages and documentation."""
+    """default: strength where the list gives none. limits: least and most. make: strength to one albumentations
+    transform; None for a part of Warp or Exposure. meaning: for messages and documentation."""
 
     default: Any
+    limits: tuple[float, float]
     make: Callable[[Any], A.BasicTransform] | None
     meaning: str
 
 
 TRANSFORMS = {
-    "flip": Transform(0.5, lambda p: A.HorizontalFlip(p=p), "probability that left and right are exchanged"),
-    "shift": Transform(0.06, None, "the most to either side, as a share of the side"),
-    "scale": Transform(0.15, None, "sigma of log2 of the factor"),
-    "rotate": Transform(6.0, None, "sigma in degrees"),
-    "shear": Transform(4.0, None, "sigma in degrees"),
-    "gamma": Transform(0.25, None, "sigma of log2 of the exponent"),
-    "brightness_contrast": Transform([0.15, 0.2], None, "the most to either side, of the full range and of 1"),
-    "clahe": Transform(2.0, lambda limit: A.CLAHE((1, limit), p=0.5), "highest contrast limit; p 0.5"),
-    "blur": Transform(5, lambda size: A.GaussianBlur((3, int(size) | 1), p=0.5), "largest kernel in pixels; p 0.5"),
-    "noise": Transform(0.05, lambda most: A.GaussNoise((0.2 * most, most), p=0.5), "largest sigma, of 1; p 0.5"),
-    "salt_pepper": Transform(0.01, lambda most: A.SaltAndPepper((most / 10, most), p=0.1), "share of pixels; p 0.1"),
+    "flip": Transform(0.5, (0, 1), lambda p: A.HorizontalFlip(p=p), "probability that left and right are exchanged"),
+    "shift": Transform(0.06, (0, 0.5), None, "the most to either side, as a share of the side"),
+    "scale": Transform(0.15, (0, 1), None, "sigma of log2 of the factor"),
+    "rotate": Transform(6.0, (0, 90), None, "sigma in degrees"),
+    "shear": Transform(4.0, (0, 45), None, "sigma in degrees"),
+    "gamma": Transform(0.25, (0, 2), None, "sigma of log2 of the exponent"),
+    "brightness_contrast": Transform([0.15, 0.2], (0, 1), None, "the most to either side, of the full range and of 1"),
+    "clahe": Transform(2.0, (1, 40), lambda limit: A.CLAHE((1, limit), p=0.5), "highest contrast limit; p 0.5"),
+    "blur": Transform(
+        5, (3, 31), lambda size: A.GaussianBlur((3, int(size) | 1), p=0.5), "largest kernel in pixels; p 0.5"
+    ),
+    "noise": Transform(
+        0.05, (0, 1), lambda most: A.GaussNoise((0.2 * most, most), p=0.5), "largest sigma, of 1; p 0.5"
+    ),
+    "salt_pepper": Transform(
+        0.01, (0, 0.5), lambda most: A.SaltAndPepper((most / 10, most), p=0.1), "share of pixels; p 0.1"
+    ),
     "coarse_dropout": Transform(
         4,
+        (1, 64),
         lambda most: A.CoarseDropout((1, int(most)), (0.05, 0.15), (0.05, 0.15), p=0.5),
         "most rectangles of 5 to 15 % of the side that are blacked out; p 0.5",
     ),
@@ -111,8 +119,10 @@ def read_list(augment: str | list) -> dict[str, Any]:
         augment = STRENGTHS[augment]
     found: dict[str, Any] = {}
     for entry in augment if isinstance(augment, list) else [augment]:
-        named = entry if isinstance(entry, dict) else {entry: None}
+        named = entry if isinstance(entry, dict) else {str(entry): None}
         for name, strength in named.items():
+            if name in found:
+                raise bad_input("augment", f"{name} is named twice", "keep one of the two")
             if name not in TRANSFORMS:
                 known = "; ".join(f"{known} ({each.meaning})" for known, each in TRANSFORMS.items())
                 raise bad_input("augment", f"unknown transform '{name}'", f"known: {known}")
@@ -141,7 +151,8 @@ def transforms_of(wanted: dict[str, Any]) -> list[A.BasicTransform]:
 
 
 def number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+    least, most = TRANSFORMS[name].limits
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
         raise refused(name, value)
     return value
 
@@ -153,5 +164,6 @@ def pair(name: str, value: Any) -> tuple[float, float]:
 
 
 def refused(name: str, value: Any):
-    mend = f"give {TRANSFORMS[name].meaning}, such as {TRANSFORMS[name].default}"
+    default, (least, most), _, meaning = TRANSFORMS[name]
+    mend = f"give {meaning}, from {least} to {most}, such as {default}"
     return bad_input("augment", f"{name}: {value!r} is no strength of it", mend)

@@ -21,6 +21,7 @@ class Loaded(keras.utils.PyDataset):
         self.batches, self.ahead = batches, AHEAD * max(1, threads)
         self.pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="loader")
         self.made: dict[int, Future] = {}
+        self.error: Exception | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -32,11 +33,17 @@ class Loaded(keras.utils.PyDataset):
         # the one before stays: Keras looks at the first two to learn their shapes, and then begins anew
         for old in [made for made in self.made if made < index - 1]:
             del self.made[old]
-        return self.made[index].result()
+        try:
+            return self.made[index].result()
+        except Exception as error:
+            self.error = error
+            raise
 
     def __enter__(self) -> "Loaded":
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, kind, *_) -> None:
         self.made.clear()
         self.pool.shutdown(wait=True, cancel_futures=True)
+        if kind is not None and self.error is not None:
+            raise self.error from None  # TensorFlow hands it on as an error of its own, whose exit code is another
