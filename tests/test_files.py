@@ -70,3 +70,9 @@ def test_the_second_process_is_told_who_holds_it(tmp_path):
         assert f"held by process {os.getpid()}" in second.stderr
     with held(tmp_path / "lock", "the run"):
         pass
+
+
+def test_a_lock_in_a_folder_that_cannot_be_is_said(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(BadSurroundings, match="cannot be written"), held(tmp_path / "file" / "run" / "lock", "a run"):
+        pass

@@ -67,7 +67,11 @@ def held(path: str | Path, what: str) -> Iterator[None]:
         BadSurroundings: another process holds it; its number is named.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise BadSurroundings(f"{path.parent}: cannot be written: {error.strerror}; choose out=") from error
     with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

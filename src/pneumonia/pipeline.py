@@ -118,20 +118,25 @@ def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment
     return Run(root / data.dataset / label / (f"fold{fold}" if isinstance(fold, int) else f"fold-{fold}"))
 
 
+def absolute(path: str) -> str:
+    """A path that means the same from any folder: `rerun` may be called from another one."""
+    return str(config.user_path(path)) if path else ""
+
+
 def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: dict | None = None) -> tuple[str, ...]:
     """The command line of one run, as `./run.sh train` takes it."""
     words = {
         "experiment": name,
         "fold": "" if settings.split else fold,
         "split": settings.split,
-        "data": settings.source(),
-        "mapping": settings.mapping,
+        "data": settings.source() if settings.source() == "demo" else absolute(settings.source()),
+        "mapping": absolute(settings.mapping),
         "clip_boxes": settings.clip_boxes,
         "preset": preset,
         "workers": settings.workers,
         "n_folds": settings.n_folds,
         "seed": settings.seed,
-        "nih": getattr(settings, "nih", ""),
+        "nih": absolute(getattr(settings, "nih", "")),
         **(changed or {}),
     }
     texts = ((key, value if isinstance(value, str) else json.dumps(value)) for key, value in words.items())

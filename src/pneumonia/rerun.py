@@ -40,6 +40,7 @@ def command(settings: schema.Rerun) -> dict:
     # on the run's own disk, where there was room for it once
     out = Path(tempfile.mkdtemp(prefix=".rerun-", dir=folder.parent))
     try:
+        link_others(run, out)
         again = repeated(before, out)
         now = read_json(again.folder / "environment.json")
         changed = config.difference({key: before.get(key) for key in TOLD}, {key: now.get(key) for key in TOLD})
@@ -75,6 +76,16 @@ def repeated(before: dict, out: Path) -> Run:
         if now[key] != before[key]:
             raise BadSurroundings(f"the run could not be repeated: {key} was {before[key]} and is now {now[key]}")
     return again
+
+
+def link_others(run: Run, out: Path) -> None:
+    """The other experiments' runs, which this one may have learned from (run:EXPERIMENT, sampling.hard_from)."""
+    report = run.dataset / "report"
+    for other in (*run.dataset.glob("[!.]*"), *report.glob("[!.]*")):
+        if other not in (run.folder.parent, report):
+            link = out / other.relative_to(run.dataset.parent)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(other.absolute())
 
 
 def files_of(run: Run) -> list[str]:

@@ -74,7 +74,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
     assert different == [] and set(resumed) == set(whole)
 
 
-def test_killed_while_predicting_it_predicts_again(tmp_path):
+def test_without_a_table_it_predicts_again_and_with_other_settings_it_refuses(tmp_path):
     """The weights are there, a table is not: the same command makes it, without training."""
     folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
     before = files(folder)
@@ -84,6 +84,10 @@ def test_killed_while_predicting_it_predicts_again(tmp_path):
     _, err = again.communicate()
     assert again.returncode == 0 and "epoch" not in err, err
     assert files(folder) == before
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("batch_size: 8", "batch_size: 4"))
+    _, err = (refused := start("mobilenetv2", tmp_path, "image_size=32")).communicate()
+    assert refused.returncode == 2 and "batch_size is now 8" in err
 
 
 def test_ctrl_c_stops_within_a_step_and_the_same_command_goes_on(tmp_path):
@@ -103,12 +107,3 @@ def test_ctrl_c_stops_within_a_step_and_the_same_command_goes_on(tmp_path):
         assert said or again.poll() is None
     again.kill()
     again.communicate()
-
-
-def test_a_changed_setting_or_a_second_process_is_refused(tmp_path):
-    folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
-    config = folder / "config.yaml"
-    config.write_text(config.read_text().replace("batch_size: 8", "batch_size: 4"))
-    process = start("mobilenetv2", tmp_path, "image_size=32")
-    _, err = process.communicate()
-    assert process.returncode == 2 and "batch_size is now 8" in err
