@@ -9,8 +9,8 @@ memory, so that no input is waited for and the share comes out rather too large)
 demo's training folds and of the competition's (21,347 images). Aim: under 2 % of an epoch. The last line says up to
 which training speed the aim holds on this disk: on a GPU the epoch shrinks and the checkpoint does not.
 
-Measured on a 2-core AMD EPYC that was doing other work beside: 111.7 MB in 1.4 s; 0.47 % of an epoch of the demo's quick
-preset (560 images, 224 px, 1.9 images/s), 0.01 % of the competition's; under 2 % of that up to 303 images/s.
+Measured on a 2-core AMD EPYC that was doing other work beside: 111.7 MB in 1.4 s; 0.47 % of an epoch of the demo's
+quick preset (560 images, 224 px, 1.9 images/s), 0.01 % of the competition's; under 2 % of that up to 303 images/s.
 """
 
 import hashlib
