@@ -1,5 +1,6 @@
 """What every job is doing, on stderr: a table that is redrawn on a terminal, else a line per change."""
 
+import re
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,9 @@ from pneumonia.progress import say
 WAITING, RUNNING, DONE, FAILED = STATES = ("waiting", "running", "done", "failed")
 COLOURS = {WAITING: "dim", RUNNING: "cyan", DONE: "green", FAILED: "bold red"}
 LINES_SHOWN = 10
+
+# a line of TensorFlow's C++ log, which its log level does not stop: it stays in the run's log, nobody needs to see it
+CHATTER = re.compile(r"[IWE]\d{4} \d\d:\d\d:|[IWE]\d{4} \d{8,}|WARNING: All log messages before absl")
 
 
 class Board:
@@ -93,7 +97,7 @@ class Board:
         whole = text[: text.rfind(b"\n") + 1]
         self.read[job] += len(whole)
         for line in whole.decode(errors="replace").splitlines():
-            if line and not line.startswith(ATTEMPT):
+            if line and not line.startswith(ATTEMPT) and not CHATTER.match(line):
                 self.say(line)
 
     def tell(self, job: int, what: str) -> None:

@@ -38,6 +38,8 @@ class Classifier(Family):
             if value not in known:
                 raise bad_input(name, f"unknown value '{value}'", f"known: {', '.join(known)}")
         check_loss(self.loss, {"binary": 2, "classes": 3, "nih": 2}[model.head])
+        if model.head == "nih" and (model.inputs or model.cell_loss > 0):
+            raise bad_input("model.head", "nih takes neither inputs nor cell_loss", "leave both at their defaults")
         if model.head == "nih" and self.loss.class_weights == "balanced":
             raise bad_input("loss.class_weights", "14 labels have no common balance", "write [negative, positive]")
 

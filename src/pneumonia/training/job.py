@@ -20,6 +20,7 @@ from pneumonia.predictions import write_classes, write_detections
 from pneumonia.progress import say
 from pneumonia.training import checkpoint, loop
 from pneumonia.training.material import Material, material_of, start_of
+from pneumonia.training.precision import computing
 from pneumonia.training.run import Run
 
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
@@ -69,7 +70,8 @@ def trained(run: Run, experiment: schema.Experiment, material: Material, title: 
     """The network with its final weights: trained, or read where training had ended before."""
     if run.weights.exists():
         family = family_of(experiment.model, experiment.image_size, pretrained=False)
-        network = family.build()
+        with computing(experiment):
+            network = family.build()
         checkpoint.read_weights(run.weights, network.variables)
         return network, family
     samples, inner = material.samples, material.inner

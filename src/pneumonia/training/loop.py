@@ -85,6 +85,8 @@ def train(
         for stage in stages_of(experiment):
             if stage.end < done:
                 continue
+            if stage.start and len(history) <= stage.start and stops(history, experiment.patience):
+                break  # stopped in the stage before: a new optimizer's averages would be nobody's weights
             learner = compiled(experiment, family, network, samples, steps, stage)
             variables = [*learner.network.variables, *learner.optimizer.variables]
             room.require(folder, variables, learner.network.variables, experiment.keep == "best")

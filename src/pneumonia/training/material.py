@@ -90,6 +90,10 @@ def material_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     if experiment.model.head == "nih":
         if not nih:
             raise bad_input("nih", "is missing", "give nih= the folder of ChestX-ray14")
+        unknown = set(held_out["patientId"]) - data.competition.people().keys()
+        if unknown:
+            what = f"names no person for {len(unknown)} held-out images"
+            raise bad_input("mapping", what, "give mapping=; otherwise pretraining sees the held-out people")
         samples, people = nih_samples(config.user_path(nih), size, set(held_out["group"]) | set(holdout["group"]))
         is_inner = np.isin(people, inner_people(pd.Series(people), experiment))
         looked_at = part(samples, is_inner) if is_inner.any() else None

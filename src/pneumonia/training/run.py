@@ -75,6 +75,8 @@ class Run:
         else:
             with written_whole(file) as stream:
                 yaml.safe_dump(settings, stream, sort_keys=False)
+        if self.is_done:
+            return  # what it was made with stays what it was
         started = environment(experiment) | identity | {"command": list(words)}
         write_json(self.folder / "environment.json", started)
 

@@ -38,7 +38,7 @@ def waited(history: list[dict], since: int = 0) -> int:
     lowest, waiting = float("inf"), 0
     for epoch, loss in enumerate(inner_losses(history), 1):
         better = loss < lowest - LEAST_GAIN
-        lowest = min(lowest, loss)
+        lowest = loss if better else lowest
         waiting = 0 if better or epoch <= since else waiting + 1
     return waiting
 
