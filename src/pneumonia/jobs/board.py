@@ -21,7 +21,7 @@ COLOURS = {WAITING: "dim", RUNNING: "cyan", DONE: "green", FAILED: "bold red"}
 LINES_SHOWN = 10
 
 # a line of TensorFlow's C++ log, which its log level does not stop: it stays in the run's log, nobody needs to see it
-CHATTER = re.compile(r"[IWE]\d{4} \d\d:\d\d:|[IWE]\d{4} \d{8,}|WARNING: All log messages before absl")
+CHATTER = re.compile(r"[IWE]\d{4} \d\d:\d\d:|.*\.cc:\d+\] |WARNING: All log messages before absl")
 
 
 class Board:
