@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import config, schema
+from pneumonia.data.cache import cached_size
 from pneumonia.data.check import refuse_faults
 from pneumonia.data.competition import open_competition, resolve, study_table
 from pneumonia.data.folds import make_folds
@@ -49,17 +50,17 @@ class Settings:
 
 def of_ingest(settings: Settings) -> dict:
     """Seconds an image on one core; of looking at a cache that is there; bytes an image."""
-    competition = open_competition(settings.data)
+    competition, size = open_competition(settings.data), cached_size(settings.size)
 
     def anew() -> None:
         with tempfile.TemporaryDirectory() as scratch:
-            ingest(competition, settings.size, 1, scratch)
+            ingest(competition, size, 1, scratch)
 
     read = fastest_of(anew)
-    cache = ingest(competition, settings.size, workers=1)
-    verified = fastest_of(lambda: ingest(competition, settings.size, workers=1))
-    images, size = len(cache), bytes_in(cache.folder)
-    return {"ingest": read / images, "verify": verified / images, "cache_bytes": size / images}
+    cache = ingest(competition, size, workers=1)
+    verified = fastest_of(lambda: ingest(competition, size, workers=1))
+    images = len(cache)
+    return {"ingest": read / images, "verify": verified / images, "cache_bytes": bytes_in(cache.folder) / images}
 
 
 def of_tables(settings: Settings) -> dict:
@@ -132,7 +133,7 @@ def of_member(settings: Settings) -> dict:
     experiment = config.read_experiment(settings.measure, settings.preset, {"image_size": settings.size})
     job = schema.Job(data=settings.data, preset=settings.preset)
     looking = time.time()
-    data = prepare(job, resolve(job), settings.size)
+    data = prepare(job, resolve(job), [settings.size])
     looking = time.time() - looking  # its costs are measured apart
     samples = material_of(data, 0, experiment).samples
     batch, rng = experiment.batch_size, np.random.default_rng(0)

@@ -168,7 +168,7 @@ def main(settings: Settings) -> None:
     changes |= {"seed": settings.seed, "inner_share": 0.0, "sampling": {"images": settings.images}}
     experiment = config.read_experiment("yolov8_xs", "quick", changes)
     job = schema.Job(data="demo", preset=settings.preset)
-    data = prepare(job, resolve(job), settings.image_size)
+    data = prepare(job, resolve(job), [settings.image_size])
     material = material_of(data, settings.fold, experiment)
     chosen = [each for each in TRAININGS if each.name in (OURS, *(settings.networks or [each.name]))]
     found = {}

@@ -30,7 +30,7 @@ def main_job(settings: schema.Job) -> dict:
     experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}
     competition = resolve(settings)
     announce(settings, preset, wanted)
-    data = prepare(settings, competition, max(experiment.image_size for experiment in experiments.values()))
+    data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
     runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
     run_all(
         [
@@ -58,7 +58,7 @@ def train(settings: schema.Train) -> dict:
     import_keras_quietly()
     from pneumonia.training.job import train_run
 
-    data = prepare(settings, resolve(settings), experiment.image_size)
+    data = prepare(settings, resolve(settings), [experiment.image_size])
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
     changed = config.difference(
         config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)

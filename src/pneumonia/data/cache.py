@@ -25,6 +25,7 @@ from pneumonia.errors import BadSurroundings
 from pneumonia.files import read_json, sha256, write_json, written_whole
 
 VERSION = 1  # of this layout and of how a DICOM becomes a square
+SMALLEST = 256  # pixels of the smallest squares that are cached
 HEADER_FIELDS = ["rows", "columns", "sex", "age", "view", "modality", "spacing"]  # see data/dicom.py
 COLUMNS = ["patientId", "split", *HEADER_FIELDS, "bytes", "mtime_ns", "sha256", "pixels_crc32"]
 TEXTS = ("patientId", "split", "sex", "view", "modality", "sha256")
@@ -79,6 +80,14 @@ class Cache:
         wanted = list(enumerate(self.index["pixels_crc32"]))
         intact = intact_squares(pixel_file(self.folder, self.size), self.size, wanted)
         return [image for row, image in enumerate(self.index["patientId"]) if row not in intact]
+
+
+def cached_size(image_size: int) -> int:
+    """Side of the squares from which images of `image_size` pixels are made: 256, 512, 1024, ...
+
+    A function of the image size alone: what a model sees of a DICOM does not depend on which caches happen to be there.
+    """
+    return max(SMALLEST, 1 << (image_size - 1).bit_length())
 
 
 def pixel_file(folder: Path, size: int) -> Path:

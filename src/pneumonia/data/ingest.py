@@ -64,7 +64,8 @@ def ingest(competition: Competition, image_size: int, workers: int = 0, folder: 
 
     Args:
         workers: processes that read DICOMs; 0: one per core as far as it pays; 1: this process.
-        folder: where the cache is kept; None: under cache/, named by the competition and its content.
+        folder: where the cache is kept, at exactly that size or the larger one that is there; None: under cache/, in a
+            folder named by the competition, its content and the size that images of this size are made from.
 
     Raises:
         BadInput: every DICOM that cannot be read; the others are cached.
@@ -75,7 +76,8 @@ def ingest(competition: Competition, image_size: int, workers: int = 0, folder: 
             [Fault("bad-size", "image_size", None, f"{image_size} is no image size", "give pixels, 1 or more")]
         )
     if folder is None:
-        folder = config.REPOSITORY / "cache" / f"{competition.name}-{competition.content_key}"
+        image_size = layout.cached_size(image_size)
+        folder = config.REPOSITORY / "cache" / f"{competition.name}-{competition.content_key}-{image_size}"
     folder = Path(folder)
     images = [("train", *each) for each in competition.train_images.items()]
     images += [("test", *each) for each in competition.test_images.items()]

@@ -1,5 +1,6 @@
 """What every stage after ingest starts from: the competition, its image cache, study table and fold table."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.data import check, folds, ingest
-from pneumonia.data.cache import Cache
+from pneumonia.data.cache import Cache, cached_size
 from pneumonia.data.competition import Competition, study_table
 from pneumonia.files import sha256
 from pneumonia.progress import say
@@ -15,7 +16,7 @@ from pneumonia.progress import say
 
 @dataclass(frozen=True)
 class Prepared:
-    """study: study table of the training images. folds: fold table (patientId, group, fold)."""
+    """cache: of the largest images. study: of the training images. folds: fold table (patientId, group, fold)."""
 
     competition: Competition
     cache: Cache
@@ -39,14 +40,18 @@ class Prepared:
         return f"{self.competition.name}-{key}"
 
 
-def prepare(settings: schema.Job, competition: Competition, image_size: int) -> Prepared:
+def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterable[int]) -> Prepared:
     """Check, ingest and fold a competition; what was done before is only read.
+
+    Args:
+        image_sizes: of the models to be trained, in pixels.
 
     Raises:
         BadInput: every fault that `check` would report.
     """
     check.refuse_faults(competition, clip_boxes=settings.clip_boxes)
-    cache = ingest.ingest(competition, image_size, workers=settings.workers)
+    for size in sorted({cached_size(size) for size in image_sizes}):
+        cache = ingest.ingest(competition, size, workers=settings.workers)
     study = study_table(competition, settings.clip_boxes, cache.index)
     if competition.mapping is None:
         say(folds.NO_MAPPING)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
@@ -9,6 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import boxes as geometry
+from pneumonia.data.cache import cached_size
+from pneumonia.data.dicom import Header, read_scaled
 from pneumonia.data.facts import facts_of
 
 if TYPE_CHECKING:
@@ -17,22 +20,47 @@ if TYPE_CHECKING:
 CLASSES = ("normal", "not_normal", "opacity")
 
 
-class CachedImages:
-    """Images of the cache at a model's size: a sequence of (size, size) uint8 that holds none of them in memory."""
+@dataclass(frozen=True, eq=False)
+class Squares:
+    """Squares at a model's size: a sequence of (size, size) uint8 that holds none of them in memory.
 
-    def __init__(self, cache: "Cache", ids: Sequence[str], size: int):
-        self.pixels, self.size = cache.pixels, size
-        self.rows = np.array([cache.row_of(image) for image in ids], dtype=np.int64)
+    pixels: (n, cached, cached) uint8, memory-mapped. rows: those that are meant, in order. size: the model's.
+    """
+
+    pixels: np.ndarray
+    rows: np.ndarray
+    size: int
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        image = np.asarray(self.pixels[self.rows[index]])
-        if image.shape[0] == self.size:
-            return image
-        way = cv2.INTER_AREA if self.size < image.shape[0] else cv2.INTER_LINEAR
-        return cv2.resize(image, (self.size, self.size), interpolation=way)
+        return at_size(np.asarray(self.pixels[self.rows[index]]), self.size)
+
+
+class CachedImages(Squares):
+    """Images of the cache at a model's size."""
+
+    def __init__(self, cache: "Cache", ids: Sequence[str], size: int):
+        super().__init__(cache.pixels, np.array([cache.row_of(image) for image in ids], dtype=np.int64), size)
+
+
+def at_size(square: np.ndarray, size: int) -> np.ndarray:
+    """A square of the cache to (size, size), by area where it shrinks."""
+    if square.shape[0] == size:
+        return square
+    way = cv2.INTER_AREA if size < square.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(square, (size, size), interpolation=way)
+
+
+def read_at_size(path: str | Path, size: int) -> tuple[np.ndarray, Header]:
+    """A DICOM as (size, size) uint8, by way of the cached size, so with the pixels that training had; and its header.
+
+    Raises:
+        BadInput: as `read_dicom`.
+    """
+    square, header = read_scaled(path, cached_size(size))
+    return at_size(square, size), header
 
 
 @dataclass(frozen=True)

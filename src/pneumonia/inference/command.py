@@ -1,6 +1,7 @@
 """`./run.sh predict`: any DICOMs through one run, or through a whole trained ensemble; no labels, no sample needed."""
 
 import dataclasses
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pandas as pd
 
 from pneumonia import boxes as geometry
 from pneumonia import config, schema
+from pneumonia.data.cache import cached_size
 from pneumonia.data.dicom import read_scaled
+from pneumonia.data.samples import Squares
 from pneumonia.ensemble.recipe import apply, read_recipe
 from pneumonia.errors import bad_input
 from pneumonia.files import read_json, written_whole
@@ -28,7 +31,10 @@ def command(settings: schema.Predict) -> dict:
     run = folder_of(settings.run)
     images = dicoms_of(settings.images)
     import_keras_quietly()
-    found = of_ensemble(run, images) if (run / "recipe.yaml").exists() else of_runs([Run(run)], images)
+    with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
+        radiographs = Radiographs(images, Path(scratch))
+        is_ensemble = (run / "recipe.yaml").exists()
+        found = of_ensemble(run, radiographs) if is_ensemble else of_runs([Run(run)], radiographs)
     name = "submission.csv" if isinstance(found, Detections) else "classes.csv"
     out = config.user_path(settings.out) if settings.out else Path.cwd() / name
     (write_detections if isinstance(found, Detections) else write_classes)(out, found)
@@ -50,17 +56,48 @@ def folder_of(text: str) -> Path:
 
 
 def dicoms_of(text: str) -> dict[str, Path]:
-    """{id, the file's name: DICOM}. Raises BadInput where there is none."""
+    """{id, the file's name: DICOM}. Raises BadInput where there is none, or two of one name."""
     if not text:
         raise bad_input("images", "is missing", "give images=DIR or images=FILE.dcm")
     path = config.user_path(text)
-    files = [path] if path.is_file() else sorted(path.glob("**/*.dcm"))
+    files = [path] if path.is_file() else sorted(each for each in path.glob("**/*") if each.suffix.lower() == ".dcm")
     if not files:
         raise bad_input(path, "holds no DICOM (*.dcm)", "give a DICOM file, or a folder of them")
-    return {file.stem: file for file in files}
+    named: dict[str, Path] = {}
+    for file in files:
+        if file.stem in named:
+            raise bad_input(file, f"has the same name as {named[file.stem]}", "give each image a name of its own")
+        named[file.stem] = file
+    return named
 
 
-def of_ensemble(folder: Path, images: dict[str, Path]) -> Detections:
+class Radiographs:
+    """The DICOMs to be predicted, each read once per size of squares, which wait in a file and not in memory."""
+
+    def __init__(self, files: dict[str, Path], folder: Path):
+        self.files, self.folder = files, folder
+        self.read: dict[int, tuple[np.ndarray, pd.DataFrame]] = {}
+
+    @property
+    def ids(self) -> list[str]:
+        return list(self.files)
+
+    def squares(self, size: int) -> tuple[np.ndarray, pd.DataFrame]:
+        """(n, size, size) uint8, memory-mapped, and a table of the headers (data/dicom.py)."""
+        if size in self.read:
+            return self.read[size]
+        headers = []
+        with open(self.folder / f"{size}.u8", "wb") as pixels:
+            for path in progress(self.files.values(), f"reading DICOMs at {size} px"):
+                square, header = read_scaled(path, size)
+                pixels.write(np.ascontiguousarray(square))
+                headers.append(dataclasses.asdict(header))
+        squares = np.memmap(pixels.name, np.uint8, "r", shape=(len(headers), size, size))
+        self.read[size] = squares, pd.DataFrame(headers)
+        return self.read[size]
+
+
+def of_ensemble(folder: Path, images: Radiographs) -> Detections:
     """Every member's every fold, merged, by the ensemble's recipe."""
     recipe, runs = read_recipe(folder / "recipe.yaml"), read_json(folder / "result.json")["runs"]
     tables = {name: of_runs([Run(config.REPOSITORY / path) for path in paths], images) for name, paths in runs.items()}
@@ -68,49 +105,46 @@ def of_ensemble(folder: Path, images: dict[str, Path]) -> Detections:
     return apply(recipe, members, [tables[member.name] for member in recipe.classifiers])
 
 
-def of_runs(runs: Sequence[Run], images: dict[str, Path]) -> Detections | ClassProbabilities:
+def of_runs(runs: Sequence[Run], images: Radiographs) -> Detections | ClassProbabilities:
     """One experiment's runs on the images, their folds merged."""
     found = [of_run(run, images) for run in runs]
     return merge_folds(found) if isinstance(found[0], Detections) else merge_class_folds(found)
 
 
-def of_run(run: Run, images: dict[str, Path]) -> Detections | ClassProbabilities:
+def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
     from pneumonia.data.facts import facts_of
     from pneumonia.inference.predict import predict
 
     network, family, experiment = network_of(run)
-    pixels, headers = [], []
-    title = f"{run.folder.parent.name} fold {run.fold}"
-    for path in progress(images.values(), f"{title}: reading DICOMs"):
-        image, header = read_scaled(path, experiment.image_size)
-        pixels.append(image)
-        headers.append(header)
-    table = pd.DataFrame([dataclasses.asdict(header) for header in headers])
+    pixels, headers = images.squares(cached_size(experiment.image_size))
     return predict(
         network,
         family,
-        list(images),
-        pixels,
-        table[["rows", "columns"]].to_numpy(),
+        images.ids,
+        Squares(pixels, np.arange(len(pixels)), experiment.image_size),
+        headers[["rows", "columns"]].to_numpy(),
         experiment.tta,
         experiment.batch_size,
-        title,
+        f"{run.folder.parent.name} fold {run.fold}",
         experiment.boxes_kept,
         experiment.lowest_confidence,
-        facts_of(table),
+        facts_of(headers),
     )
 
 
 def network_of(run: Run):
-    """A finished run's network with its weights, its family and its experiment."""
+    """A finished run's network with its weights, its family and its experiment; on one device, whatever trained it."""
     from pneumonia.models.registry import family as family_of
     from pneumonia.training import checkpoint
+    from pneumonia.training.precision import computing
 
     tree = config.read_yaml(run.folder / "config.yaml")
     tree.pop("identity")
     experiment = config.from_tree(schema.Experiment, tree, str(run.folder / "config.yaml"))
+    experiment = dataclasses.replace(experiment, devices=1)
     family = family_of(experiment.model, experiment.image_size, pretrained=False)
-    network = family.build()
+    with computing(experiment):
+        network = family.build()
     checkpoint.read_weights(run.weights, network.variables, run.done()["weights_sha256"])
     return network, family, experiment
 
