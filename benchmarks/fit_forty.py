@@ -11,7 +11,7 @@ is held out here. No test-time variants.
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pneumonia import config, schema
@@ -24,11 +24,13 @@ from pneumonia.models.registry import family as family_of
 from pneumonia.schema import setting
 from pneumonia.training import loop
 
+LOCALIZERS = ("yolov8_xs", "mobilenet_unet", "segmentation_unet")
+
 
 @dataclass
 class Settings:
     data: str = setting("demo", "competition folder")
-    experiments: list[str] = setting(["yolov8_xs", "mobilenet_unet", "segmentation_unet"], "localizers")
+    experiments: list[str] = field(default_factory=lambda: [*LOCALIZERS], metadata={"help": "which"})
     images: int = setting(40, "positive images")
     epochs: int = setting(60, "of every training")
     image_size: int = setting(256, "pixels")
@@ -46,9 +48,8 @@ def main(settings: Settings) -> None:
     data = prepare(job, resolve(job), [settings.image_size])
     study = data.study[data.study["target"] == 1].head(settings.images)
     samples = samples_of(study, data.cache, settings.image_size)
-    print(
-        f"{len(samples)} positive images of {data.competition.name}, {settings.image_size} px, {settings.epochs} epochs"
-    )
+    source = data.competition.name
+    print(f"{len(samples)} positive images of {source}, {settings.image_size} px, {settings.epochs} epochs", flush=True)
     for name in settings.experiments:
         experiment = config.read_experiment(name, "quick", changes)
         started = time.monotonic()
@@ -64,9 +65,7 @@ def fitted(experiment: schema.Experiment, samples: Samples, study, cache) -> tup
         network = loop.train(experiment, family, samples, None, Path(scratch), experiment.model.name)
     ids = samples.ids.tolist()
     sizes = original_sizes(cache, ids)
-    found = predict(
-        network, family, ids, samples.images, sizes, experiment.tta, experiment.batch_size, "the same images"
-    )
+    found = predict(network, family, ids, samples.images, sizes, ["identity"], experiment.batch_size, "the same")
     threshold, score = sweep(Truth.from_lists(ids, list(study["boxes"])), found).best()
     return float(score), float(threshold)
 
