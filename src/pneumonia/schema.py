@@ -77,7 +77,10 @@ class Optimizer:
 
 @dataclass
 class Schedule:
-    name: str = setting("cosine", "cosine, constant or plateau, after the warm-up")
+    name: str = setting(
+        "cosine",
+        "cosine or constant after the warm-up; plateau: the rate falls when the inner loss stands still, no warm-up",
+    )
     warmup: float = setting(0.05, "share of all steps in which the rate rises from 0")
     final: float = setting(0.02, "last rate as a share of the peak")
     factor: float = setting(0.1, "plateau: what the rate is multiplied by")
@@ -109,13 +112,15 @@ class Experiment:
     patience: int = setting(0, "stop after so many epochs without a better inner loss; 0: never")
     inner_share: float = setting(0.1, "share of the training people whose loss is looked at every epoch")
     augment: Any = setting(
-        "light", "strength in data/augment.py (none, report, light, strong), or a list of transforms"
+        "light", "strength in data/augment.py (none, report, light, strong), or a list: [flip,{rotate: 6, p: 0.5}]"
     )
     tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
     boxes_kept: int = setting(40, "boxes per image in a prediction table")
     lowest_confidence: float = setting(0.01, "of a box in a prediction table")
     seed: int = setting(0, "of the split, the weights, the batches and their augmentation")
-    loaders: int = setting(0, "threads that make batches; 0: one on a CPU, eight beside a GPU")
+    loaders: int = setting(
+        0, "threads that make batches; 0: one on a CPU, eight beside a GPU. Their number changes no bits"
+    )
     precision: str = setting(
         "auto", "float32, mixed_bfloat16, mixed_float16; auto: mixed_bfloat16 on a GPU, float32 on CPU"
     )
