@@ -77,6 +77,7 @@ TRAININGS = [
     Training("ours without the prior", model={"class_prior": 0.0}),
     Training("ours without the distribution loss", model={"distribution_loss": 0.0}),
     Training("ours with the focal class loss", model={"class_loss": "focal"}),
+    Training("ours with focal, no distribution", model={"class_loss": "focal", "distribution_loss": 0.0}),
 ]
 
 
