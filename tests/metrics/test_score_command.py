@@ -7,7 +7,7 @@ import pytest
 from pneumonia import schema
 from pneumonia.errors import BadInput
 from pneumonia.metrics.command import command
-from pneumonia.metrics.people import read_groups
+from pneumonia.people import read_people
 
 
 @pytest.fixture
@@ -53,13 +53,13 @@ def test_a_broken_file_has_no_score(tmp_path, labels, rows, word):
 def test_groups_from_a_table_and_from_the_official_mapping(tmp_path):
     table = tmp_path / "mapping.csv"
     table.write_text("patientId,nih_image,nih_patient\na,00000007_001.png,7\nb,00000007_002.png,7\n")
-    assert read_groups(table) == {"a": "7", "b": "7"}
+    assert read_people(table) == {"a": "7", "b": "7"}
     official = tmp_path / "mapping.json"
     official.write_text(json.dumps([{"subset_img_id": "a", "img_id": "00000007_001.png", "orig_labels": ["Mass"]}]))
-    assert read_groups(official) == {"a": "00000007"}
+    assert read_people(official) == {"a": "7"}  # as the CSV names the person
     table.write_text("patientId,fold\na,1\n")
     with pytest.raises(BadInput, match="nih_patient"):
-        read_groups(table)
+        read_people(table)
 
 
 def test_people_widen_the_interval(tmp_path, labels):

@@ -12,9 +12,9 @@ import pandas as pd
 from pneumonia import boxes as geometry
 from pneumonia import config, schema
 from pneumonia.data.check_tables import class_faults, label_faults, outside_faults
-from pneumonia.data.mapping import read_people
 from pneumonia.data.tables import CLASS_OF_NAME, read_classes, read_labels
 from pneumonia.errors import BadInput, Fault, bad_input
+from pneumonia.people import read_people
 
 __all__ = ["CLASS_OF_NAME", "Competition", "open_competition", "plausible_ages", "resolve", "study_table"]
 

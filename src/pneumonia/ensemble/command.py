@@ -16,7 +16,7 @@ from pneumonia.errors import bad_input
 from pneumonia.files import sha256, write_json
 from pneumonia.metrics.command import number
 from pneumonia.metrics.iou_map import read_truth
-from pneumonia.metrics.people import read_groups
+from pneumonia.people import read_people
 from pneumonia.predictions import Detections, read_classes, read_detections, write_detections
 from pneumonia.rows import read_text
 from pneumonia.submission import needed, read_sample, write_submission
@@ -28,7 +28,7 @@ def fit(settings: schema.Ensemble) -> dict:
     gates = named_files(settings.classifiers, "classifiers")
     labels = needed(settings.labels, "labels", "the label table")
     truth = read_truth(labels)
-    groups = read_groups(config.user_path(settings.groups)) if settings.groups else None
+    groups = read_people(config.user_path(settings.groups)) if settings.groups else None
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
     sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
     budget = Budget(settings.trials or Budget.trials, settings.seconds)

@@ -6,7 +6,7 @@ from pneumonia import config, schema
 from pneumonia.errors import BadInput, Fault
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
-from pneumonia.metrics.people import read_groups
+from pneumonia.people import read_people
 from pneumonia.predictions import parse_detections
 from pneumonia.rows import shortened
 from pneumonia.submission import needed
@@ -33,7 +33,7 @@ def command(settings: schema.Score) -> dict:
         faults.append(Fault("left-out", str(path), None, what, "list every labelled image, empty for no box"))
     if faults:
         raise BadInput(shortened(faults, path))
-    groups = read_groups(config.user_path(settings.groups)) if settings.groups else None
+    groups = read_people(config.user_path(settings.groups)) if settings.groups else None
     scores = image_scores(truth, detections)
     interval = mean_interval(scores, people_of(detections.ids, groups), settings.draws, settings.seed)
     scored = int((scores == scores).sum())
