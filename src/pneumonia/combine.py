@@ -159,7 +159,7 @@ def submission_folder(settings: schema.Job, preset: str, data: Prepared, members
         return config.user_path(settings.out)
     fold = "all" if len(folds) > 1 else str(folds[0])
     experiments = [config.as_tree(config.read_experiment(name, preset, {"seed": settings.seed})) for name in members]
-    key = config.short_hash([data.identity, settings.ensemble, experiments, folds])
+    key = config.short_hash([data.identity, config.read_ensemble(settings.ensemble), experiments, folds])
     return REPOSITORY / "submissions" / f"{data.competition.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
 
 

@@ -135,6 +135,7 @@ def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: 
         "preset": preset,
         "workers": settings.workers,
         "n_folds": settings.n_folds,
+        "folds_seed": settings.folds_seed,
         "seed": settings.seed,
         "nih": absolute(getattr(settings, "nih", "")),
         **(changed or {}),

@@ -117,7 +117,7 @@ class Experiment:
     tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
     boxes_kept: int = setting(40, "boxes per image in a prediction table")
     lowest_confidence: float = setting(0.01, "of a box in a prediction table")
-    seed: int = setting(0, "of the split, the weights, the batches and their augmentation")
+    seed: int = setting(0, "of the weights, the batches, their augmentation and the inner split")
     loaders: int = setting(
         0, "threads that make batches; 0: one on a CPU, eight beside a GPU. Their number changes no bits"
     )
@@ -195,7 +195,8 @@ class Job(Data):
     fold: str = setting("0", "0 .. n_folds-1, or all")
     ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: which members, which starting recipe")
     n_folds: int = setting(5, "number of folds")
-    seed: int = setting(0, "of the split and of every member")
+    folds_seed: int = setting(0, "of the folds")
+    seed: int = setting(0, "of every member and of the recipe's search; the folds have their own")
     split: str = setting("", "report: the student report's train / val / test in place of the folds; it leaks people")
     executor: str = setting("local", "where runs are trained: local (a process each), or ray (a cluster)")
     ray_address: str = setting("", "executor=ray: the cluster's address; empty: one is started on this machine")
