@@ -37,4 +37,4 @@ def progress(items: Iterable[T], what: str, total: int | None = None, unit: str 
             say(f"{what}: {count}{f'/{total}' if total else ''} {units}, {rate:.1f}/s{left}")
     seconds = time.monotonic() - start
     if seconds >= 1.0:
-        say(f"{what}: {count} {units} in {seconds:.0f} s")
+        say(f"{what}: {count} {unit if count == 1 else units} in {seconds:.0f} s")
