@@ -68,8 +68,10 @@ def drawn(image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Se
         draw_box(canvas, box * factor, TRUE_COLOUR)
     for box, score in zip(np.reshape(predicted, (-1, 4)), scores):
         left, top = draw_box(canvas, box * factor, PREDICTED_COLOUR)
-        place = (left + 3, top + 13 if top + 13 < side else top - 3)
-        cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, PREDICTED_COLOUR, 1, cv2.LINE_AA)
+        size = max(0.42, side / 1000)  # of the letters: 13 pixels high in a thumbnail, readable in a full picture
+        height, thick = round(31 * size), max(1, round(2 * size))
+        place = (left + 3, top + height if top + height < side else top - 3)
+        cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, size, PREDICTED_COLOUR, thick, cv2.LINE_AA)
     return canvas
 
 
