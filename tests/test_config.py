@@ -1,6 +1,8 @@
+from pathlib import Path
+
 import pytest
 
-from pneumonia import config, schema
+from pneumonia import config, pipeline, schema
 from pneumonia.errors import BadInput
 
 
@@ -86,3 +88,54 @@ def test_two_settings_never_share_a_label():
 
 def test_difference_names_dotted_keys():
     assert config.difference({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 1, "c": 5}}) == {"a.c": 5, "d": None}
+
+
+def given(*words):
+    """A `train` command line, its experiment, and the words that a process of its own would get for fold 0."""
+    settings = config.from_arguments(schema.Train, ["experiment=mobilenet_unet", "preset=smoke", "data=demo", *words])
+    experiment = config.experiment_of(settings)
+    usual = config.as_tree(config.read_experiment("mobilenet_unet", "smoke"))
+    changed = config.difference(usual, config.as_tree(experiment))
+    return settings, experiment, pipeline.words_of(settings, "smoke", "mobilenet_unet", 0, changed)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["model.mask_losses={dice: 1}", "model.mask_losses={iou: 0.5, focal: 2}", "model.weights=file.safetensors",
+     "model.weights_folder=a folder", "sampling.hard_from=", "augment=[flip,{rotate: 3}]", "tta=[identity]",
+     "loss.class_weights=balanced", "loss.class_weights=[1,2]", "model.mask_softness=0", "model.weights_sha256="],
+)  # fmt: skip
+def test_a_process_of_its_own_trains_what_was_asked_for(word):
+    _, experiment, words = given(word)
+    again = config.experiment_of(config.from_arguments(schema.Train, list(words)))
+    assert config.as_tree(again) == config.as_tree(experiment)
+
+
+def test_a_setting_that_is_a_dictionary_is_replaced_not_merged():
+    _, experiment, _ = given("model.mask_losses={dice: 1}")
+    assert experiment.model.mask_losses == {"dice": 1.0}
+    with pytest.raises(BadInput, match="mask_losses: Cannot assign"):
+        given("model.mask_losses=3")
+
+
+def test_an_emptied_setting_reaches_the_process():
+    """An experiment's file may set what the command line takes away."""
+    settings, _, _ = given()
+    words = pipeline.words_of(settings, "smoke", "mobilenet_unet", 0, {"model.weights_folder": ""})
+    assert "model.weights_folder=" in words
+
+
+def test_paths_of_weights_mean_the_same_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, experiment, words = given("model.weights=w.safetensors", "model.weights_folder=~/weights")
+    assert experiment.model.weights == str(tmp_path / "w.safetensors")
+    assert f"model.weights={tmp_path / 'w.safetensors'}" in words
+    assert experiment.model.weights_folder == str(Path("~/weights").expanduser())
+    for name in ("none", "imagenet", "chexnet", "run:yolov8_xs-quick"):
+        assert given(f"model.weights={name}")[1].model.weights == name
+
+
+def test_who_makes_the_batches_is_no_part_of_a_runs_name():
+    usual, other = given()[1], given("loaders=5")[1]
+    label = config.experiment_label("mobilenet_unet", "smoke", usual)
+    assert config.experiment_label("mobilenet_unet", "smoke", other) == label == "mobilenet_unet-smoke"

@@ -49,6 +49,19 @@ def test_what_differs_is_named(folder):
     assert done.returncode == 0 and not result["same"]
     assert [name for name, same in result["files"].items() if not same] == ["oof_classes.csv"]
     assert result["changed"]["processor"][0] == "another" and "NOT repeated" in done.stdout
+    assert "oof_classes.csv: probabilities differ by " in done.stdout
+
+
+def test_settings_that_were_edited_since_are_named(folder):
+    file = folder / "config.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("ema: 0.0", "ema: 0.5"))
+    try:
+        done, result = run("rerun", f"run={folder}")
+    finally:
+        file.write_text(before)
+    assert done.returncode == 0 and result["changed"]["ema"] == [0.5, 0.0], done.stderr
+    assert "then 0.5, now 0.0: ema" in done.stdout
 
 
 def test_what_cannot_be_repeated_is_refused(folder, tmp_path):

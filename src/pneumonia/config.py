@@ -9,6 +9,7 @@ OmegaConf and YAML are imported where they are used: `--help` works before anyth
 
 import dataclasses
 import difflib
+import functools
 import hashlib
 import json
 import types
@@ -57,7 +58,11 @@ def from_tree(schema: type, tree: dict, file: str) -> Any:
 
     check_keys(schema, tree, file)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(schema), OmegaConf.create(tree))
+        defaults = OmegaConf.structured(schema)
+        for key in dict_settings(schema):
+            if value_at(tree, key) is not None:  # one value, in place of the default: not to be merged with it
+                OmegaConf.update(defaults, key, value_at(tree, key), merge=False)
+        merged = OmegaConf.merge(defaults, OmegaConf.create(tree))
         return OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         key = error.full_key or "value"
@@ -110,6 +115,12 @@ def known_keys(schema: type, prefix: str = "") -> list[str]:
     return keys
 
 
+@functools.cache
+def dict_settings(schema: type) -> list[str]:
+    """Dotted keys of the settings that are dictionaries themselves: each is one value, not a group of settings."""
+    return [key for key in known_keys(schema) if typing.get_origin(field_type(schema, key)) is dict]
+
+
 def check_keys(schema: type, tree: dict, file: str, prefix: str = "", root: type | None = None) -> None:
     root = root or schema
     fields = typing.get_type_hints(schema)
@@ -137,7 +148,7 @@ def expected(schema: type, key: str) -> str:
         return "a value of the right type"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if isinstance(kind, types.GenericAlias):
-        return "a list: [a,b]"
+        return "a list: [a,b]" if typing.get_origin(kind) is list else "names and numbers: {a: 1, b: 0.5}"
     return names.get(kind, "a value of the right type")
 
 
@@ -166,19 +177,33 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
     tree: dict = {}
     for content in (*files, *presets):
         tree = merge(tree, content)
-    return from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml")
+    return with_absolute_paths(from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml"))
 
 
 def experiment_of(settings: Train) -> Experiment:
     """The experiment that a `train` command line amounts to."""
     tree = as_tree(settings)
-    return from_tree(Experiment, {name: tree[name] for name in typing.get_type_hints(Experiment)}, "settings")
+    own = {name: tree[name] for name in typing.get_type_hints(Experiment)}
+    return with_absolute_paths(from_tree(Experiment, own, "settings"))
+
+
+def with_absolute_paths(experiment: Experiment) -> Experiment:
+    """Paths of weights that mean the same from any folder: `rerun` may be called from another one."""
+    model = experiment.model
+    is_file = model.weights not in ("none", "imagenet", "chexnet") and not model.weights.startswith("run:")
+    model = dataclasses.replace(
+        model,
+        weights=str(user_path(model.weights)) if is_file else model.weights,
+        weights_folder=str(user_path(model.weights_folder)) if model.weights_folder else "",
+    )
+    return dataclasses.replace(experiment, model=model)
 
 
 def experiment_label(name: str, preset: str, experiment: Experiment) -> str:
     """The experiment's part of a run's path: its name, its preset, and a short hash of what the command line changed,
     so that two different settings never share a path."""
     changed = difference(as_tree(read_experiment(name, preset)), as_tree(experiment))
+    changed.pop("loaders", None)  # who makes the batches does not change them
     label = name if preset == "full" else f"{name}-{preset}"
     return f"{label}-{short_hash(changed)}" if changed else label
 
@@ -188,11 +213,18 @@ def difference(a: dict, b: dict, prefix: str = "") -> dict:
     changed: dict = {}
     for key in sorted({*a, *b}):
         one, other = a.get(key), b.get(key)
-        if isinstance(one, dict) and isinstance(other, dict):
+        if isinstance(one, dict) and isinstance(other, dict) and prefix + key not in dict_settings(Experiment):
             changed |= difference(one, other, f"{prefix}{key}.")
         elif one != other:
             changed[prefix + key] = other
     return changed
+
+
+def value_at(tree: dict, key: str) -> Any:
+    """What nested dictionaries have under a dotted key; None where they lack it."""
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
 
 
 def read_ensemble(name: str) -> dict:
@@ -227,12 +259,13 @@ def read_yaml(file: Path) -> dict:
         raise bad_input(file, "is no valid YAML", "mend the line", row=row) from error
 
 
-def merge(tree: dict, over: dict) -> dict:
-    """Nested dictionaries, `over` winning."""
+def merge(tree: dict, over: dict, prefix: str = "") -> dict:
+    """Nested dictionaries of settings, `over` winning."""
     merged = dict(tree)
     for key, value in over.items():
-        both = isinstance(merged.get(key), dict) and isinstance(value, dict)
-        merged[key] = merge(merged[key], value) if both else value
+        groups = isinstance(merged.get(key), dict) and isinstance(value, dict)
+        groups = groups and prefix + key not in dict_settings(Experiment)
+        merged[key] = merge(merged[key], value, f"{prefix}{key}.") if groups else value
     return merged
 
 

@@ -14,6 +14,7 @@ from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.progress import say
 from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
+from pneumonia.training.settings import check_experiment
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 Fold = int | str  # a number, or `report`
@@ -28,10 +29,15 @@ def main_job(settings: schema.Job) -> dict:
     ensemble = config.read_ensemble(settings.ensemble)
     preset, wanted = settings.chosen_preset(), wanted_folds(settings)
     experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}
+    for experiment in experiments.values():
+        check_experiment(experiment, settings.split)
     competition = resolve(settings)
     announce(settings, preset, wanted)
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
     runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
+    for name, each in experiments.items():
+        for run in runs[name]:  # of an earlier job: made of the same settings, or the ensemble would be another
+            run.refuse_other(each, data.identity | {"fold": run.fold})
     run_all(
         [
             TrainJob(
@@ -54,6 +60,7 @@ def main_job(settings: schema.Job) -> dict:
 def train(settings: schema.Train) -> dict:
     """`./run.sh train`: one run, or with fold=all one per fold, each in its own process."""
     wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
+    check_experiment(experiment, settings.split)
     set_threads(experiment.threads)
     import_keras_quietly()
     from pneumonia.training.job import train_run
@@ -138,7 +145,6 @@ def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: 
         "folds_seed": settings.folds_seed,
         "seed": settings.seed,
         "nih": absolute(getattr(settings, "nih", "")),
-        **(changed or {}),
     }
-    texts = ((key, value if isinstance(value, str) else json.dumps(value)) for key, value in words.items())
-    return tuple(f"{key}={text}" for key, text in texts if text != "")
+    given = {key: value for key, value in words.items() if value != ""} | (changed or {})
+    return tuple(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items())

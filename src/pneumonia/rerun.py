@@ -15,6 +15,7 @@ from pneumonia import config, schema
 from pneumonia.errors import BadSurroundings, bad_input
 from pneumonia.files import read_json, sha256
 from pneumonia.jobs.job import job_environment, train_command
+from pneumonia.predictions import read_classes, read_detections
 from pneumonia.progress import say
 from pneumonia.training.history import read_history
 from pneumonia.training.run import Run
@@ -43,10 +44,11 @@ def command(settings: schema.Rerun) -> dict:
         link_others(run, out)
         again = repeated(before, out)
         now = read_json(again.folder / "environment.json")
-        changed = config.difference({key: before.get(key) for key in TOLD}, {key: now.get(key) for key in TOLD})
+        then, now = ({key: each.get(key) for key in TOLD} for each in (before, now))
         result = {
             "files": {name: sha256(folder / name) == sha256(again.folder / name) for name in files_of(run)},
-            "changed": {key: [value_at(before, key), value] for key, value in changed.items()},
+            # an experiment's file may have been edited since
+            "changed": both(settings_of(run), settings_of(again)) | both(then, now),
         }
         result = {"same": all(result["files"].values()), **result}
         print(summary(run, again, result))
@@ -88,17 +90,21 @@ def link_others(run: Run, out: Path) -> None:
             link.symlink_to(other.absolute())
 
 
+def settings_of(run: Run) -> dict:
+    """Settings of config.yaml; one that an older version did not know had its default's effect."""
+    tree = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(run.settings_file))
+    return {key: value for key, value in tree.items() if key not in ("identity", "loaders")}
+
+
+def both(then: dict, now: dict) -> dict[str, list]:
+    """{dotted key: [then, now]} of what differs."""
+    return {key: [config.value_at(then, key), value] for key, value in config.difference(then, now).items()}
+
+
 def files_of(run: Run) -> list[str]:
     """Names of the files that a repetition must reproduce: weights, history, every prediction table."""
     tables = [table["file"] for table in run.done()["tables"].values()]
     return [run.weights.name, "metrics.jsonl", *tables]
-
-
-def value_at(tree: dict, key: str):
-    """Of a dotted key; package names have no dots."""
-    for part in key.split("."):
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree
 
 
 def summary(run: Run, again: Run, result: dict) -> str:
@@ -106,6 +112,8 @@ def summary(run: Run, again: Run, result: dict) -> str:
     if not result["same"]:
         lines.append(f"largest difference of a weight: {largest_difference(run, again):.3g}")
         lines += epochs_that_differ(read_history(run.folder), read_history(again.folder))
+        tables = [name for name, same in result["files"].items() if not same and name.endswith(".csv")]
+        lines += [f"{name}: {tables_apart(run.folder / name, again.folder / name)}" for name in tables]
     lines += [f"then {then}, now {now}: {key}" for key, (then, now) in result["changed"].items()]
     lines.append("repeated bit by bit" if result["same"] else "NOT repeated")
     return "\n".join(lines)
@@ -115,6 +123,21 @@ def largest_difference(run: Run, again: Run) -> float:
     one, other = load_file(run.weights), load_file(again.weights)
     pairs = ((one[name].astype(np.float64), other[name].astype(np.float64)) for name in one)
     return max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
+
+
+def tables_apart(before: Path, now: Path) -> str:
+    """By how much two prediction tables of the same images differ."""
+    if before.name.endswith("_classes.csv"):
+        one, other = read_classes(before), read_classes(now)
+        return f"probabilities differ by {np.abs(one.opacity - other.opacity).max():.3g} at most"
+    one, other = read_detections(before), read_detections(now)
+    images = [row for row in range(len(one)) if len(one.image(row)[1]) == len(other.image(row)[1])]
+    pairs = [(one.image(row)[1], other.image(row)[1]) for row in images]
+    apart = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
+    return (
+        f"{len(one) - len(images)} of {len(one)} images have another number of boxes, "
+        f"in the others confidences differ by {apart:.3g} at most"
+    )
 
 
 def epochs_that_differ(before: list[dict], now: list[dict]) -> list[str]:

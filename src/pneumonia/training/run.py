@@ -35,6 +35,10 @@ class Run:
         return experiments.parent if experiments.name == "report" else experiments
 
     @property
+    def settings_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
     def weights(self) -> Path:
         return self.folder / "weights.safetensors"
 
@@ -61,24 +65,29 @@ class Run:
         """
         import yaml
 
-        settings = config.as_tree(experiment) | {"identity": identity}
-        file = self.folder / "config.yaml"
-        if file.exists():
-            # a setting that an older version of the program did not know had its default's effect
-            before = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(file))
-            changed = config.difference(before, settings)
-            changed.pop("loaders", None)  # who makes the batches does not change them
-            if changed:
-                shown = ", ".join(f"{key} is now {value}" for key, value in changed.items())
-                mend = f"remove {self.folder} to train it anew, or choose another out="
-                raise bad_input(file, f"was begun with other settings: {shown}", mend)
-        else:
-            with written_whole(file) as stream:
-                yaml.safe_dump(settings, stream, sort_keys=False)
+        self.refuse_other(experiment, identity)
+        if not self.settings_file.exists():
+            with written_whole(self.settings_file) as stream:
+                yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
         if self.is_done:
             return  # what it was made with stays what it was
         started = environment(experiment) | identity | {"command": list(words)}
         write_json(self.folder / "environment.json", started)
+
+    def refuse_other(self, experiment: schema.Experiment, identity: dict) -> None:
+        """Raises BadInput where the folder holds a run with other settings, data or folds, and shows the difference."""
+        if not self.settings_file.exists():
+            return
+        # a setting that an older version of the program did not know had its default's effect
+        before = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(self.settings_file))
+        changed = config.difference(before, config.as_tree(experiment) | {"identity": identity})
+        changed.pop("loaders", None)  # who makes the batches does not change them
+        if changed:
+            shown = ", ".join(
+                f"{key} was {config.value_at(before, key)} and is now {value}" for key, value in changed.items()
+            )
+            mend = f"remove {self.folder} to train it anew, or choose another out="
+            raise bad_input(self.settings_file, f"was begun with other settings: {shown}", mend)
 
     def finish(self, kind: str, seconds: float, tables: dict[str, Path]) -> None:
         """The marker, written last: with it the run is complete."""

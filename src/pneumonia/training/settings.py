@@ -1,0 +1,86 @@
+"""Whether an experiment's settings make sense, before any DICOM is read for it."""
+
+import math
+from collections.abc import Callable
+from operator import attrgetter
+from typing import NamedTuple
+
+from pneumonia import schema
+from pneumonia.errors import BadInput, bad_input
+from pneumonia.training.stopping import check_stopping
+
+
+class Rule(NamedTuple):
+    """allows: whether a value makes sense. meaning: which ones do."""
+
+    allows: Callable[[float], bool]
+    meaning: str
+
+
+ONE_OR_MORE = Rule(lambda value: value >= 1, "1 or more")
+ZERO_OR_MORE = Rule(lambda value: 0 <= value < math.inf, "0 or more")
+ABOVE_ZERO = Rule(lambda value: 0 < value < math.inf, "a number above 0")
+SHARE = Rule(lambda value: 0 <= value <= 1, "0 to 1")
+BELOW_ONE = Rule(lambda value: 0 <= value < 1, "0 or more, and below 1")
+
+RULES = {
+    "image_size": Rule(lambda value: 32 <= value <= 4096, "32 to 4096 pixels"),
+    "epochs": ONE_OR_MORE,
+    "batch_size": ONE_OR_MORE,
+    "model.frozen_epochs": Rule(lambda value: value >= -1, "a number of epochs, or -1 for all of them"),
+    "model.dropout": BELOW_ONE,
+    "model.alpha": ABOVE_ZERO,
+    "model.cell_loss": ZERO_OR_MORE,
+    "model.min_area": BELOW_ONE,
+    "loss.gamma": ZERO_OR_MORE,
+    "loss.label_smoothing": BELOW_ONE,
+    "optimizer.rate": ABOVE_ZERO,
+    "optimizer.weight_decay": ZERO_OR_MORE,
+    "optimizer.clip_norm": ZERO_OR_MORE,
+    "optimizer.accumulate": ONE_OR_MORE,
+    "schedule.warmup": BELOW_ONE,
+    "schedule.final": SHARE,
+    "schedule.factor": SHARE,
+    "schedule.patience": ONE_OR_MORE,
+    "sampling.positives": SHARE,
+    "sampling.images": ZERO_OR_MORE,
+    "sampling.hard_negatives": SHARE,
+    "ema": BELOW_ONE,
+    "patience": ZERO_OR_MORE,
+    "inner_share": BELOW_ONE,
+    "boxes_kept": ONE_OR_MORE,
+    "lowest_confidence": SHARE,
+    "loaders": ZERO_OR_MORE,
+    "devices": ONE_OR_MORE,
+    "threads": ZERO_OR_MORE,
+}
+
+
+def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
+    """Numbers within their ranges, known names, nothing that contradicts itself.
+
+    Args:
+        split: `report` where the student report's split is used: its own part is looked at in place of an inner split.
+
+    Raises:
+        BadInput: every setting that makes no sense, by the name that it has on the command line.
+    """
+    from pneumonia.data.augment import Augmentation
+    from pneumonia.inference.tta import variants
+
+    faults = []
+    for name, rule in RULES.items():
+        value = attrgetter(name)(experiment)
+        if not rule.allows(value):
+            faults += bad_input(name, f"{value:g} makes no sense", f"give {rule.meaning}").faults
+    for check in (
+        lambda: variants(experiment.tta),
+        lambda: Augmentation(experiment.augment),
+        lambda: check_stopping(experiment, bool(split) or experiment.inner_share > 0),
+    ):
+        try:
+            check()
+        except BadInput as error:
+            faults += error.faults
+    if faults:
+        raise BadInput(faults)

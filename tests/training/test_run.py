@@ -1,0 +1,88 @@
+"""A run's folder: what it was begun with, and who may go on with it."""
+
+import dataclasses
+
+import pytest
+
+from pneumonia import config, pipeline, schema
+from pneumonia.data.competition import resolve
+from pneumonia.data.prepared import prepare
+from pneumonia.errors import BadInput
+from pneumonia.training.run import Run
+from pneumonia.training.settings import RULES, check_experiment
+
+IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}
+
+
+@pytest.fixture
+def experiment():
+    return config.read_experiment("mobilenet_unet", "smoke")
+
+
+def test_a_run_goes_on_with_the_same_settings_only(tmp_path, experiment):
+    run = Run(tmp_path / "fold0")
+    run.begin(experiment, IDENTITY)
+    run.begin(dataclasses.replace(experiment, loaders=3), IDENTITY)  # changes no bits
+    with pytest.raises(BadInput, match=r"config.yaml: was begun with other settings: epochs was 1 and is now 2"):
+        run.begin(dataclasses.replace(experiment, epochs=2), IDENTITY)
+    with pytest.raises(BadInput, match=r"identity.data_key was 1 and is now 3"):
+        run.begin(experiment, IDENTITY | {"data_key": "3"})
+
+
+def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, monkeypatch):
+    """Before it trains anything: an ensemble of older members would carry the new settings' name."""
+    job = schema.Job(data="demo", preset="smoke")
+    data = prepare(job, resolve(job), [64])
+    monkeypatch.setattr(pipeline, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(pipeline, "run_all", lambda *_: pytest.fail("it went on"))
+    older = config.read_experiment("yolov8_xs", "smoke", {"epochs": 7})
+    run = pipeline.run_of(data, "yolov8_xs", "smoke", config.read_experiment("yolov8_xs", "smoke"), 0)
+    run.begin(older, data.identity | {"fold": 0})
+    (run.folder / "done.json").write_text("{}")
+    with pytest.raises(BadInput, match="epochs was 7 and is now 1"):
+        pipeline.main_job(job)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"epochs": 0}, "epochs: 0 makes no sense; give 1 or more"),
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"ema": 1.0}, "ema: 1 "),
+        ({"inner_share": -0.1}, "inner_share: -0.1"),
+        ({"optimizer": {"rate": float("nan")}}, "optimizer.rate: nan"),
+        ({"sampling": {"positives": 50}}, "sampling.positives: 50 makes no sense; give 0 to 1"),
+        ({"model": {"dropout": 1.0}}, "model.dropout: 1 "),
+        ({"tta": ["turn"]}, "unknown variant 'turn'"),
+        ({"augment": ["turn"]}, "turn"),
+        ({"keep": "best", "inner_share": 0.0}, "inner_share: keep=best"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_by_their_name(change, words):
+    with pytest.raises(BadInput) as caught:
+        check_experiment(config.read_experiment("mobilenet_unet", "smoke", change))
+    assert words in str(caught.value)
+
+
+def test_every_fault_is_told_at_once():
+    changes = {"epochs": 0, "batch_size": -1, "tta": ["turn"]}
+    with pytest.raises(BadInput) as caught:
+        check_experiment(config.read_experiment("mobilenet_unet", "smoke", changes))
+    assert len(caught.value.faults) == 3
+
+
+@pytest.mark.parametrize("preset", schema.PRESETS)
+@pytest.mark.parametrize("name", config.experiment_names())
+def test_the_experiments_that_come_along_make_sense(name, preset):
+    check_experiment(config.read_experiment(name, preset))
+
+
+def test_every_rule_is_of_a_setting():
+    assert set(RULES) <= set(config.known_keys(schema.Experiment))
+
+
+def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch):
+    monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
+    settings = config.from_arguments(schema.Train, ["experiment=mobilenet_unet", "data=demo", "epochs=0"])
+    with pytest.raises(BadInput, match="epochs"):
+        pipeline.train(settings)
