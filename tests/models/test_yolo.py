@@ -216,3 +216,20 @@ def test_the_backbone_starts_from_another_run_and_can_stand_still(tmp_path):
     family.freeze(second, True)
     assert not backbones[1].trainable_variables
     assert second.trainable_variables
+
+
+def test_the_decoder_leaves_the_limits_of_a_table_to_the_experiment():
+    """Boxes beyond the usual 40, and below the usual 0.01, are there for who asks for them, and change no other box."""
+    family, rng = YOLOv8(schema.Model(name="yolov8"), 256), np.random.default_rng(0)
+    anchors = len(anchor_points(256)[0])
+    outputs = {
+        "distances": rng.normal(size=(2, anchors, 4 * BINS)).astype(np.float32),
+        "logits": rng.normal(-6.0, 2.0, (2, anchors, 1)).astype(np.float32),
+    }
+    generous = family.decode(outputs)
+    assert all(len(each.scores) > 40 and each.scores.min() < 0.01 for each in generous)
+    family.lowest_confidence = 0.01
+    for all_boxes, usual in zip(generous, family.decode(outputs)):
+        sure = all_boxes.scores >= 0.01
+        np.testing.assert_array_equal(all_boxes.boxes[sure], usual.boxes)
+        np.testing.assert_array_equal(all_boxes.scores[sure], usual.scores)
