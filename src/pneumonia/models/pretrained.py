@@ -7,11 +7,13 @@ program builds itself.
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras.src.utils import file_utils
+from safetensors.numpy import load_file
 
 from pneumonia import config, schema
 from pneumonia.data.nih import NIH_LABELS
@@ -156,15 +158,33 @@ def chexnet(backbone: keras.Model) -> keras.Model:
 
 def load_run(backbone: keras.Model, file: Path) -> None:
     """A run's weights, in which the backbone's variables come first, in their order."""
-    from safetensors.numpy import load_file
-
-    tensors = [value for _, value in sorted(load_file(file).items())]
-    variables = backbone.variables
-    shapes = [tuple(variable.shape) for variable in variables]
-    if [value.shape for value in tensors[: len(shapes)]] != shapes:
+    tensors = tensors_of(file)
+    if shapes_of(tensors[: len(backbone.variables)]) != shapes_of(backbone.variables):
         raise not_this_network(file, backbone, None)
-    for variable, value in zip(variables, tensors):
+    for variable, value in zip(backbone.variables, tensors):
         variable.assign(value)
+
+
+def load_rest(network: keras.Model, model: schema.Model) -> None:
+    """What lies behind the backbone too, where `model.weights` is a run of the very same network: a detector goes on
+    from a detector, at another size or on other images. Anything else leaves the network as it is."""
+    file = config.user_path(model.weights)
+    if file.suffix != ".safetensors":
+        return
+    tensors = tensors_of(file)
+    if shapes_of(tensors) == shapes_of(network.variables):
+        for variable, value in zip(network.variables, tensors):
+            variable.assign(value)
+        say(f"the rest of the network from there too: it is the same network as in {file}")
+
+
+def tensors_of(file: Path) -> list[np.ndarray]:
+    """Of a run's weights, in the order of its network's variables."""
+    return [value for _, value in sorted(load_file(file).items())]
+
+
+def shapes_of(variables: Iterable) -> list[tuple[int, ...]]:
+    return [tuple(variable.shape) for variable in variables]
 
 
 def not_this_network(file: Path, backbone: keras.Model, error: Exception | None) -> BadInput:

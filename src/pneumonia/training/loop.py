@@ -17,6 +17,7 @@ from pneumonia import schema
 from pneumonia.data.batches import Batches
 from pneumonia.data.loading import Loaded
 from pneumonia.data.samples import Samples
+from pneumonia.models import pretrained
 from pneumonia.models.family import Family
 from pneumonia.progress import say
 from pneumonia.training import checkpoint, room
@@ -82,6 +83,8 @@ def train(
     watch = Watch(title, experiment, steps, done)
     with computing(experiment):
         network = family.build()
+        if not done:
+            pretrained.load_rest(network, family.model)
         for stage in stages_of(experiment):
             if stage.end < done:
                 continue

@@ -12,7 +12,7 @@ from pneumonia.data.nih import nih_samples
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.errors import bad_input
-from pneumonia.files import written_whole
+from pneumonia.files import read_json, written_whole
 from pneumonia.predictions import read_classes, read_detections
 from pneumonia.training.run import Run
 
@@ -134,15 +134,33 @@ def start_of(model: schema.Model, run: Run) -> schema.Model:
     """The model's settings with `run:EXPERIMENT` as the weights file of that experiment's run on the same fold.
 
     Raises:
-        BadInput: it has no finished run on this fold.
+        BadInput: it has no finished run on this fold, or a file's run may have seen the held-out images.
     """
     if not model.weights.startswith(RUN):
+        refuse_other_folds(Path(model.weights), run)
         return model
     name = model.weights.removeprefix(RUN)
     other = Run(sibling(run, name, "model.weights") / run.folder.name)
     if not other.is_done:
         raise bad_input("model.weights", f"{name} has no finished run on this fold", f"train it first: {other.folder}")
     return dataclasses.replace(model, weights=str(other.weights))
+
+
+def refuse_other_folds(weights: Path, run: Run) -> None:
+    """Raises BadInput where `weights` are of a run of ours on other folds or other data than `run`: it may have learned
+    from the images that `run` is scored on. What was learned from the synthetic demo is of no image anywhere else."""
+    other = Run(weights.parent)
+    if weights.suffix != ".safetensors" or not (other.is_done and other.settings_file.is_file()):
+        return
+    theirs, ours = (config.read_yaml(each.settings_file)["identity"] for each in (other, run))
+    synthetic = "data=demo" in read_json(other.folder / "environment.json").get("command", [])
+    if synthetic and theirs["data_key"] != ours["data_key"]:
+        return
+    different = [key for key in ("data_key", "folds_sha256", "fold") if theirs[key] != ours[key]]
+    if different:
+        what = f"is of a run with another {' and '.join(different)}, which may have seen the images held out here"
+        mend = "take model.weights=run:EXPERIMENT; if you know better, copy the file elsewhere and name its checksum"
+        raise bad_input(weights, what, mend)
 
 
 def sibling(run: Run, name: str, setting: str) -> Path:
