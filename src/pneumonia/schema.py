@@ -25,7 +25,8 @@ class Model:
         "", "family in models/registry.py: densenet121, chexnet, mobilenetv2, mobilenet_unet, yolov8, ..."
     )
     weights: str = setting(
-        "none", "the backbone's at the start: none, imagenet, chexnet, a weights FILE, or run:EXPERIMENT"
+        "none",
+        "the backbone's at the start: none, imagenet, chexnet, a weights FILE, or run:EXPERIMENT; the same network's run gives all of it",
     )
     weights_folder: str = setting("", "where pretrained files lie; default $PNEUMONIA_WEIGHTS, else Keras's download")
     weights_sha256: str = setting("", "checksum of a weights file that is not on the known list")
