@@ -26,7 +26,8 @@ class Model:
     )
     weights: str = setting(
         "none",
-        "the backbone's at the start: none, imagenet, chexnet, a weights FILE, or run:EXPERIMENT; the same network's run gives all of it",
+        "at the start: none, imagenet, chexnet, a weights FILE or run:EXPERIMENT; the backbone's, and all where "
+        "the run is of the same network",
     )
     weights_folder: str = setting("", "where pretrained files lie; default $PNEUMONIA_WEIGHTS, else Keras's download")
     weights_sha256: str = setting("", "checksum of a weights file that is not on the known list")

@@ -8,6 +8,7 @@ from pneumonia import config, pipeline, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.errors import BadInput
+from pneumonia.models.used import LOCALIZERS, PLAIN, used
 from pneumonia.training.run import Run
 from pneumonia.training.settings import RULES, check_experiment
 
@@ -56,6 +57,8 @@ def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, mo
         ({"tta": ["turn"]}, "unknown variant 'turn'"),
         ({"augment": ["turn"]}, "turn"),
         ({"keep": "best", "inner_share": 0.0}, "inner_share: keep=best"),
+        ({"model": {"encoder": "resnet34"}}, "model.encoder: mobilenet_unet does not use it"),
+        ({"loss": {"name": "focal"}}, "loss: is a classifier's"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_their_name(change, words):
@@ -86,3 +89,8 @@ def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch):
     settings = config.from_arguments(schema.Train, ["experiment=mobilenet_unet", "data=demo", "epochs=0"])
     with pytest.raises(BadInput, match="epochs"):
         pipeline.train(settings)
+
+
+def test_every_setting_of_a_model_is_used_by_some_family():
+    names = ["densenet121", "mobilenetv2", "chexnet", *LOCALIZERS, *PLAIN]
+    assert set.union(*map(used, names)) == {field.name for field in dataclasses.fields(schema.Model)}

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from pneumonia import schema
 from pneumonia.errors import BadInput, bad_input
+from pneumonia.models.used import check_used
 from pneumonia.training.stopping import check_stopping
 
 
@@ -57,7 +58,7 @@ RULES = {
 
 
 def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
-    """Numbers within their ranges, known names, nothing that contradicts itself.
+    """Numbers within their ranges, known names, nothing that contradicts itself or would do nothing.
 
     Args:
         split: `report` where the student report's split is used: its own part is looked at in place of an inner split.
@@ -76,6 +77,7 @@ def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
     for check in (
         lambda: variants(experiment.tta),
         lambda: Augmentation(experiment.augment),
+        lambda: check_used(experiment),
         lambda: check_stopping(experiment, bool(split) or experiment.inner_share > 0),
     ):
         try:
