@@ -143,6 +143,7 @@ def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: 
         "workers": settings.workers,
         "n_folds": settings.n_folds,
         "folds_seed": settings.folds_seed,
+        "holdout": settings.holdout if settings.holdout == "stage1" else absolute(settings.holdout),
         "seed": settings.seed,
         "nih": absolute(getattr(settings, "nih", "")),
     }

@@ -198,6 +198,7 @@ class Job(Data):
     ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: which members, which starting recipe")
     n_folds: int = setting(5, "number of folds")
     folds_seed: int = setting(0, "of the folds")
+    holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
     seed: int = setting(0, "of every member and of the recipe's search; the folds have their own")
     split: str = setting("", "report: the student report's train / val / test in place of the folds; it leaks people")
     executor: str = setting("local", "where runs are trained: local (a process each), or ray (a cluster)")

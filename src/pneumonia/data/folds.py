@@ -139,11 +139,7 @@ def command(settings: schema.Folds) -> dict:
         competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
     )
     study = study_table(competition, settings.clip_boxes, headers)
-    holdout = holdout_ids(competition, settings.holdout)
-    unknown = set(holdout) - set(study["patientId"])
-    if unknown:
-        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}"
-        raise bad_input(settings.holdout, what, "name ids of training images")
+    holdout = holdout_of(competition, study, settings.holdout)
     out = config.user_path(settings.out) if settings.out else None
     path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
     folds = fold_rows(table, study)
@@ -152,6 +148,16 @@ def command(settings: schema.Folds) -> dict:
     print(f"\nleaking people: {people} ({images} images)\nfold table: {path}")
     listed = [{key: each[key] for key in ("fold", "images", "people", "positives", "boxes")} for each in folds]
     return {"file": path, "sha256": sha256(path), "leaking_people": people, "leaking_images": images, "folds": listed}
+
+
+def holdout_of(competition: Competition, study: pd.DataFrame, text: str) -> list[str]:
+    """Ids that `holdout=` names, all of them of the study table; BadInput where one is not."""
+    holdout = holdout_ids(competition, text)
+    unknown = set(holdout) - set(study["patientId"])
+    if unknown:
+        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}"
+        raise bad_input(text, what, "name ids of training images")
+    return holdout
 
 
 def holdout_ids(competition: Competition, text: str) -> list[str]:

@@ -55,5 +55,8 @@ def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterabl
     study = study_table(competition, settings.clip_boxes, cache.index)
     if competition.mapping is None:
         say(folds.NO_MAPPING)
-    fold_file, table = folds.fold_table(competition, study, settings.n_folds, settings.folds_seed, split=settings.split)
+    holdout = folds.holdout_of(competition, study, settings.holdout)
+    fold_file, table = folds.fold_table(
+        competition, study, settings.n_folds, settings.folds_seed, holdout, settings.split
+    )
     return Prepared(competition, cache, study, table, fold_file)
