@@ -224,7 +224,11 @@ class Predict(Command):
 @dataclass
 class Bootstrap:
     seed: int = setting(0, "of the bootstrap and of the search")
-    draws: int = setting(2000, "bootstrap draws over people")
+    draws: int = setting(2000, "bootstrap draws over people; 0: no interval")
+
+    def __post_init__(self):
+        if self.draws < 0:
+            raise bad_input("draws", f"{self.draws} is no number of draws", "give 0 or more; 2000 is usual")
 
 
 @dataclass
@@ -276,12 +280,10 @@ class Results(Command):
 
 
 @dataclass
-class Evaluate(Command):
+class Evaluate(Bootstrap, Command):
     """Everything about a finished run, or one experiment's runs over several folds."""
 
     run: str = setting("", "a run's folder, or the experiment's folder with fold0, fold1, ... in it")
-    draws: int = setting(2000, "bootstrap draws over people")
-    seed: int = setting(0, "of the bootstrap")
 
 
 @dataclass

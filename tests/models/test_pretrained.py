@@ -54,6 +54,18 @@ def test_chexnet_s_file_becomes_the_backbone_and_its_head_is_replaced(chexnet):
     assert not np.array_equal(values[0], np.asarray(other.variables[0]))
 
 
+def test_a_file_may_be_named_by_its_path_with_or_without_the_14_outputs(chexnet, tmp_path):
+    file, values = chexnet
+    made = densenet()
+    for variable, value in zip(made.variables, values):
+        variable.assign(value)
+    write_hdf5(tmp_path / "backbone.h5", made)
+    for name, path in (("densenet121", file), ("chexnet", tmp_path / "backbone.h5")):
+        network = family(model(name=name, alpha=1.0, weights=str(path), weights_sha256=sha256(path)), 64).build()
+        backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
+        assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(values, backbone.variables, strict=True))
+
+
 def test_a_file_that_is_on_no_list_needs_its_checksum(chexnet):
     file, _ = chexnet
     settings = {"name": "chexnet", "weights": "chexnet", "weights_folder": str(file.parent)}

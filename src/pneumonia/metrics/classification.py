@@ -38,7 +38,7 @@ def auc_interval(
         return Interval(float("nan"), float("nan"), float("nan"))
     size = int(people.max()) + 1
     values = [weighted_auc(labels, scores, weight[:, people]) for weight in person_draws(size, draws, seed)]
-    return percentile_interval(auc(labels, scores), np.concatenate(values))
+    return percentile_interval(auc(labels, scores), np.concatenate([np.empty(0), *values]))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:

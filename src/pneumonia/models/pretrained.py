@@ -101,7 +101,7 @@ def load(backbone: keras.Model, model: schema.Model) -> None:
     if file.suffix == ".safetensors":
         load_run(backbone, file)
     else:
-        load_hdf5(backbone, file, with_chexnet_head=model.weights == "chexnet")
+        load_hdf5(backbone, file)
     say(f"backbone from {file}")
 
 
@@ -135,15 +135,16 @@ def check(file: Path, wanted: str) -> None:
         )
 
 
-def load_hdf5(backbone: keras.Model, file: Path, with_chexnet_head: bool = False) -> None:
-    """Keras's HDF5 weights: first as the backbone alone, then as the 14-class network around it."""
-    try:
-        if with_chexnet_head:
-            chexnet(backbone).load_weights(file)
-        else:
-            backbone.load_weights(file)
-    except Exception as error:  # HDF5 and Keras raise many kinds for a file of another network
-        raise not_this_network(file, backbone, error) from error
+def load_hdf5(backbone: keras.Model, file: Path) -> None:
+    """Keras's HDF5 weights: of the backbone alone, or else of the 14-class network around it."""
+    reasons = []
+    for network in (backbone, chexnet(backbone)):
+        try:
+            network.load_weights(file)
+            return
+        except Exception as error:  # HDF5 and Keras raise many kinds for a file of another network
+            reasons.append(error)
+    raise not_this_network(file, backbone, reasons[0]) from reasons[0]
 
 
 def chexnet(backbone: keras.Model) -> keras.Model:
@@ -190,5 +191,7 @@ def shapes_of(variables: Iterable) -> list[tuple[int, ...]]:
 def not_this_network(file: Path, backbone: keras.Model, error: Exception | None) -> BadInput:
     reason = f" ({' '.join(str(error).split())[:160]})" if error else ""
     return bad_input(
-        file, f"holds the weights of another network than {backbone.name}{reason}", "name the matching file"
+        file,
+        f"holds the weights of another network than {backbone.name}, with or without 14 outputs{reason}",
+        "name the matching file",
     )
