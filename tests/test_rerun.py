@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from pneumonia.rerun import tables_apart
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -55,13 +57,29 @@ def test_what_differs_is_named(folder):
 def test_settings_that_were_edited_since_are_named(folder):
     file = folder / "config.yaml"
     before = file.read_text()
-    file.write_text(before.replace("ema: 0.0", "ema: 0.5"))
+    file.write_text(before.replace("ema: 0.5", "ema: 0.25"))
     try:
         done, result = run("rerun", f"run={folder}")
     finally:
         file.write_text(before)
-    assert done.returncode == 0 and result["changed"]["ema"] == [0.5, 0.0], done.stderr
-    assert "then 0.5, now 0.0: ema" in done.stdout
+    assert done.returncode == 0 and result["changed"]["ema"] == [0.25, 0.5], done.stderr
+    assert "then 0.25, now 0.5: ema" in done.stdout
+
+
+def test_how_far_detections_are_apart(tmp_path):
+    header = "patientId,PredictionString\n"
+    (tmp_path / "before.csv").write_text(header + "a,0.5 0 0 9 9\nb,0.25 0 0 9 9 0.125 5 5 9 9\nc,\n")
+    (tmp_path / "now.csv").write_text(header + "a,0.25 0 0 9 9\nb,0.25 0 0 9 9\nc,\n")
+    told = tables_apart(tmp_path / "before.csv", tmp_path / "now.csv")
+    assert told == "1 of 3 images have another number of boxes, in the others confidences differ by 0.25 at most"
+
+
+def test_how_far_probabilities_are_apart_in_any_class(tmp_path):
+    header = "patientId,normal,not_normal,opacity\n"
+    (tmp_path / "before_classes.csv").write_text(header + "a,0.5,0.25,0.25\n")
+    (tmp_path / "now_classes.csv").write_text(header + "a,0.25,0.5,0.25\n")
+    told = tables_apart(tmp_path / "before_classes.csv", tmp_path / "now_classes.csv")
+    assert told == "probabilities differ by 0.25 at most"
 
 
 def test_what_cannot_be_repeated_is_refused(folder, tmp_path):

@@ -12,6 +12,7 @@ import difflib
 import functools
 import hashlib
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -57,6 +58,7 @@ def from_tree(schema: type, tree: dict, file: str) -> Any:
     from omegaconf.errors import OmegaConfBaseException
 
     check_keys(schema, tree, file)
+    tree = literal(tree)
     try:
         defaults = OmegaConf.structured(schema)
         for key in dict_settings(schema):
@@ -68,6 +70,15 @@ def from_tree(schema: type, tree: dict, file: str) -> Any:
         key = error.full_key or "value"
         reason = str(error).splitlines()[0]
         raise bad_input(file, f"{key}: {reason}", f"give {expected(schema, key)}") from error
+
+
+def literal(value: Any) -> Any:
+    """A value in which OmegaConf finds no interpolation: `${` is a part of some paths."""
+    if isinstance(value, dict):
+        return {key: literal(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [literal(each) for each in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
 
 
 def put(tree: dict, key: str, value: Any) -> None:
@@ -83,7 +94,7 @@ def put(tree: dict, key: str, value: Any) -> None:
 def parse_value(schema: type, key: str, text: str) -> Any:
     """A setting's text as its type wants it: literal for text, YAML for everything else."""
     if field_type(schema, key) is str:
-        return text.replace("${", "\\${")  # a path, not an interpolation of OmegaConf
+        return text
     import yaml
 
     try:

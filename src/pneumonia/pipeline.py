@@ -63,8 +63,10 @@ def train(settings: schema.Train) -> dict:
     check_experiment(experiment, settings.split)
     set_threads(experiment.threads)
     import_keras_quietly()
+    from pneumonia.models.registry import family
     from pneumonia.training.job import train_run
 
+    family(experiment.model, experiment.image_size, experiment.loss)  # refuses what its network cannot be
     data = prepare(settings, resolve(settings), [experiment.image_size])
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
     changed = config.difference(

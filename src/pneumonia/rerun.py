@@ -128,8 +128,9 @@ def largest_difference(run: Run, again: Run) -> float:
 def tables_apart(before: Path, now: Path) -> str:
     """By how much two prediction tables of the same images differ."""
     if before.name.endswith("_classes.csv"):
-        one, other = read_classes(before), read_classes(now)
-        return f"probabilities differ by {np.abs(one.opacity - other.opacity).max():.3g} at most"
+        columns = zip(read_classes(before).columns(), read_classes(now).columns())
+        apart = max(float(np.abs(a - b).max(initial=0.0)) for a, b in columns if a is not None)
+        return f"probabilities differ by {apart:.3g} at most"
     one, other = read_detections(before), read_detections(now)
     images = [row for row in range(len(one)) if len(one.image(row)[1]) == len(other.image(row)[1])]
     pairs = [(one.image(row)[1], other.image(row)[1]) for row in images]

@@ -114,7 +114,7 @@ class Experiment:
     patience: int = setting(0, "stop after so many epochs without a better inner loss; 0: never")
     inner_share: float = setting(0.1, "share of the training people whose loss is looked at every epoch")
     augment: Any = setting(
-        "light", "strength in data/augment.py (none, report, light, strong), or a list: [flip,{rotate: 6, p: 0.5}]"
+        "light", "strength in data/augment.py (none, report, light, strong), or a list: [flip,{rotate: 6}]"
     )
     tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
     boxes_kept: int = setting(40, "boxes per image in a prediction table")

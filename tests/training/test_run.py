@@ -10,7 +10,7 @@ from pneumonia.data.prepared import prepare
 from pneumonia.errors import BadInput
 from pneumonia.models.used import LOCALIZERS, PLAIN, used
 from pneumonia.training.run import Run
-from pneumonia.training.settings import RULES, check_experiment
+from pneumonia.training.settings import NAMES, RULES, check_experiment
 
 IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}
 
@@ -54,6 +54,10 @@ def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, mo
         ({"optimizer": {"rate": float("nan")}}, "optimizer.rate: nan"),
         ({"sampling": {"positives": 50}}, "sampling.positives: 50 makes no sense; give 0 to 1"),
         ({"model": {"dropout": 1.0}}, "model.dropout: 1 "),
+        ({"precision": "float16"}, "precision: unknown value 'float16'; known: auto, float32"),
+        ({"xla": "true"}, "xla: unknown value 'true'; known: auto, on, off"),
+        ({"optimizer": {"name": "lion"}}, "optimizer.name: unknown value 'lion'; known: adamw, adam, sgd"),
+        ({"schedule": {"name": "step"}}, "schedule.name: unknown value 'step'; known: cosine, constant, plateau"),
         ({"tta": ["turn"]}, "unknown variant 'turn'"),
         ({"augment": ["turn"]}, "turn"),
         ({"keep": "best", "inner_share": 0.0}, "inner_share: keep=best"),
@@ -84,10 +88,29 @@ def test_every_rule_is_of_a_setting():
     assert set(RULES) <= set(config.known_keys(schema.Experiment))
 
 
-def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch):
+def test_the_known_names_are_those_that_are_used():
+    from pneumonia.training import precision, schedules
+
+    assert NAMES["optimizer.name"] == tuple(schedules.OPTIMIZERS)
+    assert NAMES["schedule.name"] == schedules.SCHEDULES
+    assert NAMES["precision"] == precision.PRECISIONS
+    for value in NAMES["xla"]:
+        precision.uses_xla(schema.Experiment(xla=value))
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("epochs=0", "epochs: 0"),
+        ("model.mask_losses={dise: 1}", "model.mask_losses: unknown loss 'dise'"),
+        ("image_size=100", "image_size: 100 is no size for mobilenet_unet"),
+        ("model.name=mobilenet_ynet", "model.name: unknown model 'mobilenet_ynet'"),
+    ],
+)
+def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch, word, says):
     monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
-    settings = config.from_arguments(schema.Train, ["experiment=mobilenet_unet", "data=demo", "epochs=0"])
-    with pytest.raises(BadInput, match="epochs"):
+    settings = config.from_arguments(schema.Train, ["experiment=mobilenet_unet", "data=demo", word])
+    with pytest.raises(BadInput, match=says):
         pipeline.train(settings)
 
 

@@ -76,25 +76,19 @@ def by_fold(table: pd.DataFrame):
 
 
 def auc_of_seeds(found: Evaluated) -> dict[str, float]:
-    """{seed: AUC of the first of these folds} of runs on the same data that differ from it in nothing but the seed.
-
-    The seed also makes the folds, and other folds are another dataset folder under runs/: what spreads is the training
-    and who is held out.
-    """
+    """{seed: AUC of the first of these folds} of runs beside it that differ from it in nothing but the seed: the folds
+    have a seed of their own, so that what spreads is the training."""
     from pneumonia.reports.evaluated import read_evaluated
 
     first = found.runs[0]
     own = config.read_yaml(first.folder / "config.yaml")
     values = {}
-    depth = first.folder.parent.parent.relative_to(first.dataset).as_posix()  # the report's lie one folder deeper
-    for other in sorted(first.dataset.parent.glob(f"*/{depth}/*/{first.folder.name}")):
+    for other in sorted(first.folder.parent.parent.glob(f"*/{first.folder.name}")):
         if not (other / "done.json").is_file() or not (other / "held_out.csv").is_file():
             continue
         settings = config.read_yaml(other / "config.yaml")
-        if read_json(other / "done.json")["kind"] == found.kind and set(config.difference(own, settings)) <= {
-            "seed",
-            "identity.folds_sha256",
-        }:
+        differs = set(config.difference(own, settings))
+        if read_json(other / "done.json")["kind"] == found.kind and differs <= {"seed"}:
             table = read_evaluated(str(other)).table
             values[str(settings["seed"])] = auc(table["target"].to_numpy(), table["opacity"].to_numpy())
     return values if len(values) > 1 else {}
@@ -194,7 +188,7 @@ def as_page(found: Evaluated, result: dict) -> str:
     for run in found.runs:
         plot = page.plot(figures.history_curves(read_history(run.folder)), f"learning curves of fold {run.fold}")
         sections.append(page.section(f"Learning curves, fold {run.fold}", plot))
-    pictures = looked_at(found, fitted["thresholds"])
+    pictures = looked_at(found)
     if pictures:
         words = "Grad-CAM: which parts of the image speak for an opacity. True positives first, then false ones."
         sections.append(page.section("Where it looked", page.paragraph(words), page.picture_grid(pictures)))

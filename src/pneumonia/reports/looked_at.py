@@ -8,10 +8,11 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
-from pneumonia.data.dicom import read_scaled
 from pneumonia.data.facts import facts_of, model_input
+from pneumonia.data.samples import read_at_size
 from pneumonia.errors import BadInput, BadSurroundings
 from pneumonia.files import read_json
+from pneumonia.metrics.classification import cross_fitted
 from pneumonia.progress import say
 from pneumonia.quiet import import_keras_quietly
 from pneumonia.reports.evaluated import Evaluated
@@ -19,12 +20,13 @@ from pneumonia.reports.evaluated import Evaluated
 PICTURES = 8  # of each kind
 
 
-def looked_at(found: Evaluated, thresholds: dict[str, float]) -> list[tuple[str, str]]:
-    """(data URI, caption) of held-out images of the first run; none where it has no feature map or its data is gone."""
-    run, own = found.runs[0], found.table
-    own = own[own["fold"].astype(str) == str(run.fold)]
-    threshold = min(thresholds.values())
-    called = own[own["opacity"] >= threshold].sort_values("opacity", ascending=False, kind="stable")
+def looked_at(found: Evaluated) -> list[tuple[str, str]]:
+    """(data URI, caption) of held-out images of the first run, called at thresholds that were fitted on other people;
+    none where it has no feature map or its data is gone."""
+    run, table = found.runs[0], found.table
+    is_called, _ = cross_fitted(table["target"].to_numpy(), table["opacity"].to_numpy(), found.parts())
+    own = table[is_called & (table["fold"].astype(str) == str(run.fold)).to_numpy()]
+    called = own.sort_values("opacity", ascending=False, kind="stable")
     chosen = pd.concat([called[called["target"] == target][:PICTURES] for target in (1, 0)])
     try:
         files = dicoms_of(run)
@@ -54,7 +56,7 @@ def drawn(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
         return []
     made = []
     for row in chosen.itertuples():
-        image, header = read_scaled(files[row.patientId], experiment.image_size)
+        image, header = read_at_size(files[row.patientId], experiment.image_size)
         facts = facts_of(pd.DataFrame([dataclasses.asdict(header)]))
         heat = heat_map(network, model_input(image[None, ..., None], facts, family.person_inputs))[0]
         _, encoded = cv2.imencode(".jpg", heated(image, heat)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])

@@ -105,7 +105,7 @@ def material_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
     """People of the training folds whose images are only looked at; a function of the seed and of who there is."""
     people = np.sort(groups.unique())
-    count = round(experiment.inner_share * len(people))
+    count = max(1, round(experiment.inner_share * len(people))) if experiment.inner_share > 0 else 0
     return np.random.default_rng(experiment.seed).permutation(people)[:count]
 
 

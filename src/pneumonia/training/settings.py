@@ -56,6 +56,15 @@ RULES = {
     "threads": ZERO_OR_MORE,
 }
 
+# The rooms that use these names refuse unknown ones too, but each of them imports Keras, which a process that trains
+# nothing itself must not wake.
+NAMES = {
+    "optimizer.name": ("adamw", "adam", "sgd"),
+    "schedule.name": ("cosine", "constant", "plateau"),
+    "precision": ("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    "xla": ("auto", "on", "off"),
+}
+
 
 def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
     """Numbers within their ranges, known names, nothing that contradicts itself or would do nothing.
@@ -74,6 +83,10 @@ def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
         value = attrgetter(name)(experiment)
         if not rule.allows(value):
             faults += bad_input(name, f"{value:g} makes no sense", f"give {rule.meaning}").faults
+    for name, known in NAMES.items():
+        value = attrgetter(name)(experiment)
+        if value not in known:
+            faults += bad_input(name, f"unknown value '{value}'", f"known: {', '.join(known)}").faults
     for check in (
         lambda: variants(experiment.tta),
         lambda: Augmentation(experiment.augment),
