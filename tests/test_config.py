@@ -102,7 +102,8 @@ def given(*words):
 @pytest.mark.parametrize(
     "word",
     ["model.mask_losses={dice: 1}", "model.mask_losses={iou: 0.5, focal: 2}", "model.weights=file.safetensors",
-     "model.weights_folder=a folder", "model.weights_folder=a ${b} \\${c}", "sampling.hard_from=", "augment=[flip,{rotate: 3}]", "tta=[identity]",
+     "model.weights_folder=a folder", "model.weights_folder=a ${b} \\${c}",
+     "sampling.hard_from=", "augment=[flip,{rotate: 3}]", "tta=[identity]",
      "loss.class_weights=balanced", "loss.class_weights=[1,2]", "model.mask_softness=0", "model.weights_sha256="],
 )  # fmt: skip
 def test_a_process_of_its_own_trains_what_was_asked_for(word):

@@ -99,17 +99,17 @@ def test_the_known_names_are_those_that_are_used():
 
 
 @pytest.mark.parametrize(
-    ("word", "says"),
+    ("name", "word", "says"),
     [
-        ("epochs=0", "epochs: 0"),
-        ("model.mask_losses={dise: 1}", "model.mask_losses: unknown loss 'dise'"),
-        ("image_size=100", "image_size: 100 is no size for mobilenet_unet"),
-        ("model.name=mobilenet_ynet", "model.name: unknown model 'mobilenet_ynet'"),
+        ("mobilenet_unet", "epochs=0", "epochs: 0"),
+        ("mobilenet_unet", "model.mask_losses={dise: 1}", "model.mask_losses: unknown loss 'dise'"),
+        ("mobilenet_unet", "image_size=100", "image_size: 100 is no size for mobilenet_unet"),
+        ("mobilenetv2", "model.name=mobilenetv4", "model.name: unknown model 'mobilenetv4'"),
     ],
 )
-def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch, word, says):
+def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch, name, word, says):
     monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
-    settings = config.from_arguments(schema.Train, ["experiment=mobilenet_unet", "data=demo", word])
+    settings = config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", word])
     with pytest.raises(BadInput, match=says):
         pipeline.train(settings)
 
