@@ -90,6 +90,21 @@ def test_early_stopping_ends_before_the_length_is_reached(tmp_path):
     assert all(np.array_equal(a, np.asarray(b.value)) for a, b in zip(best, network.variables))
 
 
+@pytest.mark.parametrize("keep", ["last", "best"])
+def test_stopped_in_the_frozen_stage_it_keeps_that_stage_s_weights(tmp_path, keep):
+    """The stage that never began has averages too, of nothing: they must not become the weights."""
+    # the first step ruins it, nothing after is better
+    changes = {"patience": 1, "keep": keep, "optimizer": {"rate": 50.0}, "ema": 0.5}
+    changes |= {"schedule": {"name": "constant", "warmup": 0.0}}  # the same rate whatever a stage's length
+    stopped = train(tmp_path / "a", model={"frozen_epochs": 4}, epochs=8, **changes)
+    epochs = len(read_history(tmp_path / "a"))
+    assert epochs < 4
+    frozen = train(tmp_path / "b", model={"frozen_epochs": -1}, epochs=8, **changes)
+    assert len(read_history(tmp_path / "b")) == epochs
+    assert all(np.array_equal(a, b) for a, b in zip(weights(stopped), weights(frozen), strict=True))
+    assert stopped.get_layer("backbone").get_weights()[0].any() and stopped.layers[-1].get_weights()[0].any()
+
+
 def test_the_plateau_s_rate_is_what_the_optimizer_uses(tmp_path):
     train(tmp_path, schedule={"name": "plateau", "patience": 1, "factor": 0.5, "final": 0.01}, epochs=8,
           optimizer={"rate": 0.3}, ema=0)  # fmt: skip
