@@ -12,6 +12,23 @@ the competition's, every image's threshold fitted on other people's images; its 
 Beside what the lines name, stock differs from ours by: probabilities instead of logits in the class loss, no
 distribution loss, narrower class heads, batch statistics that forget more slowly, and a class loss that is not held
 down in batches with few boxes. networks=[stock] trains only what is named beside ours.
+
+Demo `quick`, 10 epochs, 256 px, three minutes a training on a 2-core AMD EPYC; folds 0, 1 and 2, each with its number as
+seed, 140 held-out images each. Score, and the difference from ours with its interval:
+
+    fold                                     0                            1                         2
+    ours                                 0.474                        0.517                     0.552
+    ours, stock's decoder       -0.007 (-0.020 to 0.000)   -0.029 (-0.061 to 0.016)   -0.013 (-0.059 to 0.044)
+    stock                       -0.388 (-0.486 to -0.289)
+    stock, its own decoder      -0.464 (-0.578 to -0.349)
+    stock with the prior        -0.015 (-0.094 to 0.078)
+    ours without the prior      -0.370 (-0.481 to -0.257)
+    ours without distribution   +0.032 (-0.027 to 0.109)   +0.035 (-0.024 to 0.112)   -0.122 (-0.194 to -0.044)
+    ours with focal             +0.059 (-0.001 to 0.132)   -0.020 (-0.075 to 0.041)
+    with focal, no distribution                            -0.056 (-0.101 to 0.013)
+
+The prior is worth nearly everything. What the distribution loss or a focal class loss change is no larger than what
+another fold and seed change, and stands with either sign: both stay settings, at YOLOv8's own values.
 """
 
 import sys
