@@ -33,7 +33,8 @@ def check_used(experiment: schema.Experiment) -> None:
     for field in dataclasses.fields(schema.Model):
         value = getattr(model, field.name)
         if field.name not in known and value != getattr(schema.Model(), field.name):
-            faults += bad_input(f"model.{field.name}", f"{model.name} does not use it", "leave it out, or mend model.name").faults
+            mend = "leave it out, or mend model.name"
+            faults += bad_input(f"model.{field.name}", f"{model.name} does not use it", mend).faults
     if model.name in LOCALIZERS and experiment.loss != schema.Loss():
         faults += bad_input("loss", f"is a classifier's; {model.name} has its own", "leave it out").faults
     if faults:
