@@ -56,8 +56,9 @@ def test_the_report_opens_offline(job):
 
 def test_every_run_says_what_it_depended_on(job):
     _, result = job
-    for name in result["members"]:
-        folder = next((REPOSITORY / "runs" / result["dataset"]).glob(f"{name}-smoke*/fold0"))
+    assert set(result["runs"]) == set(result["members"])
+    for (path,) in result["runs"].values():
+        folder = REPOSITORY / path
         environment = json.loads((folder / "environment.json").read_text())
         assert environment["packages"]["keras"] and environment["folds_sha256"] and environment["data_key"]
         assert (folder / "config.yaml").exists() and (folder / "done.json").exists()
