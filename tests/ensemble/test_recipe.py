@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from pneumonia.ensemble.calibrate import Calibration, fit_images, fit_logistic, fit_rank
+from pneumonia.ensemble.calibrate import Calibration, fit_exponent, fit_images, fit_logistic, fit_rank
+from pneumonia.ensemble.nested import problem_of, with_members
 from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, read_recipe, recipe_of, write_recipe
+from pneumonia.ensemble.tune import Budget, fit
 from pneumonia.errors import BadInput
 from pneumonia.predictions import ClassProbabilities, Detections
 
@@ -182,3 +184,31 @@ def test_broken_yaml_names_its_row(tmp_path):
         read_recipe(tmp_path / "r.yaml")
     with pytest.raises(BadInput, match="cannot be read"):
         read_recipe(tmp_path / "none.yaml")
+
+
+def test_the_exponent_says_how_much_the_classifier_adds():
+    """Evidence of equal strength: new, it counts as much as the box's own; known or none, it does not count."""
+    generator = np.random.default_rng(0)
+    hit = generator.random(40_000) < 0.1
+
+    def evidence(strength):
+        return -3 + np.where(hit, strength, 0) + generator.normal(0, 1, 40_000)
+
+    box, image, nothing = (np.exp(np.minimum(evidence(strength), 0)) for strength in (1.5, 1.5, 0))
+    worth = hit.astype(float)
+    assert fit_exponent(box, image, worth) == pytest.approx(1, abs=0.25)
+    assert fit_exponent(box, nothing, worth) < 0.15
+    assert fit_exponent(box, np.sqrt(box * nothing), worth) < 0.15
+    assert fit_exponent(nothing, image, worth) == 2
+    assert fit_exponent(box[:20], image[:20], np.zeros(20)) == 1
+
+
+def test_a_search_fits_the_exponent_unless_one_is_given(competition):
+    truth, members, classifiers, groups = competition(120)
+    problem = problem_of(members, classifiers, truth, groups)
+
+    def fitted(exponent):
+        start = with_members(Recipe(gate=Gate(exponent)), list(members), list(classifiers))
+        return fit(problem, start, Budget(1), 0).gate.exponent
+
+    assert fitted(1.0) not in (0, 1, 2) and fitted(0.25) == 0.25

@@ -17,6 +17,8 @@ SMALLEST = 1e-6  # confidences are kept this far from 0 and 1 where a logit is t
 FEWEST_HITS = 5.0  # matched boxes needed to move a calibration away from "as it is"
 PULL = 1.0  # strength of the prior on the slope, in units of one informative box
 RANK_KNOTS = 65
+FAINTEST = 1e-4  # confidences below are as good as this one where a gate's exponent is fitted
+STEEPEST = 2.0  # exponent of a gate
 
 
 @dataclass
@@ -82,6 +84,28 @@ def fit_logistic(scores: np.ndarray, worth: np.ndarray) -> Calibration:
         if np.abs(step).max() < 1e-9:
             break
     return Calibration("logistic", float(slope), float(intercept))
+
+
+def fit_exponent(scores: np.ndarray, probability: np.ndarray, worth: np.ndarray) -> float:
+    """How much an image's probability says of a box beside the box's own confidence, as an exponent of a gate.
+
+    A logistic regression of `worth` on the logarithms of both; the exponent is their coefficients' ratio. Multiplying
+    the two (exponent 1) takes them for independent, but both were looking at the same image: where the detector is the
+    better judge the exponent comes out near 0. Too few matched boxes for a fit: 1.
+
+    Args:
+        scores, probability, worth: (n,) each box's calibrated confidence, its image's calibrated probability, and the
+            share of IoU thresholds at which it matches a truth.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if min(worth.sum(), (1 - worth).sum()) < FEWEST_HITS:
+        return 1.0
+    inputs = np.log(np.maximum(np.stack([scores, probability], axis=1), FAINTEST))
+    hit = np.repeat([1, 0], len(worth))  # every box is both, by its worth: scikit-learn takes whole classes only
+    fitted = LogisticRegression().fit(np.tile(inputs, (2, 1)), hit, np.concatenate([worth, 1 - worth]))
+    of_score, of_probability = fitted.coef_[0]
+    return float(np.clip(of_probability / max(of_score, SMALLEST), 0.0, STEEPEST))
 
 
 def fit_rank(scores: np.ndarray, images: int) -> Calibration:

@@ -50,7 +50,9 @@ class Fusion:
 class Gate:
     """Confidence times (image probability ** exponent); no box where the probability is below cutoff. not_normal: share
     of the not-normal probability that counts as opacity. agreement: the same with the members themselves as judges, the
-    image's probability being the mean over the members of their best box's confidence."""
+    image's probability being the mean over the members of their best box's confidence.
+
+    An exponent of 1, where fitting begins, asks for a fitted one."""
 
     exponent: float = 1.0
     cutoff: float = 0.0
@@ -138,14 +140,17 @@ def best_of_image(table: Detections) -> np.ndarray:
     return best
 
 
+def probabilities(recipe: Recipe, classifiers: Sequence[ClassProbabilities]) -> np.ndarray:
+    """(images,) probability of opacity by the calibrated classifiers."""
+    parts = recipe.classifiers
+    calibrations, weights = [part.calibration for part in parts], [part.weight for part in parts]
+    return image_probability(classifiers, calibrations, weights, recipe.gate.not_normal)
+
+
 def finished(recipe: Recipe, found: Detections, classifiers: Sequence[ClassProbabilities] = ()) -> Detections:
     """Gate, shrink, share of the top box, second-box threshold, rounding; on the fused boxes."""
     if classifiers:
-        parts = recipe.classifiers
-        probability = image_probability(
-            classifiers, [part.calibration for part in parts], [part.weight for part in parts], recipe.gate.not_normal
-        )
-        found = gated(found, probability, recipe.gate.exponent, recipe.gate.cutoff)
+        found = gated(found, probabilities(recipe, classifiers), recipe.gate.exponent, recipe.gate.cutoff)
     boxes = geometry.shrink(found.boxes, recipe.shrink_width, recipe.shrink_height)
     corners = geometry.to_corners(geometry.clip(boxes, *recipe.frame))
     found = found.with_boxes(geometry.to_xywh(np.round(corners * STEPS_PER_PIXEL) / STEPS_PER_PIXEL))

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from pneumonia.ensemble.calibrate import fit_boxes, fit_images
-from pneumonia.ensemble.recipe import Member, Recipe, calibrated, finished, fused, suppressed
+from pneumonia.ensemble.calibrate import STEEPEST, fit_boxes, fit_exponent, fit_images
+from pneumonia.ensemble.recipe import Member, Recipe, calibrated, finished, fused, probabilities, suppressed
 from pneumonia.metrics.intervals import person_draws
-from pneumonia.metrics.iou_map import Steps, ThresholdCurve, Truth, curve_of, steps_of, sweep
+from pneumonia.metrics.iou_map import Steps, ThresholdCurve, Truth, box_credits, curve_of, steps_of, sweep
 from pneumonia.predictions import ClassProbabilities, Detections
 from pneumonia.progress import say
 
@@ -50,7 +50,7 @@ class Parameter:
 
 SPACE = (
     Parameter("fusion.iou", 0.25, 0.65, 0.1),
-    Parameter("gate.exponent", 0.0, 2.0, 0.5),
+    Parameter("gate.exponent", 0.0, STEEPEST, 0.5),
     Parameter("gate.cutoff", 0.0, 0.5, 0.1),
     Parameter("gate.not_normal", 0.0, 0.5, 0.2),
     Parameter("gate.agreement", 0.0, 2.0, 0.5),
@@ -115,7 +115,8 @@ def fit(
 
     Args:
         start: where the search begins and what it is drawn to. Its members and classifiers give the names; weights are
-            kept where they are not all equal, else taken from the members' own scores.
+            kept where they are not all equal, else taken from the members' own scores; the gate's exponent is kept
+            where it is not 1, else fitted.
         parameters: what the search may move.
     """
     recipe = prepared(problem, start)
@@ -152,7 +153,7 @@ def without_duplicates(recipe: Recipe, problem: Problem) -> list[Detections]:
 
 
 def prepared(problem: Problem, start: Recipe) -> Recipe:
-    """`start` with calibrations and weights fitted to the problem."""
+    """`start` with calibrations, weights and the gate's exponent fitted to the problem."""
     recipe = copy.deepcopy(start)
     tables = without_duplicates(recipe, problem)
     kind = recipe.calibration
@@ -170,6 +171,10 @@ def prepared(problem: Problem, start: Recipe) -> Recipe:
         if own.max() > 0:
             for part, score in zip(recipe.members, own):
                 part.weight = round(float(score / own.max()), 4)
+    if recipe.classifiers and recipe.gate.exponent == 1:
+        found = fused(recipe, calibrated(recipe, tables))
+        of_box = probabilities(recipe, problem.classifiers)[found.image_of_box]
+        recipe.gate.exponent = round(fit_exponent(found.scores, of_box, box_credits(problem.truth, found)), 4)
     return recipe
 
 
