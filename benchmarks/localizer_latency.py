@@ -10,8 +10,14 @@ With runs= the weights of that data set's finished runs are used (of the experim
 without a run is untrained, marked so, and its decoder has more to do than a trained one's: compare forward passes then.
 Times are medians over the turns, in milliseconds an image; with other work on the machine they are no more than a hint.
 
-Peak memory, untrained at preset=full on a 2-core AMD EPYC, batches of 1 and 16, of which 0.88 GiB before the network:
-mobilenet_unet 0.95 and 1.11 GiB, yolov8_xs 1.01 and 1.30, yolov8_s 1.08 and 1.58, segmentation_unet 1.12 and 2.80.
+Measured on an idle 2-core AMD EPYC; milliseconds an image and peak memory, of which 0.88 GiB before the network:
+
+    weights                          pixels  batch of 1              batch of 16
+    mobilenet_unet   20 epochs, demo    224   8.8 + 0.5   0.95 GiB     5.0 + 0.3   1.11 GiB     (network + decoding)
+    yolov8_xs        20 epochs, demo    256  11.9 + 1.6   1.00 GiB     5.3 + 0.5   1.07 GiB
+    yolov8_xs        untrained          512  27.3 + 6.0   1.01 GiB    20.7 + 4.7   1.30 GiB
+    yolov8_s         untrained          512  69.1 + 5.4   1.08 GiB    60.3 + 5.1   1.57 GiB
+    segmentation_unet untrained         512   112 + 3.6   1.12 GiB     110 + 3.7   2.79 GiB
 """
 
 import json
