@@ -3,7 +3,6 @@
 KILLS=10 ./run.sh test tests/training/test_survival.py -s      # prints the table of moments
 """
 
-import functools
 import json
 import os
 import random
@@ -26,10 +25,7 @@ def start(experiment: str, out: Path, *words) -> subprocess.Popen:
     settings = (f"experiment={experiment}", "preset=smoke", "data=demo", "epochs=3", f"out={out}", "json=true")
     command = [sys.executable, "-P", "-m", "pneumonia", "train", *settings, *words]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
-    # a shell's background job ignores Ctrl-C, and so would its children
-    heeding = functools.partial(signal.signal, signal.SIGINT, signal.default_int_handler)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=env, text=True, preexec_fn=heeding, **pipes)
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def ended(process: subprocess.Popen) -> Path:
