@@ -1,6 +1,6 @@
-"""Of all tests: Ctrl-C does something, also where the suite itself runs in the background of a shell without job control.
+"""Of all tests: Ctrl-C does something, also where the suite itself runs in the background of a shell.
 
-Such a shell has its background processes ignore SIGINT, and their children inherit that; a handler they do not inherit.
+Without job control a shell has its background processes ignore SIGINT; children inherit that, but not a handler.
 """
 
 import signal
