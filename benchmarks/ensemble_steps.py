@@ -30,7 +30,7 @@ from pneumonia.ensemble.recipe import Recipe
 from pneumonia.ensemble.tune import SPACE, Budget, Problem, fit
 from pneumonia.metrics.intervals import difference_interval, mean_interval
 from pneumonia.metrics.iou_map import image_scores, read_truth
-from pneumonia.metrics.people import read_groups
+from pneumonia.people import read_people
 from pneumonia.predictions import read_detections
 
 SEEDS = range(5)
@@ -74,7 +74,7 @@ def nested_scores(problem: Problem, start: Recipe, parameters, seed: int) -> np.
 
 def main(labels: str, mapping: str, files: list[str]) -> None:
     members = {file: read_detections(file) for file in files}
-    problem = problem_of(members, {}, read_truth(labels), read_groups(mapping))
+    problem = problem_of(members, {}, read_truth(labels), read_people(mapping))
     whole_scores = None
     for name, start, parameters in procedures(Recipe()):
         scores = [nested_scores(problem, with_members(start, files, []), parameters, seed) for seed in SEEDS]
