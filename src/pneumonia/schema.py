@@ -54,6 +54,7 @@ class Model:
     mask_softness: float = setting(0.0, "masks: share of a box's half side over which its target falls off; 0: filled")
     mask_threshold: float = setting(0.5, "masks to boxes: probability at which a pixel belongs to a box")
     min_area: float = setting(0.004, "masks to boxes: smallest component kept, as a share of the image")
+    mask_fit: bool = setting(True, "masks to boxes: other values of these two, if better on the inner images")
 
 
 @dataclass

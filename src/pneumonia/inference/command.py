@@ -145,8 +145,9 @@ def network_of(run: Run):
     family = family_of(experiment.model, experiment.image_size, pretrained=False)
     with computing(experiment):
         network = family.build()
-    checkpoint.read_weights(run.weights, network.variables, run.done()["weights_sha256"])
-    return network, family, experiment
+    done = run.done()
+    checkpoint.read_weights(run.weights, network.variables, done["weights_sha256"])
+    return network, family.decoding_with(done.get("decoder", {})), experiment
 
 
 def draw(path: Path, dicom: Path, found: Detections) -> None:

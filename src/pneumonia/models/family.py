@@ -4,6 +4,8 @@ A family's object belongs to one experiment. Training asks it for `build`, `targ
 `decode`; neither knows which family it has. Everything differentiable is keras.ops, so any Keras backend runs it.
 """
 
+import copy
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal, NamedTuple
 
@@ -86,3 +88,14 @@ class Family(ABC):
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes] | np.ndarray:
         """A batch's outputs as numpy, to one ImageBoxes per image (localizer), or to probabilities (classifier):
         (batch, 1) opacity, or (batch, 3) normal, not normal, opacity."""
+
+    def decoders(self) -> list[dict]:
+        """Settings of `model` with which `decode` might do better once the network is trained, its own first; none
+        where there is nothing to choose. inference/decoder.py chooses."""
+        return []
+
+    def decoding_with(self, settings: dict) -> "Family":
+        """The same family, decoding with these settings of `model`."""
+        other = copy.copy(self)
+        other.model = dataclasses.replace(self.model, **settings)
+        return other

@@ -14,6 +14,8 @@ from pneumonia.models.backbones import backbone
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
 
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # that a trained network's masks may be cut at
+AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # smallest components, as shares of the image
 LEVELS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu")
 
 
@@ -76,6 +78,13 @@ class MaskFamily(Family):
         probabilities = 1.0 / (1.0 + np.exp(-outputs["logits"][..., 0].astype(np.float64)))
         settings = (self.model.mask_threshold, self.model.min_area, self.model.mask_softness)
         return [masks.components(each, self.image_size, *settings) for each in probabilities]
+
+    def decoders(self) -> list[dict]:
+        if not self.model.mask_fit:
+            return []
+        own = {"mask_threshold": self.model.mask_threshold, "min_area": self.model.min_area}
+        grid = [{"mask_threshold": level, "min_area": area} for level in THRESHOLDS for area in AREAS]
+        return [own, *(each for each in grid if each != own)]
 
 
 class MobileNetUNet(MaskFamily):

@@ -8,7 +8,7 @@ from pneumonia.errors import BadInput, Fault, bad_input
 START = {"name", "weights", "weights_folder", "weights_sha256", "frozen_epochs"}
 HEAD = {"head", "inputs", "dropout"}
 BACKBONE = START | HEAD | {"pooling", "cell_loss"}
-MASKS = {"mask_losses", "mask_softness", "mask_threshold", "min_area"}
+MASKS = {"mask_losses", "mask_softness", "mask_threshold", "min_area", "mask_fit"}
 YOLO = {"size", "class_loss", "distribution_loss", "class_prior", "image_loss", "dropout"}
 
 LOCALIZERS = {

@@ -12,6 +12,7 @@ from pneumonia.data.facts import facts_of
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.files import held
+from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
 from pneumonia.models.classifier_losses import balanced_weights
 from pneumonia.models.family import Family
@@ -50,6 +51,9 @@ def train_run(
         started = time.monotonic()
         material = material_of(data, run.fold, experiment, nih)
         network, family = trained(run, experiment, material, title)
+        people = dict(zip(data.study["patientId"], data.study["group"]))
+        decoder = fit_decoder(network, family, experiment, material.inner, people, title)
+        family = family.decoding_with(decoder)
         cache = data.cache
         material.write_held_out(run.folder / "held_out.csv", run.fold)
         test = cache.index.loc[cache.index["split"] == "test", "patientId"]
@@ -61,7 +65,7 @@ def train_run(
             tables[name] = run.table(name, family.kind)
             predicted = predict_ids(network, family, experiment, cache, list(ids), f"{title}: predicting {name} images")
             WRITERS[family.kind](tables[name], predicted)
-        run.finish(family.kind, time.monotonic() - started, tables)
+        run.finish(family.kind, time.monotonic() - started, tables, decoder)
         for old in (*run.folder.glob("epoch-*.safetensors"), *run.folder.glob("best-*.safetensors")):
             old.unlink()  # the weights that are kept are what is left to be used
 

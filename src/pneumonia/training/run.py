@@ -89,13 +89,17 @@ class Run:
             mend = f"remove {self.folder} to train it anew, or choose another out="
             raise bad_input(self.settings_file, f"was begun with other settings: {shown}", mend)
 
-    def finish(self, kind: str, seconds: float, tables: dict[str, Path]) -> None:
-        """The marker, written last: with it the run is complete."""
+    def finish(self, kind: str, seconds: float, tables: dict[str, Path], decoder: dict) -> None:
+        """The marker, written last: with it the run is complete.
+
+        decoder: settings of `model` that were fitted after training, and predicted with.
+        """
         write_json(
             self.folder / "done.json",
             {
                 "kind": kind,
                 "seconds": round(seconds, 1),
+                "decoder": decoder,
                 "weights_sha256": sha256(self.weights),
                 "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
             },
