@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.errors import BadSurroundings
+from pneumonia.errors import BadInput, BadSurroundings
 from pneumonia.files import held, sha256, write_json, written_whole
 
 
@@ -35,6 +35,15 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     killed = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": str(source)}, check=False)
     assert killed.returncode == -9
     assert path.read_text() == "before"
+
+
+def test_a_folder_or_a_name_below_a_file_is_bad_input(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("before")
+    for path in (tmp_path / "folder", tmp_path / "file" / "table.csv"):
+        with pytest.raises(BadInput, match="choose another out="), written_whole(path) as file:
+            file.write("text")
+    assert sorted(each.name for each in tmp_path.rglob("*")) == ["file", "folder"]
 
 
 def test_a_full_disk_is_a_surrounding(tmp_path):

@@ -3,11 +3,17 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pydicom
 import pytest
+import yaml
+
+from pneumonia.predictions import read_detections
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -104,6 +110,54 @@ def test_any_dicom_through_the_whole_ensemble(job, tmp_path):
     rows = Path(found["predictions"]).read_text().splitlines()
     assert rows[0] == "patientId,PredictionString" and len(rows) == 2 and rows[1].startswith(f"{dicom.stem},")
     assert run("validate", f"submission={found['predictions']}").returncode == 0
+
+
+def test_a_dicom_of_another_size_is_predicted_in_its_own_pixels(job, tmp_path):
+    """The same radiograph at twice the size, through a recipe that lets every box pass."""
+    _, result = job
+    ensemble = tmp_path / "ensemble"
+    shutil.copytree(Path(result["submission"]).parent, ensemble)
+    recipe = yaml.safe_load((ensemble / "recipe.yaml").read_text())
+    recipe |= {"threshold": 0.0, "share_of_top": 0.0}
+    recipe["gate"]["cutoff"] = 0.0
+    (ensemble / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    source = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
+    dataset = pydicom.dcmread(source)
+    pixels = np.kron(dataset.pixel_array, np.ones((2, 2), np.uint8))
+    (tmp_path / "images").mkdir()
+    for name, array in (("as_it_is", dataset.pixel_array), ("twice", pixels)):
+        dataset.PixelData, (dataset.Rows, dataset.Columns) = array.tobytes(), array.shape
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.save_as(tmp_path / "images" / f"{name}.dcm")
+    done = run("predict", f"run={ensemble}", f"images={tmp_path / 'images'}", "json=true")
+    assert done.returncode == 0, done.stderr
+    table = Path(json.loads(done.stdout.splitlines()[-1])["predictions"])
+    assert table.parent == ensemble / "predictions"
+    found = read_detections(table)
+    (once, sure), (twice, as_sure) = found.image(0), found.image(1)
+    assert len(once) and np.allclose(twice, 2 * once, atol=2) and np.allclose(sure, as_sure, atol=0.02)
+    assert (twice[:, 0] + twice[:, 2]).max() > 1024
+
+
+@pytest.mark.parametrize("out", ["a_folder", "picture.jpg"])
+def test_predict_refuses_a_name_that_it_cannot_use(job, tmp_path, out):
+    _, result = job
+    (tmp_path / "a_folder").mkdir()
+    run_folder = Path(result["submission"]).parent
+    dicom = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
+    done = run("predict", f"run={run_folder}", f"images={dicom}", f"out={tmp_path / out}")
+    assert done.returncode == 2 and out in done.stderr and "predictions.csv" in done.stderr
+
+
+def test_predict_refuses_an_ensemble_without_its_models(job, tmp_path):
+    _, result = job
+    folder = Path(result["submission"]).parent
+    shutil.copy(folder / "recipe.yaml", tmp_path / "recipe.yaml")
+    done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
+    assert done.returncode == 2 and "apply recipe=" in done.stderr
+    (tmp_path / "result.json").write_text(json.dumps({"runs": {"yolov8_xs": ["runs/gone/yolov8_xs/fold0"]}}))
+    done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
+    assert done.returncode == 2 and "runs/gone/yolov8_xs/fold0 is not there any more" in done.stderr
 
 
 def test_predict_refuses_what_is_no_run(tmp_path):

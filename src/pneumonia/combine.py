@@ -7,9 +7,10 @@ import numpy as np
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.prepared import Prepared
+from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.nested import Fitted, fit_nested
-from pneumonia.ensemble.recipe import Recipe, apply, recipe_of, write_recipe
+from pneumonia.ensemble.recipe import Recipe, apply_to_sizes, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Budget
 from pneumonia.errors import BadInput
 from pneumonia.files import write_json
@@ -45,22 +46,22 @@ def make_submission(
         classifiers,
         truth,
         groups,
-        recipe_of(start, "experiments/ensembles") if start else None,
+        recipe_of({**(start or {}), "frame": data.frame}, "experiments/ensembles"),
         Budget(trials=TRIALS[preset]),
         settings.seed,
     )
     result = scores_of(fitted, truth, groups, classifiers, runs, kinds)
     folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
-    test = submission_of(fitted.recipe, runs, kinds)
+    test = submission_of(fitted.recipe, data, runs, kinds)
     sample = data.competition.sample
     write_submission(folder / "submission.csv", test, read_sample(sample))
-    faults = validate(folder / "submission.csv", sample)
+    faults = validate(folder / "submission.csv", sample, max(data.frame))
     if faults:
         raise BadInput(faults)
     write_recipe(folder / "recipe.yaml", fitted.recipe)
     if data.competition.test_labels is not None:
         result |= test_scores(read_truth(data.competition.test_labels), test, data, settings.seed)
-        result |= single_fold_scores(read_truth(data.competition.test_labels), fitted.recipe, runs, kinds)
+        result |= single_fold_scores(read_truth(data.competition.test_labels), fitted.recipe, data, runs, kinds)
     result = {
         "dataset": data.dataset,
         "preset": preset,
@@ -105,14 +106,15 @@ def scores_of(
     }
 
 
-def submission_of(recipe: Recipe, runs: dict[str, list[Run]], kinds: dict[str, str]) -> Detections:
+def submission_of(recipe: Recipe, data: Prepared, runs: dict[str, list[Run]], kinds: dict[str, str]) -> Detections:
     """The recipe on the test images, each member's folds merged first."""
     merged: Tables = {}
     for name, each in runs.items():
         merge = merge_folds if kinds[name] == "localizer" else merge_class_folds
         merged[name] = merge([table(run, "test", kinds[name]) for run in each])
     localizers, classifiers = of_kind(merged, kinds, "localizer"), of_kind(merged, kinds, "classifier")
-    return apply(recipe, list(localizers.values()), list(classifiers.values()))
+    sizes = original_sizes(data.cache, next(iter(localizers.values())).ids)
+    return apply_to_sizes(recipe, list(localizers.values()), list(classifiers.values()), sizes)
 
 
 def test_scores(truth: Truth, test: Detections, data: Prepared, seed: int) -> dict:
@@ -122,14 +124,16 @@ def test_scores(truth: Truth, test: Detections, data: Prepared, seed: int) -> di
     return {"test_score": interval.value, "test_low": interval.low, "test_high": interval.high}
 
 
-def single_fold_scores(truth: Truth, recipe: Recipe, runs: dict[str, list[Run]], kinds: dict[str, str]) -> dict:
+def single_fold_scores(
+    truth: Truth, recipe: Recipe, data: Prepared, runs: dict[str, list[Run]], kinds: dict[str, str]
+) -> dict:
     """The recipe on each fold's test predictions alone: what merging the folds must not fall below."""
     folds = range(len(next(iter(runs.values()))))
     if len(folds) == 1:
         return {}
     scores = []
     for fold in folds:
-        test = submission_of(recipe, {name: [each[fold]] for name, each in runs.items()}, kinds)
+        test = submission_of(recipe, data, {name: [each[fold]] for name, each in runs.items()}, kinds)
         scores.append(mean_iou_map(truth, test))
     return {"test_scores_of_single_folds": scores}
 

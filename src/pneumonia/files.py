@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pneumonia.errors import BadSurroundings
+from pneumonia.errors import BadSurroundings, bad_input
 
 
 @contextlib.contextmanager
@@ -23,6 +23,7 @@ def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
     Raises:
         BadSurroundings: the disk is full or the folder cannot be written.
+        BadInput: there is a folder of that name, or a file where its folder would be.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
@@ -37,9 +38,12 @@ def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise bad_input(path, f"is no name for a file ({error.strerror})", "choose another out=") from error
         raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, value) -> None:

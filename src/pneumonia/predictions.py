@@ -97,6 +97,10 @@ class Detections:
     def with_boxes(self, boxes: np.ndarray) -> "Detections":
         return Detections(self.ids, self.offsets, np.asarray(boxes, dtype=np.float64), self.scores)
 
+    def scaled(self, factors: np.ndarray) -> "Detections":
+        """Every image's boxes resized. factors: (images, 2) of x and width, and of y and height."""
+        return self.with_boxes(self.boxes * np.tile(np.asarray(factors, dtype=np.float64), 2)[self.image_of_box])
+
     def by_confidence(self) -> "Detections":
         """Every image's boxes in descending confidence; ties stay in the order they had."""
         order = np.lexsort((-self.scores, self.image_of_box))

@@ -219,7 +219,7 @@ class Train(Experiment, Job):
 class Predict(Command):
     run: str = setting("", "a run's folder, or submissions/NAME")
     images: str = setting("", "a folder of DICOMs or one file")
-    workers: int = setting(0, "processes that read DICOMs; 0: one per core")
+    workers: int = setting(0, "threads that read DICOMs; 0: one per core")
 
 
 @dataclass

@@ -5,7 +5,17 @@ import pytest
 
 from pneumonia.ensemble.calibrate import Calibration, fit_exponent, fit_images, fit_logistic, fit_rank
 from pneumonia.ensemble.nested import problem_of, with_members
-from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, read_recipe, recipe_of, write_recipe
+from pneumonia.ensemble.recipe import (
+    Fusion,
+    Gate,
+    Member,
+    Recipe,
+    apply,
+    apply_to_sizes,
+    read_recipe,
+    recipe_of,
+    write_recipe,
+)
 from pneumonia.ensemble.tune import Budget, fit
 from pneumonia.errors import BadInput
 from pneumonia.predictions import ClassProbabilities, Detections
@@ -37,6 +47,15 @@ def test_boxes_shrink_about_their_centre_and_stay_in_the_frame():
 
 def test_a_box_outside_the_frame_goes():
     assert len(apply(plain(), [single([[(2000, 0, 10, 10)]], [[0.9]])]).boxes) == 0
+
+
+def test_images_of_other_sizes_keep_their_boxes():
+    boxes = [[(100, 200, 300, 400)], [(1800, 100, 200, 400)], [(50, 100, 150, 200)]]
+    table = single(boxes, [[0.9], [0.8], [0.7]], "abc")
+    sizes = np.array([[1024, 1024], [4096, 2048], [512, 512]])  # rows, columns
+    found = apply_to_sizes(plain(shrink_width=0.5), [table], [], sizes)
+    assert found.boxes.tolist() == [[175, 200, 150, 400], [1850, 100, 100, 400], [87.5, 100, 75, 200]]
+    assert len(apply(plain(), [table]).boxes) == 2  # taken as pixels of the frame, one lies outside
 
 
 def test_written_numbers_never_leave_the_frame():

@@ -34,6 +34,11 @@ class Prepared:
         }
 
     @property
+    def frame(self) -> list[float]:
+        """Width and height that no image exceeds, in pixels; every image of the competition is 1024 x 1024."""
+        return self.cache.index[["columns", "rows"]].max().astype(float).tolist()
+
+    @property
     def dataset(self) -> str:
         """Names the data folder, its content and how it is folded: a folder's name under runs/."""
         key = config.short_hash([self.identity["data_key"], self.identity["folds_sha256"]])

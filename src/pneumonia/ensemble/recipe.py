@@ -95,6 +95,19 @@ def apply(recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[C
     return found.keep(found.scores >= recipe.threshold)
 
 
+def apply_to_sizes(
+    recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities], sizes: np.ndarray
+) -> Detections:
+    """`apply` on images of any sizes, none of which the recipe need have seen: no step depends on the size of a pixel,
+    so the boxes are taken to the recipe's frame and back.
+
+    Args:
+        sizes: (images, 2) rows, columns, in whose pixels the boxes are.
+    """
+    to_frame = np.array(recipe.frame) / sizes[:, ::-1]
+    return apply(recipe, [table.scaled(to_frame) for table in members], classifiers).scaled(1 / to_frame)
+
+
 def candidates(
     recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities] = ()
 ) -> Detections:

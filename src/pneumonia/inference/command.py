@@ -1,8 +1,11 @@
 """`./run.sh predict`: any DICOMs through one run, or through a whole trained ensemble; no labels, no sample needed."""
 
 import dataclasses
+import os
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,7 +17,7 @@ from pneumonia import config, schema
 from pneumonia.data.cache import cached_size
 from pneumonia.data.dicom import read_scaled
 from pneumonia.data.samples import Squares
-from pneumonia.ensemble.recipe import apply, read_recipe
+from pneumonia.ensemble.recipe import apply_to_sizes, read_recipe
 from pneumonia.errors import bad_input
 from pneumonia.files import read_json, written_whole
 from pneumonia.fusion import merge_class_folds, merge_folds
@@ -24,35 +27,71 @@ from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
 
 PICTURE = 1024  # pixels of the picture that a single file gets
+PICTURE_SUFFIX = ".jpg"
+READ_AT_ONCE = 256  # DICOMs whose squares wait in memory to be written
 
 
 def command(settings: schema.Predict) -> dict:
     """Returns {"predictions": table, "images": count, "picture": JPEG or None}."""
     run = folder_of(settings.run)
     images = dicoms_of(settings.images)
+    out = table_of(settings, run)
     import_keras_quietly()
     with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
-        radiographs = Radiographs(images, Path(scratch))
-        is_ensemble = (run / "recipe.yaml").exists()
-        found = of_ensemble(run, radiographs) if is_ensemble else of_runs([Run(run)], radiographs)
-    name = "submission.csv" if isinstance(found, Detections) else "classes.csv"
-    out = config.user_path(settings.out) if settings.out else Path.cwd() / name
+        radiographs = Radiographs(images, Path(scratch), settings.workers)
+        found = of_ensemble(run, radiographs) if is_ensemble(run) else of_runs([Run(run)], radiographs)
     (write_detections if isinstance(found, Detections) else write_classes)(out, found)
     picture = None
     if len(images) == 1 and isinstance(found, Detections):
-        picture = out.with_suffix(".jpg")
+        picture = out.with_suffix(PICTURE_SUFFIX)
         draw(picture, next(iter(images.values())), found)
     print(f"{len(images)} images predicted: {out}" + (f"; picture: {picture}" if picture else ""))
     return {"predictions": out, "images": len(images), "picture": picture}
 
 
 def folder_of(text: str) -> Path:
-    """Raises BadInput for a folder that holds neither a finished run nor an ensemble."""
+    """Raises BadInput for a folder that holds neither a finished run nor an ensemble of finished runs."""
     folder = config.user_path(text) if text else Path()
-    if not text or not ((folder / "done.json").exists() or (folder / "recipe.yaml").exists()):
+    if not text or not ((folder / "done.json").exists() or is_ensemble(folder)):
         mend = "give run=runs/DATASET/EXPERIMENT/fold0 or run=submissions/NAME"
         raise bad_input(text or "run", "is no finished run and no ensemble", mend)
+    if is_ensemble(folder):
+        unfinished = [run.folder for runs in runs_of(folder).values() for run in runs if not run.is_done]
+        if unfinished:
+            mend = "make the ensemble again by the command that made it"
+            raise bad_input(folder, f"its run {unfinished[0]} is not there any more", mend)
     return folder
+
+
+def is_ensemble(folder: Path) -> bool:
+    return (folder / "recipe.yaml").exists()
+
+
+def runs_of(ensemble: Path) -> dict[str, list[Run]]:
+    """{member: its runs}. Raises BadInput for an ensemble of tables, which knows no network that could predict."""
+    made_by = ensemble / "result.json"
+    runs = read_json(made_by).get("runs") if made_by.exists() else None
+    if runs is None:
+        mend = "predict with each model, then ./run.sh apply recipe=... members=[...]"
+        raise bad_input(ensemble, "was fitted on tables: it has a recipe, and no trained models", mend)
+    return {name: [Run(config.REPOSITORY / path) for path in paths] for name, paths in runs.items()}
+
+
+def table_of(settings: schema.Predict, run: Path) -> Path:
+    """Where the prediction table goes: `out`, else a file beside the run, named by the images.
+
+    Raises:
+        BadInput: a folder, or a name that the picture needs.
+    """
+    images = config.user_path(settings.images)
+    if not settings.out:
+        return run / "predictions" / f"{images.stem}-{config.short_hash(str(images))}.csv"
+    out = config.user_path(settings.out)
+    if out.is_dir():
+        raise bad_input(out, "is a folder", "give out= the name of a file, such as predictions.csv")
+    if out.suffix.lower() == PICTURE_SUFFIX:
+        raise bad_input(out, "is the picture's name", "give out= the table's name, such as predictions.csv")
+    return out
 
 
 def dicoms_of(text: str) -> dict[str, Path]:
@@ -74,22 +113,31 @@ def dicoms_of(text: str) -> dict[str, Path]:
 class Radiographs:
     """The DICOMs to be predicted, each read once per size of squares, which wait in a file and not in memory."""
 
-    def __init__(self, files: dict[str, Path], folder: Path):
-        self.files, self.folder = files, folder
+    def __init__(self, files: dict[str, Path], folder: Path, workers: int = 0):
+        self.files, self.folder, self.workers = files, folder, workers or os.cpu_count() or 1
         self.read: dict[int, tuple[np.ndarray, pd.DataFrame]] = {}
 
     @property
     def ids(self) -> list[str]:
         return list(self.files)
 
+    @property
+    def sizes(self) -> np.ndarray:
+        """(n, 2) rows, columns of the originals, once they have been read."""
+        _, headers = next(iter(self.read.values()))
+        return headers[["rows", "columns"]].to_numpy()
+
     def squares(self, size: int) -> tuple[np.ndarray, pd.DataFrame]:
         """(n, size, size) uint8, memory-mapped, and a table of the headers (data/dicom.py)."""
         if size in self.read:
             return self.read[size]
         headers = []
-        with open(self.folder / f"{size}.u8", "wb") as pixels:
-            for path in progress(self.files.values(), f"reading DICOMs at {size} px"):
-                square, header = read_scaled(path, size)
+        # threads: what decodes a JPEG lets others run meanwhile
+        with open(self.folder / f"{size}.u8", "wb") as pixels, ThreadPoolExecutor(self.workers) as readers:
+            files = list(self.files.values())
+            parts = (files[start : start + READ_AT_ONCE] for start in range(0, len(files), READ_AT_ONCE))
+            read = (each for part in parts for each in readers.map(partial(read_scaled, size=size), part))
+            for square, header in progress(read, f"reading DICOMs at {size} px", total=len(files)):
                 pixels.write(np.ascontiguousarray(square))
                 headers.append(dataclasses.asdict(header))
         squares = np.memmap(pixels.name, np.uint8, "r", shape=(len(headers), size, size))
@@ -99,10 +147,10 @@ class Radiographs:
 
 def of_ensemble(folder: Path, images: Radiographs) -> Detections:
     """Every member's every fold, merged, by the ensemble's recipe."""
-    recipe, runs = read_recipe(folder / "recipe.yaml"), read_json(folder / "result.json")["runs"]
-    tables = {name: of_runs([Run(config.REPOSITORY / path) for path in paths], images) for name, paths in runs.items()}
-    members = [tables[member.name] for member in recipe.members]
-    return apply(recipe, members, [tables[member.name] for member in recipe.classifiers])
+    recipe = read_recipe(folder / "recipe.yaml")
+    tables = {name: of_runs(runs, images) for name, runs in runs_of(folder).items()}
+    members, classifiers = ([tables[each.name] for each in part] for part in (recipe.members, recipe.classifiers))
+    return apply_to_sizes(recipe, members, classifiers, images.sizes)
 
 
 def of_runs(runs: Sequence[Run], images: Radiographs) -> Detections | ClassProbabilities:
