@@ -127,7 +127,9 @@ class Experiment:
     precision: str = setting(
         "auto", "float32, mixed_bfloat16, mixed_float16; auto: mixed_bfloat16 on a GPU, float32 on CPU"
     )
-    xla: str = setting("auto", "compile steps by XLA: auto (on a GPU), on or off")
+    xla: str = setting(
+        "auto", "compile steps by XLA: auto (on a GPU; with JAX on a CPU too), on, or off, for debugging: slow with JAX"
+    )
     deterministic: bool = setting(False, "the same bits on a GPU too, where its operations allow it")
     devices: int = setting(1, "devices that share every batch")
     threads: int = setting(0, "threads of one operation; 0: one per core. Another number gives other bits")

@@ -147,6 +147,8 @@ def loaders(experiment: schema.Experiment) -> int:
 
 def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
     """Losses and metrics on the inner split, without augmentation."""
+    for variable in learner.trainable_variables:
+        variable.assign(checkpoint.array_of(variable))  # with JAX it may share an average's array, which a step deletes
     order = np.arange(len(inner))
     batches = Batches(inner, order, experiment.batch_size, family, "none", [experiment.seed, INNER_EPOCH])
     with Loaded(batches, loaders(experiment)) as loaded:

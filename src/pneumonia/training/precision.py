@@ -84,7 +84,14 @@ def share_of_device(loss):
 
 
 def uses_xla(experiment: schema.Experiment) -> bool:
-    """Raises BadInput for an unknown value of `xla`."""
+    """Whether steps are compiled. `auto`: on a GPU, and on JAX everywhere, where Keras runs a step that is not compiled
+    operation by operation: 1.17 s a step on a CPU against 0.10 s (MobileNetV2).
+
+    Raises:
+        BadInput: an unknown value of `xla`.
+    """
     if experiment.xla not in ("auto", "on", "off"):
         raise bad_input("xla", f"unknown value '{experiment.xla}'", "known: auto, on, off")
-    return experiment.xla == "on" or (experiment.xla == "auto" and on_gpu())
+    if experiment.xla != "auto":
+        return experiment.xla == "on"
+    return keras.backend.backend() == "jax" or on_gpu()
