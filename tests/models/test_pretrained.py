@@ -14,6 +14,7 @@ from pneumonia.errors import BadInput, BadSurroundings
 from pneumonia.files import sha256
 from pneumonia.models import pretrained
 from pneumonia.models.registry import family
+from pneumonia.models.yolo.network import BACKBONE, SIZES
 from pneumonia.training import checkpoint
 
 
@@ -110,6 +111,80 @@ def test_imagenet_s_file_is_taken_from_the_folder(tmp_path):
     assert np.array_equal(np.asarray(source.variables[0]), np.asarray(made.variables[0]))
 
 
+def test_segmentation_models_takes_its_encoders_from_the_folder_too(tmp_path, monkeypatch):
+    for encoder, start in (("mobilenetv2", "mobilenet_v2_weights"), ("resnet18", "resnet18_imagenet_1000_no_top")):
+        settings = schema.Model(
+            name="segmentation_unet", encoder=encoder, weights="imagenet", weights_folder=str(tmp_path)
+        )
+        with pytest.raises(BadSurroundings, match=rf"{tmp_path}/{start}.*h5: is missing; download http"):
+            family(settings, 64).build()
+    source = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None)
+    file = tmp_path / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
+    write_hdf5(file, source)
+    settings = schema.Model(
+        name="segmentation_unet", weights="imagenet", weights_folder=str(tmp_path), weights_sha256=sha256(file)
+    )
+    unet = next(layer for layer in family(settings, 96).build().layers if isinstance(layer, keras.Model))
+    assert np.array_equal(unet.get_layer("Conv1").get_weights()[0], source.get_layer("Conv1").get_weights()[0])
+
+
+def test_a_download_without_a_known_checksum_is_named_or_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv(pretrained.FOLDER_VARIABLE, raising=False)
+    file = tmp_path / "downloaded.h5"
+    write_hdf5(file, keras.applications.MobileNetV2((64, 64, 3), alpha=0.35, include_top=False, weights=None))
+    monkeypatch.setattr(pretrained.file_utils, "get_file", lambda *_, **__: str(file))
+    family(model(weights="imagenet"), 64).build()
+    assert f"model.weights_sha256={sha256(file)}" in capsys.readouterr().err
+    with pytest.raises(BadInput, match="download it again"):
+        family(model(weights="imagenet", weights_sha256="0" * 64), 64).build()
+
+
+def test_keras_cv_s_backbone_starts_ours_and_another_file_is_refused(tmp_path):
+    import keras_cv
+
+    channels, depths, _ = SIZES["xs"]
+    source = keras_cv.models.YOLOV8Backbone(
+        stackwise_channels=list(channels),
+        stackwise_depth=list(depths),
+        include_rescaling=True,
+        input_shape=(64, 64, 3),
+    )
+    file = tmp_path / "yolo.weights.h5"
+    source.save_weights(file)
+    settings = model(name="yolov8", alpha=1.0, weights=str(file), weights_sha256=sha256(file))
+    backbone = family(settings, 64).build().get_layer(BACKBONE)
+    assert all(np.array_equal(a, b) for a, b in zip(source.get_weights(), backbone.get_weights(), strict=True))
+    write_hdf5(file, keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None))
+    with pytest.raises(BadInput, match="another network than backbone"):
+        family(model(name="yolov8", alpha=1.0, weights=str(file), weights_sha256=sha256(file)), 64).build()
+
+
+@pytest.mark.parametrize(
+    ("classifier", "localizer"),
+    [("mobilenet", "mobilenet_unet"), ("mobilenetv2", "segmentation_unet"), ("mobilenetv2", "box_regressor")],
+)
+def test_a_classifier_s_backbone_starts_a_localizer(tmp_path, classifier, localizer):
+    keras.utils.set_random_seed(5)
+    first = family(model(name=classifier, alpha=1.0), 64).build()
+    checksum = checkpoint.write_weights(tmp_path / "weights.safetensors", first.variables)
+    (tmp_path / "done.json").write_text(json.dumps({"weights_sha256": checksum}))
+    settings = schema.Model(name=localizer, weights=str(tmp_path / "weights.safetensors"))
+    started, fresh = (family(each, 64).build() for each in (settings, schema.Model(name=localizer)))
+    learned = {layer.name: layer.get_weights() for layer in weighted(first)}
+    layers = {layer.name: layer for layer in weighted(started)}
+    shared = [name for name in learned if name in layers and name != "logits"]
+    assert len(shared) > 50
+    for name in shared:
+        assert all(np.array_equal(a, b) for a, b in zip(learned[name], layers[name].get_weights(), strict=True))
+    assert not np.array_equal(started.get_weights()[0], fresh.get_weights()[0])
+
+
+def weighted(network: keras.Model) -> list[keras.layers.Layer]:
+    """Every layer with weights of its own, those of nested models too."""
+    layers = network._flatten_layers(include_self=False)
+    return [layer for layer in layers if not isinstance(layer, keras.Model) and layer.weights]
+
+
 def test_a_run_of_ours_starts_another_of_the_same_backbone(tmp_path):
     keras.utils.set_random_seed(1)
     first = family(model(head="classes"), 64).build()
@@ -123,6 +198,18 @@ def test_a_run_of_ours_starts_another_of_the_same_backbone(tmp_path):
     assert second.output["logits"].shape == (None, 1)
     with pytest.raises(BadInput, match="another network"):
         family(model(name="mobilenet", weights=str(file)), 64).build()
+
+
+def test_a_file_that_lacks_a_layer_is_refused(chexnet, tmp_path):
+    """Keras itself leaves such a layer as it was."""
+    source = keras.applications.MobileNetV2((64, 64, 3), alpha=0.35, include_top=False, weights=None)
+    file = tmp_path / "half.weights.h5"
+    source.save_weights(file)
+    with h5py.File(file, "r+") as stream:
+        del stream["layers/conv2d/vars"]
+        stream.create_group("layers/conv2d/vars")
+    with pytest.raises(BadInput, match="another network"):
+        family(model(weights=str(file), weights_sha256=sha256(file)), 64).build()
 
 
 def test_a_file_of_something_else_is_refused(tmp_path):

@@ -6,12 +6,16 @@ program builds itself.
 
 import contextlib
 import hashlib
+import importlib
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import keras
 import numpy as np
+from keras import ops
 from keras.src.utils import file_utils
 from safetensors.numpy import load_file
 
@@ -25,6 +29,9 @@ from pneumonia.progress import say
 # (https://github.com/brucechou1983/CheXNet-Keras). Its authors give no checksum, so the user must.
 CHEXNET_FILE = "brucechou1983_CheXNet_Keras_0.3.0_weights.h5"
 FOLDER_VARIABLE = "PNEUMONIA_WEIGHTS"
+# where keras.applications looks it up, and where segmentation-models does: tf.keras.utils is one of the other two,
+# which one depends on what was imported first
+PLACES_OF_GET_FILE = ("keras.src.utils.file_utils", "keras.utils", "keras._tf_keras.keras.utils")
 
 
 def weights_folder(model: schema.Model) -> Path | None:
@@ -38,10 +45,11 @@ def weights_folder(model: schema.Model) -> Path | None:
 
 @contextlib.contextmanager
 def from_folder(model: schema.Model) -> Iterator[None]:
-    """Inside, keras.applications takes its weights from the user's folder where one is named.
+    """Inside, keras.applications and segmentation-models take weights from the user's folder where one is named.
 
-    A file there must match the checksum that Keras knows for it; the few for which Keras knows none (the MobileNets')
-    must match `model.weights_sha256`. Without a folder Keras downloads as ever.
+    A file there must match the checksum that the library knows for it; the few for which it knows none (the
+    MobileNets') must match `model.weights_sha256`. Without a folder they are downloaded as ever, and one of no known
+    checksum is compared with `model.weights_sha256` where that is given, else named with its own.
 
     Raises:
         BadSurroundings: the file is not in the folder, or there is no internet to download it.
@@ -49,8 +57,8 @@ def from_folder(model: schema.Model) -> Iterator[None]:
     """
     download = file_utils.get_file
 
-    def get_file(fname, origin, cache_subdir="models", file_hash=None, **options):
-        folder = weights_folder(model)
+    def get_file(fname, origin, cache_subdir="models", file_hash=None, md5_hash=None, **options):
+        folder, file_hash = weights_folder(model), file_hash or md5_hash
         if folder is not None:
             file = folder / fname
             if not file.is_file():
@@ -59,18 +67,22 @@ def from_folder(model: schema.Model) -> Iterator[None]:
                 check(file, model.weights_sha256)
             return str(file)
         try:
-            return download(fname, origin, cache_subdir=cache_subdir, file_hash=file_hash, **options)
+            file = Path(download(fname, origin, cache_subdir=cache_subdir, file_hash=file_hash, **options))
         except Exception as error:  # of urllib, http and Keras: no common kind
             raise BadSurroundings(
                 f"{origin}: cannot be downloaded ({error}); where there is no internet put {fname} into a folder and "
                 f"name it: model.weights_folder=DIR (or ${FOLDER_VARIABLE}), or train with model.weights=none"
             ) from error
+        if not file_hash and model.weights_sha256:
+            check(file, model.weights_sha256)
+        elif not file_hash:
+            say(f"{file}: its publisher gives no checksum; model.weights_sha256={sha256(file)} pins this one")
+        return str(file)
 
-    file_utils.get_file = get_file
-    try:
+    with contextlib.ExitStack() as replaced:
+        for place in PLACES_OF_GET_FILE:
+            replaced.enter_context(mock.patch.object(importlib.import_module(place), "get_file", get_file))
         yield
-    finally:
-        file_utils.get_file = download
 
 
 def md5(file: Path) -> str:
@@ -137,14 +149,28 @@ def check(file: Path, wanted: str) -> None:
 
 def load_hdf5(backbone: keras.Model, file: Path) -> None:
     """Keras's HDF5 weights: of the backbone alone, or else of the 14-class network around it."""
-    reasons = []
-    for network in (backbone, chexnet(backbone)):
-        try:
-            network.load_weights(file)
-            return
-        except Exception as error:  # HDF5 and Keras raise many kinds for a file of another network
-            reasons.append(error)
-    raise not_this_network(file, backbone, reasons[0]) from reasons[0]
+    try:
+        return load_every_weight(backbone, file)
+    except Exception as error:  # HDF5 and Keras raise many kinds for a file of another network
+        reason = error
+    if len(backbone.outputs) == 1:  # a detector's has one for each level of its pyramid, and never such a head
+        with contextlib.suppress(Exception):
+            return load_every_weight(chexnet(backbone), file)
+    raise not_this_network(file, backbone, reason) from reason
+
+
+def load_every_weight(network: keras.Model, file: Path) -> None:
+    """Raises ValueError, or whatever HDF5 and Keras raise, where the file lacks any weight of the network: Keras itself
+    leaves such a weight as it was and warns, among warnings about files that are whole."""
+    for variable in network.weights:
+        if keras.backend.is_float_dtype(variable.dtype):
+            variable.assign(ops.full(variable.shape, float("nan"), variable.dtype))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        network.load_weights(file)
+    missing = [variable.path for variable in network.weights if not ops.all(ops.isfinite(variable))]
+    if missing:
+        raise ValueError(f"{len(missing)} weights are not in the file, the first is {missing[0]}")
 
 
 def chexnet(backbone: keras.Model) -> keras.Model:

@@ -7,7 +7,7 @@ import os
 import keras
 
 from pneumonia import config, schema
-from pneumonia.errors import BadSurroundings, bad_input
+from pneumonia.errors import BadInput, BadSurroundings, bad_input
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalised
 from pneumonia.models.unet import MaskFamily
@@ -61,21 +61,18 @@ class SegmentationUNet(MaskFamily):
     def unet(self) -> keras.Model:
         """(batch, size, size, 3) to logits (batch, size, size, 1)."""
         segmentation_models = library()
-        imagenet = self.model.weights == "imagenet"
         try:
-            unet = segmentation_models.Unet(
-                self.model.encoder,
-                input_shape=(self.image_size, self.image_size, 3),
-                activation="linear",  # the sigmoid is taken in float32, whatever the precision of the layers
-                encoder_weights="imagenet" if imagenet else None,
-            )
-        except Exception as error:  # of Keras, and of a download by urllib: no common kind
+            with pretrained.from_folder(self.model):
+                unet = segmentation_models.Unet(
+                    self.model.encoder,
+                    input_shape=(self.image_size, self.image_size, 3),
+                    activation="linear",  # the sigmoid is taken in float32, whatever the precision of the layers
+                    encoder_weights="imagenet" if self.model.weights == "imagenet" else None,
+                )
+        except (BadInput, BadSurroundings):
+            raise
+        except Exception as error:  # Keras raises many kinds for a network that it cannot build
             reason = " ".join(str(error).split())[:200]
-            if imagenet:
-                raise BadSurroundings(
-                    f"ImageNet weights of {self.model.encoder} cannot be had ({reason}); where there is no internet "
-                    "name a file of them by model.weights=FILE, or train with model.weights=none"
-                ) from error
             what = f"{self.model.encoder} at {self.image_size} px: {reason}"
             raise bad_input("model.encoder", what, "choose another encoder or image_size") from error
         encoder = [layer for layer in unet.layers if is_encoder(layer)]

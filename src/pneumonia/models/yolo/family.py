@@ -46,7 +46,8 @@ class YOLOv8(Family):
                 raise bad_input(f"model.{setting}", f"{getattr(model, setting):g} is no weight", "give 0 or more")
         if model.weights in ("imagenet", "chexnet"):
             what = f"there are no {model.weights} weights for yolov8"
-            raise bad_input("model.weights", what, "set none, run:EXPERIMENT, or the weights file of a run")
+            mend = "set none, run:EXPERIMENT, or the file of a run or of keras-cv's backbone"
+            raise bad_input("model.weights", what, mend)
 
     def build(self) -> keras.Model:
         model = self.model
