@@ -1,0 +1,166 @@
+"""Images per second of the classifiers in training and prediction, and what share of a device's peak that is.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/classifier_throughput.py [data=DIR] [batch_size=256] [peak=989]
+
+Each model is the project's own network and learner, every layer learning, in the number format and with the
+compilation that an experiment has on this device (precision=auto, xla=auto: mixed bfloat16 and XLA on a GPU). After a
+turn that compiles, medians over `turns` of
+
+constant: `fit` on one batch in memory, again and again: what the device can do.
+loaded: `fit` on batches made with the strong preset from the image cache, as in every training.
+prediction: `passes`, as in every prediction; Keras chooses its compilation, xla= does not reach it.
+
+TFLOP/s count two for every multiply-add of convolutions and dense layers; normalisation and activations are left out,
+and a training step counts as three passes. peak= is what the device's data sheet promises in the number format that
+was used, without sparsity: 989 for an H100 (SXM) in bfloat16.
+
+Runs on JAX too (KERAS_BACKEND=jax). Not measured on a GPU. That it works, on two cores of an AMD EPYC that other work
+took most of, so that the figures are lower bounds (224 px, float32, batch_size=8 steps=3 turns=1):
+
+    images/s       multiply-adds   constant  loaded  prediction
+    densenet121    2,833 million        3.1     2.3        11.7
+    mobilenetv2      299 million        8.9     8.5        88.3
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import keras
+import numpy as np
+
+from pneumonia import config, schema
+from pneumonia.data.batches import Batches
+from pneumonia.data.competition import resolve, study_table
+from pneumonia.data.ingest import ingest
+from pneumonia.data.loading import Loaded
+from pneumonia.data.samples import Samples, samples_of
+from pneumonia.inference.predict import passes
+from pneumonia.models.registry import family as family_of
+from pneumonia.schema import setting
+from pneumonia.training.learner import compiled
+from pneumonia.training.loop import Stage, loaders
+from pneumonia.training.precision import computing, precision_of, uses_xla
+from pneumonia.training.run import processor
+
+PASSES = {"constant": 3, "loaded": 3, "prediction": 1}  # a training step: forward, to the activations, to the weights
+COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+
+
+@dataclass
+class Settings:
+    data: str = setting("demo", "competition folder, or the generated demo")
+    models: list[str] = field(default_factory=lambda: ["densenet121", "mobilenetv2"], metadata={"help": "classifiers"})
+    image_size: int = setting(224, "pixels")
+    batch_size: int = setting(32, "images per step")
+    steps: int = setting(20, "of a turn")
+    turns: int = setting(3, "that are timed")
+    precision: str = setting("auto", "as in an experiment")
+    xla: str = setting("auto", "as in an experiment")
+    loaders: int = setting(0, "as in an experiment")
+    alpha: float = setting(1.0, "width of the MobileNets")
+    peak: float = setting(0.0, "teraflop/s of the device; 0: unknown")
+
+
+class Constant(keras.utils.PyDataset):
+    """The same batch again and again."""
+
+    def __init__(self, batch, count: int):
+        super().__init__()
+        self.batch, self.count = batch, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int):
+        return self.batch
+
+
+def multiply_adds(network: keras.Model) -> int:
+    """Of one image's pass through the convolutions and dense layers, those of nested backbones included.
+
+    Raises:
+        ValueError: a layer has a kernel and is none of these.
+    """
+    total = 0
+    for layer in network._flatten_layers(include_self=False):
+        kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
+        if isinstance(layer, keras.Model) or not kernels:
+            continue
+        if not isinstance(layer, COUNTED):
+            raise ValueError(f"{layer.name} is a {type(layer).__name__}, whose multiply-adds are not counted here")
+        places = np.prod(layer.output.shape[1:-1], dtype=np.int64)  # each sees the whole kernel once
+        total += sum(int(np.prod(kernel.shape)) for kernel in kernels) * int(places)
+    return total
+
+
+def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict[str, float]]:
+    """Multiply-adds of an image, and images per second by each of PASSES."""
+    experiment = experiment_of(settings, name)
+    family = family_of(experiment.model, settings.image_size)
+    keras.utils.set_random_seed(0)
+    images = settings.steps * settings.batch_size
+    with computing(experiment):
+        network = family.build()
+        learner = compiled(experiment, family, network, samples, settings.steps, Stage(0, settings.turns + 1, False))
+        same = np.arange(settings.batch_size) % len(samples)
+        batch = Batches(samples, same, settings.batch_size, family, "none", [0])[0]
+        pictures = np.concatenate([batch[0]] * settings.steps)
+
+        def loaded(turn: int) -> None:
+            order = np.random.default_rng(turn).integers(0, len(samples), images)
+            made = Batches(samples, order, settings.batch_size, family, experiment.augment, [0, turn])
+            with Loaded(made, loaders(experiment)) as batches:
+                learner.fit(batches, shuffle=False, verbose=0)
+
+        ways: dict[str, Callable[[int], object]] = {
+            "constant": lambda _: learner.fit(Constant(batch, settings.steps), shuffle=False, verbose=0),
+            "loaded": loaded,
+            "prediction": lambda _: list(passes(network, pictures, settings.batch_size)),
+        }
+        seconds: dict[str, list[float]] = {way: [] for way in ways}
+        for turn in range(settings.turns + 1):
+            for way, run in ways.items():
+                start = time.perf_counter()
+                run(turn)
+                seconds[way].append(time.perf_counter() - start)
+    return multiply_adds(network), {way: images / statistics.median(each[1:]) for way, each in seconds.items()}
+
+
+def experiment_of(settings: Settings, name: str) -> schema.Experiment:
+    return schema.Experiment(
+        model=schema.Model(name=name, alpha=settings.alpha),
+        image_size=settings.image_size,
+        batch_size=settings.batch_size,
+        augment="strong",
+        precision=settings.precision,
+        xla=settings.xla,
+        loaders=settings.loaders,
+    )
+
+
+def main(settings: Settings) -> None:
+    competition = resolve(schema.Job(data=settings.data, preset="smoke"))
+    cache = ingest(competition, settings.image_size)
+    samples = samples_of(study_table(competition, False, cache.index), cache, settings.image_size)
+    experiment = experiment_of(settings, "")
+    print(
+        f"{', '.join(map(str, keras.distribution.list_devices()))}; {processor()}; Keras on {keras.backend.backend()}"
+    )
+    print(f"{precision_of(experiment)}, XLA {'on' if uses_xla(experiment) else 'off'}, {loaders(experiment)} loaders, "
+          f"{settings.image_size} px, batches of {settings.batch_size}, {len(samples)} images")  # fmt: skip
+    for name in settings.models:
+        adds, rates = measured(settings, name, samples)
+        print(f"{name}: {adds / 1e6:,.0f} million multiply-adds an image")
+        for way, rate in rates.items():
+            teraflops = 2 * adds * PASSES[way] * rate / 1e12
+            share = f"  {teraflops / settings.peak:6.1%} of the peak" if settings.peak else ""
+            print(f"  {way:10s} {rate:8,.1f} images/s  {teraflops:8.3f} TFLOP/s{share}", flush=True)
+        print(f"  an epoch takes {rates['constant'] / rates['loaded']:.3f} x as long loaded as with the constant batch")
+        keras.backend.clear_session()
+
+
+if __name__ == "__main__":
+    main(config.from_arguments(Settings, sys.argv[1:]))
