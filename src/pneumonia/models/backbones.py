@@ -4,10 +4,13 @@ import inspect
 from collections.abc import Callable
 
 import keras
+import numpy as np
+from keras import ops
 
 from pneumonia import config, schema
 from pneumonia.errors import bad_input
 from pneumonia.models import pretrained
+from pneumonia.models.normalisation import DEVIATION
 
 # which of normalisation.RANGES the weights of a keras.applications module were trained with
 RANGE_OF_MODULE = {
@@ -31,7 +34,7 @@ def constructors() -> dict[str, Callable]:
 
 def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Model, str]:
     """A backbone (batch, size, size, 3) to (batch, h, w, features) with the weights that `model.weights` names, and
-    the range of its input, a key of normalisation.RANGES.
+    the range of its input, a key of normalisation.RANGES. Which layers it has does not depend on the weights.
 
     Raises:
         BadInput: an unknown name, or a size that the network refuses.
@@ -59,4 +62,45 @@ def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Mod
     if model.weights not in ("none", "imagenet"):
         pretrained.load(made, model)
     module = constructor.__module__.rpartition(".")[2]
+    if module == "efficientnet":
+        made = with_own_stem(made)
     return made, RANGE_OF_MODULE.get(module, "unit")
+
+
+class StemNormalization(keras.layers.Normalization):
+    """(gray - mean) / deviation by the layer's variables.
+
+    Keras's layer computes with copies of them, made when it is built or when a Keras file is loaded: what is assigned
+    to the variables afterwards, as from a checkpoint, would change nothing.
+    """
+
+    def call(self, inputs):
+        deviation = ops.maximum(ops.sqrt(self.adapt_variance), keras.config.epsilon())
+        return (ops.cast(inputs, self.compute_dtype) - self.adapt_mean) / deviation
+
+
+def with_own_stem(efficientnet: keras.Model) -> keras.Model:
+    """The same function, and the same layers whatever the weights.
+
+    Of EfficientNet, and of no other network, keras.applications makes another one for ImageNet's weights: these have
+    the deviation where the normalisation's variance belongs, and a rescaling behind it puts that right. Here the
+    variance is put right. So it is where a file of those weights is named by its path.
+    """
+    normalization = next(layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Normalization))
+    _, *behind = (layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Rescaling))
+
+    def made(layer):
+        kind = StemNormalization if layer is normalization else type(layer)
+        return kind.from_config(layer.get_config())
+
+    def called(layer, inputs, **options):
+        return inputs if layer.name in {each.name for each in behind} else layer(inputs, **options)
+
+    network = keras.models.clone_model(efficientnet, clone_function=made, call_function=called)
+    network.set_weights(efficientnet.get_weights())
+    variance = network.get_layer(normalization.name).adapt_variance
+    if behind:
+        variance.assign(variance / np.square(behind[0].scale))
+    elif np.allclose(variance, DEVIATION, atol=1e-4):
+        variance.assign(np.square(DEVIATION))
+    return network
