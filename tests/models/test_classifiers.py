@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from keras import ops
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
@@ -12,6 +13,7 @@ from pneumonia.data.facts import facts_of, model_input
 from pneumonia.errors import BadInput
 from pneumonia.models.classifier_losses import balanced_weights, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.registry import family
+from pneumonia.reports.grad_cam import gradient
 
 SIZE = 64
 LOGITS = np.array([[2.0], [-1.0], [0.5], [-3.0]], np.float32)
@@ -88,6 +90,31 @@ def test_focal_loss_fades_the_easy_images():
     assert of(1.0, name="focal", gamma=0.0) == pytest.approx(of(1.0), rel=1e-6)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_loss_has_gradients_however_sure_the_network_is(gamma):
+    loss = schema.Loss(name="focal", gamma=gamma)
+    labels = ops.convert_to_tensor(np.array([[1.0], [0.0], [1.0], [0.0]], np.float32))
+    sure = ops.convert_to_tensor(np.array([[120.0], [120.0], [-120.0], [-120.0]], np.float32))
+    slope = ops.convert_to_numpy(gradient(lambda logits: cross_entropy_of_labels(logits, labels, loss), sure))
+    assert slope[:, 0] == pytest.approx([0, 0.25, -0.25, 0], abs=1e-6)
+    classes = ops.convert_to_tensor(np.array([0, 1, 0, 2], np.int32))
+    of_classes = ops.convert_to_tensor(
+        np.array([[120.0, 0, 0], [120, 0, 0], [-120, 0, 0], [-120, 120, -120]], np.float32)
+    )
+    slope = ops.convert_to_numpy(gradient(lambda logits: cross_entropy_of_classes(logits, classes, loss), of_classes))
+    wanted = [[0, 0, 0], [0.25, -0.25, 0], [-0.25, 0.125, 0.125], [0, 0.25, -0.25]]
+    np.testing.assert_allclose(slope, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_focal_loss_of_classes_is_its_formula(gamma):
+    logits, classes = np.random.default_rng(1).normal(0, 3, (6, 3)).astype(np.float32), np.array([0, 1, 2, 0, 1, 2])
+    exponents = np.exp(logits.astype(float))
+    p = (exponents / exponents.sum(axis=1, keepdims=True))[np.arange(6), classes]
+    mine = float(cross_entropy_of_classes(logits, classes, schema.Loss(name="focal", gamma=gamma)))
+    assert mine == pytest.approx(np.mean((1 - p) ** gamma * -np.log(p)), rel=1e-5)
+
+
 def test_class_weights_and_smoothing():
     plain = float(cross_entropy_of_labels(LOGITS, LABELS, schema.Loss()))
     weighted = float(cross_entropy_of_labels(LOGITS, LABELS, schema.Loss(class_weights=[1.0, 3.0])))
@@ -102,7 +129,12 @@ def test_class_weights_and_smoothing():
 
 
 @pytest.mark.parametrize(
-    "loss", [{"name": "hinge"}, {"class_weights": [1, 2, 3]}, {"class_weights": "even"}, {"label_smoothing": 1.0}]
+    "loss",
+    [
+        {"name": "hinge"},
+        {"label_smoothing": 1.0},
+        *({"class_weights": each} for each in ([1, 2, 3], "even", [-1, 1], [np.inf, 1], [np.nan, 1], [0, 0])),
+    ],
 )
 def test_losses_that_make_no_sense_are_refused(loss):
     with pytest.raises(BadInput, match="loss"):

@@ -1,5 +1,6 @@
 """What a classifier minimises: cross-entropy or focal loss of logits, with class weights and label smoothing."""
 
+import math
 from collections.abc import Sequence
 
 from keras import ops
@@ -11,7 +12,8 @@ LOSSES = ("cross_entropy", "focal")
 
 
 def check_loss(loss: schema.Loss, n_classes: int) -> None:
-    """Raises BadInput for an unknown loss, or class weights that do not fit `n_classes` (2 for a binary head)."""
+    """Raises BadInput for an unknown loss, or class weights that do not fit `n_classes` (2 for a binary head), are
+    negative, not finite or all 0."""
     if loss.name not in LOSSES:
         raise bad_input("loss.name", f"unknown loss '{loss.name}'", f"known: {', '.join(LOSSES)}")
     if not 0 <= loss.label_smoothing < 1:
@@ -21,6 +23,9 @@ def check_loss(loss: schema.Loss, n_classes: int) -> None:
     if weights != "balanced" and not (numbers and len(weights) in (0, n_classes)):
         mend = f"write balanced, or a list of {n_classes} numbers"
         raise bad_input("loss.class_weights", f"'{weights}' does not fit {n_classes} classes", mend)
+    if numbers and weights and not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
+        mend = "write numbers of 0 or more, one of them above 0"
+        raise bad_input("loss.class_weights", f"nothing can be learned with {weights}", mend)
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
@@ -42,7 +47,7 @@ def cross_entropy_of_classes(logits, labels, loss: schema.Loss):
     wanted = wanted * (1.0 - loss.label_smoothing) + loss.label_smoothing / n_classes
     terms = -wanted * ops.log_softmax(logits, axis=-1)
     if loss.name == "focal":
-        terms = terms * ops.power(1.0 - ops.softmax(logits, axis=-1), loss.gamma)
+        terms = terms * faded(log_of_the_others(logits), loss.gamma)
     each = ops.sum(terms, axis=-1)
     if loss.class_weights:
         each = each * ops.take(ops.convert_to_tensor(loss.class_weights, dtype="float32"), labels)
@@ -61,11 +66,20 @@ def cross_entropy_of_labels(logits, labels, loss: schema.Loss):
     log_yes, log_no = -ops.softplus(-logits), -ops.softplus(logits)
     yes, no = wanted * log_yes, (1.0 - wanted) * log_no
     if loss.name == "focal":
-        probability = ops.sigmoid(logits)
-        yes = yes * ops.power(1.0 - probability, loss.gamma)
-        no = no * ops.power(probability, loss.gamma)
+        yes, no = yes * faded(log_no, loss.gamma), no * faded(log_yes, loss.gamma)
     each = -(yes + no)
     if loss.class_weights:
         negative, positive = loss.class_weights
         each = each * (labels * positive + (1.0 - labels) * negative)
     return ops.mean(each)
+
+
+def faded(log_other, gamma: float):
+    """(1 - p) ** gamma from log(1 - p). The power itself has no finite gradient where 1 - p rounds to 0."""
+    return ops.exp(gamma * log_other)
+
+
+def log_of_the_others(logits):
+    """log(1 - softmax), exact where the softmax rounds to 1: (batch, classes) to (batch, classes)."""
+    apart = ops.expand_dims(logits, 1) - 1e9 * ops.eye(logits.shape[-1], dtype=logits.dtype)
+    return ops.logsumexp(apart, axis=-1) - ops.logsumexp(logits, axis=-1, keepdims=True)
