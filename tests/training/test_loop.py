@@ -1,6 +1,8 @@
 """Training as such, with a model small enough for seconds: what is learned, resumed, repeated and refused."""
 
+import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras import ops
 from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
 
 from pneumonia.data.batches import Batches
@@ -16,6 +19,7 @@ from pneumonia.data.samples import Samples
 from pneumonia.errors import BadSurroundings
 from pneumonia.training import checkpoint, loop
 from pneumonia.training.history import read_history
+from pneumonia.training.sampling import epoch_order
 
 HERE = Path(__file__).resolve()
 
@@ -67,12 +71,61 @@ def environment() -> dict:
     return os.environ | {"PYTHONPATH": paths, "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
+class BadGradient(SpotClassifier):
+    """One image, of class 9, whose loss is finite and whose gradient is no number."""
+
+    def targets(self, boxes, classes):
+        return super().targets(boxes, classes) | {"bad": (classes == 9).astype(np.float32)[:, None]}
+
+    def losses(self, targets, outputs):
+        zero = 0 * ops.cast(outputs["logit"], "float32")
+        root = ops.mean(ops.sqrt(ops.where(targets["bad"] > 0, zero, 1.0)))
+        return super().losses(targets, outputs) | {"root": root}
+
+
+def ids_in(text: str) -> set[str]:
+    return set(re.findall(r"id-\d+", text))
+
+
+@pytest.mark.parametrize(("accumulate", "where"), [(1, "the step before"), (2, "the 2 steps before")])
+def test_a_gradient_that_is_no_number_names_the_images_it_came_from(tmp_path, accumulate, where):
+    """Its own step's loss is finite: the loss that shows it is that of a step with other images."""
+    samples = spot_samples(40)
+    order = epoch_order(samples.positive, experiment().sampling, 8, seed=0, epoch=0)
+    bad, step = order[17], 2  # in the third of five steps
+    classes = samples.classes.copy()
+    classes[bad] = 9
+    wanted = experiment(augment="none", optimizer={"accumulate": accumulate})
+    family = BadGradient(wanted.model, SIZE)
+    with pytest.raises(BadSurroundings, match="the loss is nan in epoch 1, step") as caught:
+        loop.train(wanted, family, dataclasses.replace(samples, classes=classes), None, tmp_path, "test")
+    own, before = str(caught.value).split(f"; those of {where}, whose gradients moved the weights: ")
+    shown = int(re.search(r"step (\d+);", own)[1]) - 1
+    assert shown > step and ids_in(own) == {f"id-{row}" for row in order[8 * shown : 8 * shown + 8]}
+    assert ids_in(before) == {f"id-{row}" for row in order[8 * (shown - accumulate) : 8 * shown]}
+    assert f"id-{bad}" in ids_in(before) and f"id-{bad}" not in ids_in(own)
+    assert "is kept" not in str(caught.value) and checkpoint.checkpoints(tmp_path) == []
+
+
+def test_a_loss_that_is_no_number_in_the_first_step_names_its_images_only(tmp_path):
+    class BadLoss(SpotClassifier):
+        def losses(self, targets, outputs):
+            return super().losses(targets, outputs) | {"log": ops.log(-ops.mean(targets["opacity"]) - 1.0)}
+
+    wanted = experiment()
+    with pytest.raises(BadSurroundings, match="the loss is nan in epoch 1, step 1; its images: ") as caught:
+        loop.train(wanted, BadLoss(wanted.model, SIZE), spot_samples(), None, tmp_path, "test")
+    assert len(ids_in(str(caught.value))) == 8 and "before" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("images", "step"), [(16, 2), (8, 1)])  # seen in the loss, or in the weights of the last step
-def test_a_training_that_diverges_stops_and_names_the_images(tmp_path, images, step):
+def test_a_training_that_diverges_stops_names_the_images_and_keeps_its_checkpoint(tmp_path, images, step):
     samples = spot_samples(images)
     trained(tmp_path, samples, epochs=1)
-    with pytest.raises(BadSurroundings, match=rf"epoch 2, step {step}; its images: .*id-"):
+    with pytest.raises(BadSurroundings, match=rf"epoch 2, step {step}; its images: .*id-") as caught:
         trained(tmp_path, samples, epochs=2, optimizer={"rate": float("nan")})
+    assert ids_in(str(caught.value)) == set(samples.ids)
+    assert "the checkpoint of the epoch before is kept" in str(caught.value)
     assert [path.name[:11] for path in tmp_path.glob("epoch-*")] == ["epoch-00001"]
 
 

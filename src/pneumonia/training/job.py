@@ -23,6 +23,7 @@ from pneumonia.training import checkpoint, loop
 from pneumonia.training.material import Material, material_of, start_of
 from pneumonia.training.precision import computing
 from pneumonia.training.run import Run
+from pneumonia.training.watch import memory_watched
 
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
@@ -41,33 +42,39 @@ def train_run(
 
     Raises:
         BadInput: the folder holds a run with other settings or data.
-        BadSurroundings: another process holds the run, the disk is full, GPU memory is short, the loss diverged.
+        BadSurroundings: another process holds the run, the disk is full, memory is short, the loss diverged.
     """
     with held(run.folder / "lock", title):
         run.begin(experiment, data.identity | {"fold": run.fold}, words)
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")
             return
-        started = time.monotonic()
-        material = material_of(data, run.fold, experiment, nih)
-        network, family = trained(run, experiment, material, title)
-        people = dict(zip(data.study["patientId"], data.study["group"]))
-        decoder = fit_decoder(network, family, experiment, material.inner, people, title)
-        family = family.decoding_with(decoder)
-        cache = data.cache
-        material.write_held_out(run.folder / "held_out.csv", run.fold)
-        test = cache.index.loc[cache.index["split"] == "test", "patientId"]
-        images = {"oof": material.held_out["patientId"], "test": test, "holdout": material.holdout["patientId"]}
-        tables = {}
-        for name, ids in images.items():
-            if len(ids) == 0:
-                continue
-            tables[name] = run.table(name, family.kind)
-            predicted = predict_ids(network, family, experiment, cache, list(ids), f"{title}: predicting {name} images")
-            WRITERS[family.kind](tables[name], predicted)
-        run.finish(family.kind, time.monotonic() - started, tables, decoder)
-        for old in (*run.folder.glob("epoch-*.safetensors"), *run.folder.glob("best-*.safetensors")):
-            old.unlink()  # the weights that are kept are what is left to be used
+        with memory_watched(experiment, run.folder):
+            train_and_predict(run, experiment, data, title, nih)
+
+
+def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, title: str, nih: str) -> None:
+    """What a run that was begun still lacks, and its marker."""
+    started = time.monotonic()
+    material = material_of(data, run.fold, experiment, nih)
+    network, family = trained(run, experiment, material, title)
+    people = dict(zip(data.study["patientId"], data.study["group"]))
+    decoder = fit_decoder(network, family, experiment, material.inner, people, title)
+    family = family.decoding_with(decoder)
+    cache = data.cache
+    material.write_held_out(run.folder / "held_out.csv", run.fold)
+    test = cache.index.loc[cache.index["split"] == "test", "patientId"]
+    images = {"oof": material.held_out["patientId"], "test": test, "holdout": material.holdout["patientId"]}
+    tables = {}
+    for name, ids in images.items():
+        if len(ids) == 0:
+            continue
+        tables[name] = run.table(name, family.kind)
+        predicted = predict_ids(network, family, experiment, cache, list(ids), f"{title}: predicting {name} images")
+        WRITERS[family.kind](tables[name], predicted)
+    run.finish(family.kind, time.monotonic() - started, tables, decoder)
+    for old in (*run.folder.glob("epoch-*.safetensors"), *run.folder.glob("best-*.safetensors")):
+        old.unlink()  # the weights that are kept are what is left to be used
 
 
 def trained(run: Run, experiment: schema.Experiment, material: Material, title: str) -> tuple[keras.Model, Family]:

@@ -27,7 +27,7 @@ from pneumonia.training.precision import computing, on_gpu
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, kept_weights
 from pneumonia.training.stopping import best_epoch, check_stopping, plateau_rate, stops
-from pneumonia.training.watch import Watch, out_of_memory
+from pneumonia.training.watch import Watch
 
 INNER_EPOCH = 2**31 - 1  # seed of the inner split's batches: the same in every epoch, none of training's own
 
@@ -68,7 +68,7 @@ def train(
 
     Raises:
         BadInput: settings that contradict each other.
-        BadSurroundings: the loss is not a number any more, GPU memory is short, or the disk is full.
+        BadSurroundings: the loss is not a number any more, or the disk is full.
     """
     check_stopping(experiment, inner is not None)
     keras.utils.set_random_seed(experiment.seed)
@@ -123,14 +123,11 @@ def one_epoch(
         learner.optimizer.learning_rate = plateau_rate(history, experiment.optimizer.rate, experiment.schedule)
     batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
     watch.begin(epoch, batches)
-    try:
-        with Loaded(batches, loaders(experiment)) as loaded:
-            fitted = learner.fit(loaded, shuffle=False, verbose=0, callbacks=[watch])
-    except Exception as error:
-        raise out_of_memory(error, experiment) or error from error
+    with Loaded(batches, loaders(experiment)) as loaded:
+        fitted = learner.fit(loaded, shuffle=False, verbose=0, callbacks=[watch])
     line = {"epoch": epoch + 1, **{name: values[-1] for name, values in fitted.history.items()}}
     if not all(np.isfinite(weight).all() for weight in learner.get_weights()):
-        raise watch.diverged("a weight is no number any more", len(batches) - 1)
+        raise watch.ruined()
     images_per_second = len(order) / (time.monotonic() - started)
     if inner is not None:
         with kept_weights(learner):
