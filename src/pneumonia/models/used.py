@@ -17,7 +17,7 @@ LOCALIZERS = {
     "segmentation_unet": START | MASKS | {"encoder"},
     "yolov8": START | YOLO,
 }
-PLAIN = {"fcnn": START | HEAD, "cnn": START | HEAD}
+PLAIN = {"fcnn": {"name"} | HEAD, "cnn": {"name"} | HEAD}  # nothing to start from, and no backbone to freeze
 
 
 def used(name: str) -> set[str]:
@@ -37,5 +37,8 @@ def check_used(experiment: schema.Experiment) -> None:
             faults += bad_input(f"model.{field.name}", f"{model.name} does not use it", mend).faults
     if model.name in LOCALIZERS and experiment.loss != schema.Loss():
         faults += bad_input("loss", f"is a classifier's; {model.name} has its own", "leave it out").faults
+    elif experiment.loss.name == "cross_entropy" and experiment.loss.gamma != schema.Loss().gamma:
+        mend = f"set loss.name=focal, or loss.gamma={schema.Loss().gamma:g}"
+        faults += bad_input("loss.gamma", "is focal's; cross_entropy does not use it", mend).faults
     if faults:
         raise BadInput(faults)

@@ -65,6 +65,12 @@ NAMES = {
     "xla": ("auto", "on", "off"),
 }
 
+SCHEDULES_THAT_READ = {
+    "schedule.factor": ("plateau",),
+    "schedule.patience": ("plateau",),
+    "schedule.final": ("cosine", "plateau"),
+}
+
 
 def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
     """Numbers within their ranges, known names, nothing that contradicts itself or would do nothing.
@@ -91,11 +97,51 @@ def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
         lambda: variants(experiment.tta),
         lambda: Augmentation(experiment.augment),
         lambda: check_used(experiment),
+        lambda: check_schedule(experiment.schedule),
+        lambda: check_sampling(experiment.sampling),
         lambda: check_stopping(experiment, bool(split) or experiment.inner_share > 0),
     ):
         try:
             check()
         except BadInput as error:
             faults += error.faults
+    if faults:
+        raise BadInput(faults)
+
+
+def check_schedule(schedule: schema.Schedule) -> None:
+    """Raises BadInput for settings that are not at their defaults and that a schedule of this name does not read."""
+    faults = []
+    for name, readers in SCHEDULES_THAT_READ.items():
+        key = name.removeprefix("schedule.")
+        default = getattr(schema.Schedule(), key)
+        if (
+            schedule.name in NAMES["schedule.name"]
+            and schedule.name not in readers
+            and getattr(schedule, key) != default
+        ):
+            mend = f"set it to {default:g}, or schedule.name={readers[0]}"
+            faults += bad_input(name, f"the {schedule.name} schedule does not use it", mend).faults
+    if faults:
+        raise BadInput(faults)
+
+
+def check_sampling(sampling: schema.Sampling) -> None:
+    """Raises BadInput for hard negatives that nothing names, or that no batch has room for."""
+    if sampling.hard_negatives <= 0:
+        if sampling.hard_from:
+            mend = "set that above 0, or leave this out"
+            raise bad_input("sampling.hard_from", "does nothing without sampling.hard_negatives", mend)
+        return
+    faults = []
+    if not sampling.hard_from:
+        what, mend = (
+            "no experiment says which negatives are hard",
+            "set sampling.hard_from to one trained with fold=all",
+        )
+        faults += bad_input("sampling.hard_negatives", what, mend).faults
+    if not 0 < sampling.positives < 1:
+        what, mend = "needs batches of both kinds", "set sampling.positives between 0 and 1"
+        faults += bad_input("sampling.hard_negatives", what, mend).faults
     if faults:
         raise BadInput(faults)

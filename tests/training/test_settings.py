@@ -1,0 +1,54 @@
+"""Settings that would do nothing are refused, each in one line, before any data is read."""
+
+import pytest
+
+from pneumonia import config, pipeline, schema
+from pneumonia.errors import BadInput
+from pneumonia.training.settings import check_experiment
+
+HARD = ("sampling.hard_negatives=0.5", "sampling.hard_from=mobilenetv2", "sampling.positives=0.5")
+UNUSED = [
+    ("mobilenetv2", ("sampling.hard_from=cnn",), "sampling.hard_from: does nothing without sampling.hard_negatives"),
+    ("mobilenetv2", (HARD[0], HARD[2]), "sampling.hard_negatives: no experiment says which negatives are hard"),
+    ("mobilenetv2", HARD[:2], "sampling.hard_negatives: needs batches of both kinds"),
+    ("mobilenetv2", (*HARD[:2], "sampling.positives=1.0"), "sampling.hard_negatives: needs batches of both kinds"),
+    ("mobilenetv2", ("loss.gamma=3.0",), "loss.gamma: is focal's; cross_entropy does not use it"),
+    ("mobilenetv2", ("schedule.patience=3",), "schedule.patience: the cosine schedule does not use it; set it to 10, "),
+    ("mobilenetv2", ("schedule.factor=0.5",), "schedule.factor: the cosine schedule does not use it; set it to 0.1, "),
+    ("report/cnn", ("schedule.final=0.5",), "schedule.final: the constant schedule does not use it"),
+    ("report/fcnn", ("model.weights=imagenet",), "model.weights: fcnn does not use it"),
+    ("report/fcnn", ("model.frozen_epochs=1",), "model.frozen_epochs: fcnn does not use it"),
+    ("report/cnn", ("model.weights=run:report/cnn",), "model.weights: cnn does not use it"),
+    ("report/cnn", ("model.frozen_epochs=-1",), "model.frozen_epochs: cnn does not use it"),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "says"), UNUSED)
+def test_a_setting_that_would_do_nothing_is_refused_before_data_is_read(monkeypatch, name, words, says):
+    monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
+    settings = config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", "preset=smoke", *words])
+    with pytest.raises(BadInput) as caught:
+        pipeline.train(settings)
+    assert says in str(caught.value) and len(caught.value.faults) == 1 and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("mobilenetv2", HARD),
+        ("mobilenetv2", ("loss.name=focal", "loss.gamma=3.0")),
+        ("mobilenetv2", ("schedule.name=plateau", "schedule.patience=3", "schedule.factor=0.5", "schedule.final=0.1")),
+        ("mobilenetv2", ("model.weights=imagenet", "model.frozen_epochs=-1")),
+        ("mobilenetv2", ("schedule.patience=10", "loss.gamma=2.0", "sampling.hard_from=")),  # the defaults, spelt out
+    ],
+)
+def test_the_same_settings_are_taken_where_they_do_something(name, words):
+    settings = config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", "preset=smoke", *words])
+    check_experiment(config.experiment_of(settings))
+
+
+def test_every_setting_that_does_nothing_is_told_at_once():
+    changes = {"schedule": {"patience": 3, "factor": 0.5}, "loss": {"gamma": 1.0}, "sampling": {"hard_negatives": 0.2}}
+    with pytest.raises(BadInput) as caught:
+        check_experiment(config.read_experiment("mobilenetv2", "smoke", changes))
+    assert len(caught.value.faults) == 5
