@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from pneumonia.metrics.classification import at_threshold, auc, auc_interval, average_precision
-from pneumonia.metrics.intervals import bootstrap_means, difference_interval, mean_interval, people_of
+from pneumonia.metrics.classification import (
+    at_threshold,
+    auc,
+    auc_interval,
+    average_precision,
+    average_precision_interval,
+)
+from pneumonia.metrics.intervals import bootstrap_means, difference_interval, mean_interval, people_of, person_draws
 
 
 def test_an_image_that_the_mapping_lacks_is_a_person_of_its_own():
@@ -85,3 +91,26 @@ def test_the_auc_interval_holds_the_auc():
     labels = (generator.random(200) < 0.4).astype(int)
     interval = auc_interval(labels, labels + generator.normal(0, 1, 200), np.arange(200) // 3, draws=500)
     assert 0.5 < interval.low < interval.value < interval.high < 1
+
+
+@pytest.mark.parametrize(
+    ("interval_of", "metric"),
+    [
+        (auc_interval, sklearn_metrics.roc_auc_score),
+        (average_precision_interval, sklearn_metrics.average_precision_score),
+    ],
+)
+def test_classification_intervals_are_those_of_people_by_scikit_learn(interval_of, metric):
+    """Thirty people with ten identical images each: as uncertain as thirty images. The same draws, one by one."""
+    generator = np.random.default_rng(1)
+    label = (generator.random(30) < 0.4).astype(int)
+    score = np.round(label + generator.normal(0, 1.5, 30), 1)  # ties
+    people = np.repeat(np.arange(30), 10)
+    labels, scores, shuffled = label[people], score[people], generator.permutation(300)
+    found = interval_of(labels[shuffled], scores[shuffled], people[shuffled], draws=300, seed=5)
+    weights = np.concatenate(list(person_draws(30, 300, 5)))
+    plain = [metric(label, score, sample_weight=weight) for weight in weights]
+    assert found.value == pytest.approx(metric(label, score))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))
+    by_image = interval_of(labels, scores, np.arange(300), draws=300, seed=5)
+    assert found.high - found.low > 2.5 * (by_image.high - by_image.low)
