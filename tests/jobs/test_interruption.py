@@ -57,6 +57,22 @@ def test_ctrl_c_reaches_the_job_and_the_same_command_goes_on(executor, tmp_path)
     assert again.returncode == 0 and b"from step 3 of 6" in said
 
 
+def test_a_second_driver_is_refused_and_the_first_ones_log_stays_whole(tmp_path):
+    """Each shows its own part of the log only, from its own beginning on."""
+    first = begun("local", tmp_path, "a pause=3, b")
+    second = start("local", tmp_path, "a pause=3, b")
+    said = second.communicate()[1]
+    assert second.returncode == 3
+    assert b"is held by process" in said and b"from step 0 of 6" not in said.split(b"a: failed")[0]
+    (tmp_path / "a" / "pause").unlink()
+    assert b"[2/2] b: done" in first.communicate()[1] and first.returncode == 0
+    lines = (tmp_path / "a" / "train.log").read_text().splitlines()
+    assert lines[0].startswith("-- attempt 1,") and lines[1] == "from step 0 of 6"
+    assert sum(line.startswith("-- attempt 1,") for line in lines) == 2
+    again = start("local", tmp_path, "a, b")
+    assert b"from step 0 of 6" not in again.communicate()[1]
+
+
 @pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_killed_driver_leaves_no_orphan_that_holds_the_run(executor, tmp_path, monkeypatch):
     temporary = tempfile.mkdtemp(prefix="t-")  # a killed driver cannot remove Ray's files; tmp_path is too long for Ray

@@ -27,6 +27,10 @@ def environment_as_it_was():
     os.environ.update(before)
 
 
+def attempts_of(job):
+    return job.log.read_text().count(process.ATTEMPT) if job.log.exists() else 0
+
+
 def test_all_are_done_side_by_side_and_threads_set(ray, stepper, tmp_path, capfd):
     jobs = [stepper("a", f"meet={tmp_path / 'b'}"), stepper("b", f"meet={tmp_path / 'a'}")]
     run_all(jobs, executor="ray", threads=1)
@@ -63,7 +67,7 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(ray, stepper, ca
         while not (disturbed.folder / "paused").exists():
             time.sleep(0.05)
         os.kill(json.loads((disturbed.folder / "started.json").read_text())["parent"], signal.SIGKILL)
-        while process.attempts(str(disturbed.log)) < 2:
+        while attempts_of(disturbed) < 2:
             time.sleep(0.05)
         (disturbed.folder / "pause").unlink()
 
@@ -72,10 +76,32 @@ def test_a_killed_worker_is_replaced_and_the_result_is_the_same(ray, stepper, ca
     run_all([calm, disturbed], executor="ray")
     killer.join()
     assert (calm.folder / "weights").read_bytes() == (disturbed.folder / "weights").read_bytes()
-    assert process.attempts(str(disturbed.log)) == 2
+    assert attempts_of(disturbed) == 2
     said = capfd.readouterr()
     assert "disturbed: its worker was lost; attempt 2" in said.err and "2 attempts, as workers were lost" in said.err
     assert said.out == ""
+
+
+def test_another_driver_adds_to_a_runs_log_and_is_taken_for_no_lost_worker(ray, stepper, capfd):
+    job, other = stepper("a", "pause=3"), stepper("b")
+    job.folder.mkdir()
+    (job.folder / "pause").touch()
+
+    def come_second():
+        while not (job.folder / "paused").exists():
+            time.sleep(0.05)
+        with pytest.raises(BadSurroundings, match="1 of 2 jobs failed"):
+            run_all([job, other])
+        (job.folder / "pause").unlink()
+
+    second = threading.Thread(target=come_second, daemon=True)
+    second.start()
+    run_all([job], executor="ray")
+    second.join()
+    text = job.log.read_text()
+    assert text.startswith(f"{process.ATTEMPT} 1,") and "from step 0 of 6" in text
+    assert attempts_of(job) == 2 and "is held by process" in text
+    assert "worker was lost" not in capfd.readouterr().err
 
 
 def test_a_job_too_large_for_every_node_is_refused(ray, stepper):

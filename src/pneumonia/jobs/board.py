@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumonia.jobs.job import Outcome, TrainJob
-from pneumonia.jobs.process import ATTEMPT, last_lines
+from pneumonia.jobs.process import ATTEMPT, attempts, last_lines
 from pneumonia.progress import say
 
 WAITING, RUNNING, DONE, FAILED = STATES = ("waiting", "running", "done", "failed")
@@ -29,17 +29,19 @@ class Board:
 
     Args:
         logged: every job writes its log; otherwise there is one job, which speaks for itself on stderr.
+        driver: token of who runs the jobs; a log is shown from his first attempt on.
         alone: jobs run one at a time. Their lines are then shown as they come where stderr is no terminal; several
             at once would talk through each other.
     """
 
-    def __init__(self, jobs: Sequence[TrainJob], logged: bool, alone: bool):
-        self.jobs, self.logged, self.alone = jobs, logged, alone
+    def __init__(self, jobs: Sequence[TrainJob], logged: bool, driver: str, alone: bool):
+        self.jobs, self.logged, self.driver, self.alone = jobs, logged, driver, alone
         self.console = Console(stderr=True)
         self.states = [WAITING] * len(jobs)
         self.began = [0.0] * len(jobs)
         self.ended = [0.0] * len(jobs)
-        self.read = [0] * len(jobs)
+        self.beginning: dict[int, int] = {}  # in the job's log, in bytes
+        self.read: dict[int, int] = {}
         self.live = Live(
             console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, get_renderable=self.drawing
         )
@@ -76,7 +78,7 @@ class Board:
         self.tell(job, f"{self.states[job]} after {self.seconds(job)}" + (f" ({why})" if why else ""))
         if outcome.code != 0 and self.logged:
             log = self.jobs[job].log
-            lines = (f"  {line}" for line in last_lines(str(log), LINES_SHOWN))
+            lines = (f"  {line}" for line in last_lines(str(log), LINES_SHOWN, self.log_begins(job)))
             self.say("\n".join([f"{self.jobs[job].title}: the last lines of {log}:", *lines]))
 
     def refresh(self) -> None:
@@ -92,13 +94,24 @@ class Board:
         if self.draws or not (self.logged and self.alone) or not self.jobs[job].log.exists():
             return
         with open(self.jobs[job].log, "rb") as file:
-            file.seek(self.read[job])
+            begin = self.read.get(job, self.log_begins(job))
+            file.seek(begin)
             text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
-        self.read[job] += len(whole)
+        self.read[job] = begin + len(whole)
         for line in whole.decode(errors="replace").splitlines():
             if line and not line.startswith(ATTEMPT) and not CHATTER.match(line):
                 self.say(line)
+
+    def log_begins(self, job: int) -> int:
+        """Where in a log this driver's first attempt begins; what lies before it is of earlier times, or others'."""
+        if job not in self.beginning:
+            log = self.jobs[job].log
+            mine = attempts(str(log), self.driver)
+            if not mine:
+                return log.stat().st_size if log.exists() else 0
+            self.beginning[job] = mine[0]
+        return self.beginning[job]
 
     def tell(self, job: int, what: str) -> None:
         """A change of state, as a line; a terminal's table shows it anyway."""
@@ -136,10 +149,13 @@ class Board:
             state = self.states[job]
             at = time.strftime("since %H:%M", time.localtime(self.began[job])) if state == RUNNING else ""
             took = "" if state == WAITING else self.seconds(job)
-            line = last_lines(str(self.jobs[job].log), 1) if state in (RUNNING, FAILED) else []
+            line = self.last_line(job) if state in (RUNNING, FAILED) else ""
             words = Text(f"{state} {at}".rstrip(), style=COLOURS[state])
-            table.add_row(Text(self.jobs[job].title), words, took, Text("".join(line)))
+            table.add_row(Text(self.jobs[job].title), words, took, Text(line))
         return table
+
+    def last_line(self, job: int) -> str:
+        return "".join(last_lines(str(self.jobs[job].log), 1, self.log_begins(job)))
 
     def summary(self) -> str:
         counts = Counter(self.states)

@@ -4,6 +4,7 @@ A process of its own for each, because TensorFlow keeps GPU memory until its pro
 """
 
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Sequence
@@ -27,17 +28,17 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
     greedy = [job.title for job in jobs if gpus and job.gpus > len(gpus)]
     if greedy:
         raise BadSurroundings(f"{', '.join(greedy)}: more GPUs are wanted than the {len(gpus)} here; lower devices=")
-    logged = len(jobs) > 1
+    logged, driver = len(jobs) > 1, secrets.token_hex(4)
     free = list(gpus) or [""]
     waiting = list(range(len(jobs)))
     running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
     outcomes: dict[int, Outcome] = {}
-    with Board(jobs, logged, alone=len(free) == 1) as board:
+    with Board(jobs, logged, driver, alone=len(free) == 1) as board:
         try:
             while waiting or running:
                 while waiting and (need := jobs[waiting[0]].gpus if gpus else 1) <= len(free):
                     number, mine, free = waiting.pop(0), free[:need], free[need:]
-                    running[number] = (begin(jobs[number], environment, mine, logged), mine)
+                    running[number] = (begin(jobs[number], environment, mine, driver, logged), mine)
                     board.running(number)
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 for number, (child, mine) in list(running.items()):
@@ -52,13 +53,12 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
     return [outcomes[number] for number in range(len(jobs))]
 
 
-def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], logged: bool) -> subprocess.Popen:
+def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], driver: str, logged: bool) -> subprocess.Popen:
     if any(gpus):
         environment = environment | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     try:
-        if logged:
-            job.log.unlink(missing_ok=True)
-        return process.start(job.command, environment, str(job.log) if logged else None, str(Path(tied.__file__)))
+        log = str(job.log) if logged else None
+        return process.start(job.command, environment, log, str(Path(tied.__file__)), driver)
     except OSError as error:
         raise BadSurroundings(f"{job.title} cannot be started: {error}") from error
 

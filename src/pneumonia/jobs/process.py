@@ -12,18 +12,20 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-ATTEMPT = "-- attempt"  # how the log marks where a process was started
+ATTEMPT = "-- attempt"  # how the log marks where a process was started; the line ends in whose process it was
 SECONDS_TO_STOP = 30.0  # from Ctrl-C to SIGKILL; training ends at its next step
 
 
 def start(
-    command: Iterable[str], environment: dict[str, str], log: str | None, tied: str, folder: str = ""
+    command: Iterable[str], environment: dict[str, str], log: str | None, tied: str, driver: str, folder: str = ""
 ) -> subprocess.Popen:
     """Start a job's process, which dies with this one.
 
     Args:
-        log: file that its stdout and stderr are added to; None: they go to this process's stderr.
+        log: file that its stdout and stderr are added to; None: they go to this process's stderr. What is there is
+            never removed: it may be of a process that runs, another driver's.
         tied: path of tied.py.
+        driver: token of who runs the jobs, by which he knows his attempts in the log.
         folder: where the command's relative paths begin; "" or one that is not here: where this process is.
 
     Raises:
@@ -35,7 +37,7 @@ def start(
         return subprocess.Popen(line, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=2)
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab", buffering=0) as file:
-        file.write(f"{ATTEMPT} {attempts(log) + 1}, {socket.gethostname()}, {time.strftime('%F %T')}\n".encode())
+        file.write(mark(len(attempts(log, driver)) + 1, driver).encode())
         return subprocess.Popen(
             line, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
@@ -64,13 +66,21 @@ def stop(processes: Iterable[subprocess.Popen], grace: float = 5.0) -> None:
 
 
 def attend(
-    command: list[str], environment: dict[str, str], log: str, lock: str, tied: str, folder: str, gpu_variable: str
+    command: list[str],
+    environment: dict[str, str],
+    log: str,
+    lock: str,
+    tied: str,
+    driver: str,
+    folder: str,
+    gpu_variable: str,
 ) -> tuple[int, int, str]:
     """A task on a cluster: one job from start to end.
 
     Args:
         lock: the run's lock file. Where an earlier attempt's worker was lost, its process is being killed and may hold
             the lock for a moment; it is waited for.
+        driver: token of who runs the jobs.
         folder: the driver's working directory.
         gpu_variable: environment variable by which the cluster says which GPUs are this task's; "" for none.
 
@@ -79,15 +89,16 @@ def attend(
     """
     if gpu_variable:
         environment = environment | {gpu_variable: os.environ.get(gpu_variable, "")}
-    if attempts(log):
+    if attempts(log, driver):
         wait_until_free(lock)
-    process = start(command, environment, log, tied, folder)
+    process = start(command, environment, log, tied, driver, folder)
     try:
         while process.poll() is None:  # not wait(): the cancelling of a task is noticed between two bytecodes only
             time.sleep(0.1)
     finally:
         stop([process], grace=0.0)
-    return process.returncode, attempts(log), "\n".join(last_lines(log, 20))
+    begun = attempts(log, driver)
+    return process.returncode, len(begun), "\n".join(last_lines(log, 20, begun[0]))
 
 
 def look(token: str, python: str) -> tuple[str | None, bool]:
@@ -113,20 +124,29 @@ def wait_until_free(lock: str, seconds: float = 60.0) -> None:
                 time.sleep(0.2)
 
 
-def attempts(log: str) -> int:
-    """How often a process was started that writes to this log; 0 where there is no log."""
+def mark(attempt: int, driver: str) -> str:
+    return f"{ATTEMPT} {attempt}, {socket.gethostname()}, {time.strftime('%F %T')}, for {driver}\n"
+
+
+def attempts(log: str, driver: str) -> list[int]:
+    """Where in the log, in bytes, each process begins that was started for a driver; none where there is no log."""
+    found, at = [], 0
     try:
         with open(log, "rb") as file:
-            return sum(line.startswith(ATTEMPT.encode()) for line in file)
+            for line in file:
+                if line.startswith(ATTEMPT.encode()) and line.endswith(f", for {driver}\n".encode()):
+                    found.append(at)
+                at += len(line)
     except FileNotFoundError:
-        return 0
+        return []
+    return found
 
 
-def last_lines(log: str, count: int) -> list[str]:
-    """The last lines of a log with something in them; a progress bar's line is what it last showed."""
+def last_lines(log: str, count: int, begin: int = 0) -> list[str]:
+    """The last lines with something in them, after a log's byte `begin`; a progress bar's is what it last showed."""
     try:
         with open(log, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 400 * count))
+            file.seek(max(begin, os.fstat(file.fileno()).st_size - 400 * count))
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []

@@ -52,15 +52,15 @@ def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> lis
     cpus = int(environment.get("TF_NUM_INTRAOP_THREADS") or 1)
     wants = [{"CPU": cpus, "GPU": job.gpus if has_gpus else 0} for job in jobs]
     check_room(ray, jobs, wants)
-    for job in jobs:
-        job.log.unlink(missing_ok=True)  # the one that now appears tells that the job runs
+    driver = secrets.token_hex(4)
     outcomes: dict[int, Outcome] = {}
-    with Board(jobs, logged=True, alone=len(jobs) == 1) as board:
+    with Board(jobs, logged=True, driver=driver, alone=len(jobs) == 1) as board:
         tasks = {}
         for number, (job, want) in enumerate(zip(jobs, wants)):
             task = attend.options(num_cpus=want["CPU"], num_gpus=want["GPU"], name=job.title).remote(
                 list(job.command), environment, str(job.log.absolute()), str(job.lock.absolute()),
-                str(Path(tied.__file__).absolute()), str(Path.cwd()), "CUDA_VISIBLE_DEVICES" if want["GPU"] else "",
+                str(Path(tied.__file__).absolute()), driver, str(Path.cwd()),
+                "CUDA_VISIBLE_DEVICES" if want["GPU"] else "",
             )  # fmt: skip
             tasks[task] = number
         attempts = dict.fromkeys(range(len(jobs)), 0)
@@ -68,12 +68,13 @@ def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> lis
             while tasks:
                 over, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=SECONDS_BETWEEN_LOOKS)
                 for number in tasks.values():
-                    before, attempts[number] = attempts[number], process.attempts(str(jobs[number].log))
-                    for attempt in range(before + 1, attempts[number] + 1):
+                    mine = process.attempts(str(jobs[number].log), driver)
+                    before, attempts[number] = attempts[number], len(mine)
+                    for attempt in range(before + 1, len(mine) + 1):
                         board.running(number) if attempt == 1 else board.begun_again(number, attempt)
                 for task in over:
                     number = tasks.pop(task)
-                    outcomes[number] = outcome_of(ray, task, jobs[number])
+                    outcomes[number] = outcome_of(ray, task, jobs[number], driver)
                     board.ended_with(number, outcomes[number])
                 board.refresh()
         finally:
@@ -81,17 +82,18 @@ def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> lis
     return [outcomes[number] for number in range(len(jobs))]
 
 
-def outcome_of(ray, task, job: TrainJob) -> Outcome:
-    """The outcome of a task that is over; where its log is not to be seen here yet, its last lines are written."""
+def outcome_of(ray, task, job: TrainJob, driver: str) -> Outcome:
+    """The outcome of a task that is over; where its log is not to be seen here yet, its last lines are added."""
     try:
         code, attempts, tail = ray.get(task)
     except ray.exceptions.RayTaskError as error:  # our own lines failed there: the disk is full, say
         return Outcome(BadSurroundings.exit_code, str(error.cause))
     except ray.exceptions.RayError as error:
         return Outcome(None, f"{RETRIES + 1} times: {str(error).strip().splitlines()[0]}")
-    if not job.log.exists():
-        with written_whole(job.log) as file:
-            file.write(tail + "\n")
+    if not process.attempts(str(job.log), driver):
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with open(job.log, "a", encoding="utf-8") as file:
+            file.write(f"{process.mark(attempts, driver)}{tail}\n")
     return Outcome(code, f"{attempts} attempts, as workers were lost" if attempts > 1 else "")
 
 
