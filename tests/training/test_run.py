@@ -1,6 +1,7 @@
 """A run's folder: what it was begun with, and who may go on with it."""
 
 import dataclasses
+import os
 
 import pytest
 
@@ -9,7 +10,7 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.errors import BadInput
 from pneumonia.models.used import LOCALIZERS, PLAIN, used
-from pneumonia.training.run import Run
+from pneumonia.training.run import Run, threads
 from pneumonia.training.settings import NAMES, RULES, check_experiment
 
 IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}
@@ -28,6 +29,21 @@ def test_a_run_goes_on_with_the_same_settings_only(tmp_path, experiment):
         run.begin(dataclasses.replace(experiment, epochs=2), IDENTITY)
     with pytest.raises(BadInput, match=r"identity.data_key was 1 and is now 3"):
         run.begin(experiment, IDENTITY | {"data_key": "3"})
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no such call")
+def test_threads_are_those_the_backend_takes(monkeypatch):
+    for variable in ("TF_NUM_INTRAOP_THREADS", "NPROC"):
+        monkeypatch.delenv(variable, raising=False)
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})  # as `taskset` does
+    try:
+        assert threads("tensorflow") == threads("jax") == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert threads("tensorflow") == len(allowed)
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
+    assert threads("tensorflow") == 7 and threads("jax") == len(allowed)
 
 
 def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, monkeypatch):

@@ -125,14 +125,24 @@ def environment(experiment: schema.Experiment) -> dict:
         "python": platform.python_version(),
         "backend": keras.backend.backend(),
         "devices": [str(device) for device in keras.distribution.list_devices()],
-        "cores": os.cpu_count(),
-        "threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count()),
+        "cores": cores(),
+        "threads": threads(keras.backend.backend()),
         "precision": precision_of(experiment),
         "seed": experiment.seed,
         "processor": processor(),
         "git_commit": git.stdout.strip() or None,
         "packages": versions,
     }
+
+
+def cores() -> int:
+    """Those that this process may use; where the system does not say, all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads(backend: str) -> int:
+    """Threads of one operation: what the backend's variable says, else one per core that the process may use."""
+    return int(os.environ.get("NPROC" if backend == "jax" else "TF_NUM_INTRAOP_THREADS") or cores())
 
 
 def processor() -> str:
