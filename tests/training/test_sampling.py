@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from pneumonia.errors import BadInput
 from pneumonia.schema import Sampling
 from pneumonia.training.sampling import epoch_order
 
@@ -27,3 +28,39 @@ def test_a_data_set_smaller_than_a_batch_still_fills_one():
 
 def test_no_positives_at_all_is_no_reason_to_stop():
     assert len(epoch_order(np.zeros(16, bool), Sampling(positives=0.5), 8, seed=0, epoch=0)) == 16
+
+
+def test_hard_places_go_to_hard_negatives_and_shares_stay_what_they_were():
+    """One negative image has nearly all the hardness. The most sure image of all is positive: it is no negative."""
+    hardness = np.full(100, 1e-6)
+    hardness[42], hardness[3] = 0.9, 1.0
+    sampling = Sampling(positives=0.25, hard_negatives=0.5)
+    order = epoch_order(POSITIVE, sampling, 8, seed=0, epoch=0, hardness=hardness).reshape(-1, 8)
+    assert len(order) == 12 and (POSITIVE[order].sum(axis=1) == 2).all()
+    assert ((order == 42).sum(axis=1) >= 3).all()  # of six negatives of a batch three are hard
+    assert (order == 42).sum() <= 3 * 12 + 1  # and among the other three it is one of eighty
+    again = epoch_order(POSITIVE, sampling, 8, seed=0, epoch=0, hardness=hardness)
+    assert again.tolist() == order.ravel().tolist()
+
+
+def test_hard_negatives_come_in_proportion_to_their_hardness():
+    """Two thirds and one third of 400 hard places; an image of no hardness is in none of them."""
+    hardness = np.zeros(100)
+    hardness[50], hardness[60] = 0.6, 0.3
+    sampling = Sampling(positives=0.5, images=800, hard_negatives=1.0)
+    order = epoch_order(POSITIVE, sampling, 8, seed=1, epoch=0, hardness=hardness)
+    assert set(order[~POSITIVE[order]]) == {50, 60}
+    assert (order == 50).sum() == pytest.approx(400 * 2 / 3, abs=40)
+
+
+def test_where_nothing_is_hard_every_negative_has_the_same_chance():
+    sampling = Sampling(positives=0.5, images=1600, hard_negatives=1.0)
+    order = epoch_order(POSITIVE, sampling, 8, seed=1, epoch=0, hardness=np.zeros(100))
+    counts = np.bincount(order, minlength=100)
+    assert counts[20:].sum() == 800 and counts[20:].min() > 0 and counts[20:].max() < 30
+
+
+@pytest.mark.parametrize(("positives", "hardness"), [(0.5, None), (0.0, np.ones(100)), (1.0, np.ones(100))])
+def test_hard_negatives_without_hardness_or_room_are_refused(positives, hardness):
+    with pytest.raises(BadInput, match=r"sampling\.hard_negatives: has no batches of two kinds"):
+        epoch_order(POSITIVE, Sampling(positives=positives, hard_negatives=0.5), 8, 0, 0, hardness)

@@ -51,11 +51,11 @@ def test_a_step_moves_the_weights_no_further_than_the_clipped_gradient(clip_norm
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_averaged_weights_are_those_computed_by_hand(accumulate):
-    """The first update starts them. The decay is per update: with two steps to an update, they move twice by its root."""
+    """The first update starts them. With two steps to an update they move twice, each time by the decay's root."""
     network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
     one, decay = sgd(accumulate=accumulate, ema=0.8), 0.8 ** (1 / accumulate)
     network.compile(one, "mse")
-    generator = np.random.default_rng(0)
+    generator, average = np.random.default_rng(0), 0.0
     for step in range(4):
         network.train_on_batch(generator.random((4, 2)), generator.random((4, 1)))
         weights = network.get_weights()[0]
