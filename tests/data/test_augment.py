@@ -105,3 +105,15 @@ def test_a_box_that_leaves_the_frame_is_no_finding_any_more():
 def test_what_is_not_known_is_refused_with_what_is(augment, match):
     with pytest.raises(BadInput, match=match):
         Augmentation(augment)
+
+
+@pytest.mark.parametrize("augment", [["blur"], ["noise", "clahe"], [{"gamma": 0.3}, "salt_pepper"]])
+def test_boxes_stay_as_they_are_where_nothing_moves_them(augment, recwarn):
+    """To the last bit, and without a word: also a box beyond the frame, and one that is nearly all outside."""
+    boxes = np.array([[40.123456789, 30, 50, 60], [-20.0, 5, 22, 10], [120.0, 120, 30, 30]])
+    augmentation = Augmentation(augment)
+    for seed in range(5):
+        image, found = augmentation(rectangle(), boxes, seed)
+        assert np.array_equal(found, boxes) and image.shape == (SIZE, SIZE)
+        assert np.array_equal(augmentation(rectangle(), NOTHING, seed)[0], image)
+    assert [str(warning.message) for warning in recwarn] == []

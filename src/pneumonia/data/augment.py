@@ -82,7 +82,8 @@ class Augmentation:
         cv2.setNumThreads(1)  # loaders are the parallelism; more threads in each only get in their way
         transforms = transforms_of(read_list(augment))
         boxes = A.BboxParams(format="coco", min_visibility=MIN_VISIBILITY, clip=True, filter_invalid_bboxes=True)
-        self.with_boxes = A.Compose(transforms, bbox_params=boxes) if transforms else None
+        moves = any(isinstance(each, A.DualTransform) for each in transforms)
+        self.with_boxes = A.Compose(transforms, bbox_params=boxes) if moves else None
         self.without_boxes = A.Compose(transforms) if transforms else None
 
     def __call__(self, image: np.ndarray, boxes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -94,11 +95,12 @@ class Augmentation:
             seed: of this sample in this epoch.
 
         Returns:
-            The new image and the boxes that are still in it, of the same shapes and units.
+            The new image and the boxes that are still in it, of the same shapes and units. Where nothing in the list
+            moves or covers boxes, they are those given.
         """
-        if self.with_boxes is None:
+        if self.without_boxes is None:
             return image, boxes
-        if len(boxes) == 0:
+        if len(boxes) == 0 or self.with_boxes is None:
             self.without_boxes.set_random_seed(seed)
             return self.without_boxes(image=image[..., None])["image"][..., 0], boxes
         self.with_boxes.set_random_seed(seed)
