@@ -9,6 +9,7 @@ from pneumonia import config, pipeline, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.errors import BadInput
+from pneumonia.files import read_json, write_json
 from pneumonia.models.used import LOCALIZERS, PLAIN, used
 from pneumonia.training.run import Run, threads
 from pneumonia.training.settings import NAMES, RULES, check_experiment
@@ -44,6 +45,52 @@ def test_threads_are_those_the_backend_takes(monkeypatch):
     assert threads("tensorflow") == len(allowed)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", "7")
     assert threads("tensorflow") == 7 and threads("jax") == len(allowed)
+
+
+def begun_with(run, **environment):
+    """What of its environment.json was another, when the run was begun."""
+    file = run.folder / "environment.json"
+    write_json(file, read_json(file) | environment)
+
+
+def test_a_run_goes_on_with_the_backend_that_began_it_only(tmp_path, experiment):
+    run = Run(tmp_path / "fold0")
+    run.begin(experiment, IDENTITY)
+    begun_with(run, backend="another")
+    before = (run.folder / "environment.json").read_text()
+    with pytest.raises(BadInput, match=r"backend was another and is now .*; set KERAS_BACKEND=another to go on"):
+        run.begin(experiment, IDENTITY)
+    assert (run.folder / "environment.json").read_text() == before
+
+
+def test_a_run_that_goes_on_elsewhere_says_so_and_keeps_what_it_was_begun_with(tmp_path, experiment, capsys):
+    run = Run(tmp_path / "fold0")
+    run.begin(experiment, IDENTITY, ["data=here"])
+    assert [start["changed"] for start in read_json(run.folder / "environment.json")["starts"]] == [{}]
+    first = read_json(run.folder / "environment.json")
+    elsewhere = {"threads": 64, "devices": ["another"], "packages": first["packages"] | {"keras": "3.9.0"}}
+    begun_with(run, git_commit="before", **elsewhere)
+    capsys.readouterr()
+    run.begin(experiment, IDENTITY, ["data=there"])
+    said = capsys.readouterr().err
+    assert f"threads was 64 and is now {first['threads']}" in said and "packages.keras was 3.9.0 and is now" in said
+    assert f"devices was ['another'] and is now {first['devices']}" in said and "git_commit" not in said
+    kept = read_json(run.folder / "environment.json")
+    assert {key: kept[key] for key in elsewhere} == elsewhere and kept["command"] == ["data=there"]
+    assert kept["starts"][0] == first["starts"][0]
+    changed = kept["starts"][1]["changed"]
+    assert changed["threads"] == first["threads"] and changed["packages.keras"] == first["packages"]["keras"]
+    assert set(changed) == {"threads", "devices", "packages.keras", "git_commit"}
+
+
+def test_a_run_that_goes_on_where_it_was_begun_says_nothing(tmp_path, experiment, capsys):
+    run = Run(tmp_path / "fold0")
+    run.begin(experiment, IDENTITY)
+    older = read_json(run.folder / "environment.json")
+    del older["starts"], older["processor"]  # which an older version of the program did not write
+    write_json(run.folder / "environment.json", older)
+    run.begin(experiment, IDENTITY)
+    assert capsys.readouterr().err == "" and len(read_json(run.folder / "environment.json")["starts"]) == 1
 
 
 def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """One run: an experiment on one fold of one dataset. Its path is its identity; what it depended on lies beside it."""
 
+import datetime
 import importlib.metadata
 import os
 import platform
@@ -11,9 +12,12 @@ from pathlib import Path
 from pneumonia import config, schema
 from pneumonia.errors import bad_input
 from pneumonia.files import read_json, sha256, write_json, written_whole
+from pneumonia.progress import say
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
             "opencv-python-headless", "pydicom", "safetensors")  # fmt: skip
+# of environment.json: with another one of these a run's numbers have other bits
+OF_BITS = ("threads", "devices", "processor", "precision", "packages")
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,16 @@ class Run:
     def begin(self, experiment: schema.Experiment, identity: dict, words: Sequence[str] = ()) -> None:
         """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
 
+        environment.json stays what the run was first begun with, but for `command`, whose paths are those of today, and
+        `starts`: of each start the time, and what of the environment was another than at the first.
+
         Args:
             identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
             words: the command line after `./run.sh train`, with which `rerun` repeats it.
 
         Raises:
-            BadInput: the folder holds a run with other settings, data or folds; the difference is shown.
+            BadInput: the folder holds a run with other settings, data or folds, or one that another backend began; the
+                difference is shown.
         """
         import yaml
 
@@ -71,8 +79,20 @@ class Run:
                 yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
         if self.is_done:
             return  # what it was made with stays what it was
-        started = environment(experiment) | identity | {"command": list(words)}
-        write_json(self.folder / "environment.json", started)
+        file = self.folder / "environment.json"
+        now = environment(experiment) | identity
+        first = read_json(file) if file.exists() else now
+        changed = differences(first, now)
+        if "backend" in changed:
+            mend = f"set KERAS_BACKEND={first['backend']} to go on with it, or remove {self.folder} to train it anew"
+            raise bad_input(file, f"was begun with another backend: {told(changed, ('backend',))}", mend)
+        if of_bits := told(changed, OF_BITS):
+            say(f"{self.folder}: goes on in other surroundings, so that its bits will differ: {of_bits}")
+        start = {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "changed": {key: value for key, (_, value) in changed.items()},
+        }
+        write_json(file, first | {"command": list(words), "starts": [*first.get("starts", []), start]})
 
     def refuse_other(self, experiment: schema.Experiment, identity: dict) -> None:
         """Raises BadInput where the folder holds a run with other settings, data or folds, and shows the difference."""
@@ -104,6 +124,19 @@ class Run:
                 "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
             },
         )
+
+
+def differences(then: dict, now: dict) -> dict[str, tuple]:
+    """{dotted key: (then, now)} of what two environments say both, and differently; an older one says less."""
+    known = then.keys() & now.keys()
+    then, now = ({key: each[key] for key in known} for each in (then, now))
+    return {key: (config.value_at(then, key), value) for key, value in config.difference(then, now).items()}
+
+
+def told(changed: dict[str, tuple], keys: Sequence[str]) -> str:
+    """Those of `differences` that are under one of the keys, for people."""
+    ours = {key: each for key, each in changed.items() if key.split(".")[0] in keys}
+    return ", ".join(f"{key} was {then} and is now {now}" for key, (then, now) in ours.items())
 
 
 def environment(experiment: schema.Experiment) -> dict:
