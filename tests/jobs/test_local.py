@@ -32,6 +32,17 @@ def test_a_job_that_fails_does_not_stop_the_others(stepper, capfd):
     assert "this job fails" in said and str(jobs[0].log) in said
 
 
+def test_a_job_that_cannot_be_started_does_not_stop_the_others(stepper, capfd):
+    jobs = [stepper("before"), stepper("blocked"), stepper("after")]
+    jobs[1].folder.touch()  # a file where its folder would be
+    with pytest.raises(
+        BadSurroundings, match=r"1 of 3 jobs failed: blocked \(exit code 3, it cannot be started: .*blocked"
+    ):
+        run_all(jobs)
+    assert all((job.folder / "weights").exists() for job in (jobs[0], jobs[2]))
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_bad_input_everywhere_is_bad_input(stepper):
     with pytest.raises(BadInput, match="2 of 2 jobs failed"):
         run_all([stepper("a", "exit=2"), stepper("b", "exit=2")])

@@ -58,6 +58,17 @@ def test_a_job_that_fails_does_not_stop_the_others(ray, stepper, capfd):
     assert "this job fails" in capfd.readouterr().err
 
 
+def test_a_job_that_cannot_be_started_does_not_stop_the_others(ray, stepper, capfd):
+    jobs = [stepper("before"), stepper("blocked"), stepper("after")]
+    jobs[1].folder.touch()  # a file where its folder would be
+    with pytest.raises(
+        BadSurroundings, match=r"1 of 3 jobs failed: blocked \(exit code 3, it cannot be started: .*blocked"
+    ):
+        run_all(jobs, executor="ray")
+    assert all((job.folder / "weights").exists() for job in (jobs[0], jobs[2]))
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_killed_worker_is_replaced_and_the_result_is_the_same(ray, stepper, capfd):
     calm, disturbed = stepper("calm"), stepper("disturbed", "pause=3")
     disturbed.folder.mkdir()

@@ -1,5 +1,6 @@
 """What every job is doing, on stderr: a table that is redrawn on a terminal, else a line per change."""
 
+import os
 import re
 import sys
 import time
@@ -78,8 +79,9 @@ class Board:
         self.tell(job, f"{self.states[job]} after {self.seconds(job)}" + (f" ({why})" if why else ""))
         if outcome.code != 0 and self.logged:
             log = self.jobs[job].log
-            lines = (f"  {line}" for line in last_lines(str(log), LINES_SHOWN, self.log_begins(job)))
-            self.say("\n".join([f"{self.jobs[job].title}: the last lines of {log}:", *lines]))
+            lines = [f"  {line}" for line in last_lines(str(log), LINES_SHOWN, self.log_begins(job))]
+            if lines:
+                self.say("\n".join([f"{self.jobs[job].title}: the last lines of {log}:", *lines]))
 
     def refresh(self) -> None:
         """Show what has changed: the table, or the running jobs' new lines."""
@@ -91,7 +93,7 @@ class Board:
 
     def follow(self, job: int) -> None:
         """Show the whole lines that a job has written since the last time."""
-        if self.draws or not (self.logged and self.alone) or not self.jobs[job].log.exists():
+        if self.draws or not (self.logged and self.alone) or not os.access(self.jobs[job].log, os.R_OK):
             return
         with open(self.jobs[job].log, "rb") as file:
             begin = self.read.get(job, self.log_begins(job))
@@ -109,7 +111,7 @@ class Board:
             log = self.jobs[job].log
             mine = attempts(str(log), self.driver)
             if not mine:
-                return log.stat().st_size if log.exists() else 0
+                return log.stat().st_size if os.access(log, os.R_OK) else 0
             self.beginning[job] = mine[0]
         return self.beginning[job]
 

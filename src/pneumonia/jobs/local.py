@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
-    """Run every job to its end; an exception (Ctrl-C) ends those that run.
+    """Run every job to its end; an exception (Ctrl-C) ends those that run. One that cannot be started has failed.
 
     Raises:
         BadSurroundings: a job wants more GPUs than there are.
@@ -38,8 +38,13 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
             while waiting or running:
                 while waiting and (need := jobs[waiting[0]].gpus if gpus else 1) <= len(free):
                     number, mine, free = waiting.pop(0), free[:need], free[need:]
-                    running[number] = (begin(jobs[number], environment, mine, driver, logged), mine)
-                    board.running(number)
+                    try:
+                        running[number] = (begin(jobs[number], environment, mine, driver, logged), mine)
+                        board.running(number)
+                    except OSError as error:
+                        free += mine
+                        outcomes[number] = Outcome(BadSurroundings.exit_code, f"it cannot be started: {error}")
+                        board.ended_with(number, outcomes[number])
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 for number, (child, mine) in list(running.items()):
                     if child.poll() is not None:
@@ -56,11 +61,8 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
 def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], driver: str, logged: bool) -> subprocess.Popen:
     if any(gpus):
         environment = environment | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-    try:
-        log = str(job.log) if logged else None
-        return process.start(job.command, environment, log, str(Path(tied.__file__)), driver)
-    except OSError as error:
-        raise BadSurroundings(f"{job.title} cannot be started: {error}") from error
+    log = str(job.log) if logged else None
+    return process.start(job.command, environment, log, str(Path(tied.__file__)), driver)
 
 
 def gpu_names() -> list[str]:

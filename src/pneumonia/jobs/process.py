@@ -29,7 +29,7 @@ def start(
         folder: where the command's relative paths begin; "" or one that is not here: where this process is.
 
     Raises:
-        OSError: the log cannot be written.
+        OSError: the log cannot be written, or the process not started.
     """
     line = [sys.executable, "-P", tied, str(os.getpid()), *command]
     cwd = folder if folder and Path(folder).is_dir() else None
@@ -98,7 +98,7 @@ def attend(
     finally:
         stop([process], grace=0.0)
     begun = attempts(log, driver)
-    return process.returncode, len(begun), "\n".join(last_lines(log, 20, begun[0]))
+    return process.returncode, len(begun), "\n".join(last_lines(log, 20, *begun[:1]))
 
 
 def look(token: str, python: str) -> tuple[str | None, bool]:
@@ -137,7 +137,7 @@ def attempts(log: str, driver: str) -> list[int]:
                 if line.startswith(ATTEMPT.encode()) and line.endswith(f", for {driver}\n".encode()):
                     found.append(at)
                 at += len(line)
-    except FileNotFoundError:
+    except OSError:  # its folder may be none
         return []
     return found
 
@@ -148,7 +148,7 @@ def last_lines(log: str, count: int, begin: int = 0) -> list[str]:
         with open(log, "rb") as file:
             file.seek(max(begin, os.fstat(file.fileno()).st_size - 400 * count))
             text = file.read().decode(errors="replace")
-    except FileNotFoundError:
+    except OSError:
         return []
     lines = (line.rstrip().rsplit("\r", 1)[-1] for line in text.split("\n"))
     return [line for line in lines if line][-count:]

@@ -87,7 +87,7 @@ def outcome_of(ray, task, job: TrainJob, driver: str) -> Outcome:
     try:
         code, attempts, tail = ray.get(task)
     except ray.exceptions.RayTaskError as error:  # our own lines failed there: the disk is full, say
-        return Outcome(BadSurroundings.exit_code, str(error.cause))
+        return Outcome(BadSurroundings.exit_code, f"it cannot be started: {error.cause}")
     except ray.exceptions.RayError as error:
         return Outcome(None, f"{RETRIES + 1} times: {str(error).strip().splitlines()[0]}")
     if not process.attempts(str(job.log), driver):
