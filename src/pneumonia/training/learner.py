@@ -12,7 +12,7 @@ from pneumonia.training.schedules import optimizer
 
 
 class Learner(keras.Model):
-    """A family's network with the family's losses and metrics, each of them tracked by name."""
+    """A family's network with the family's losses and metrics, each of them tracked by name, as a mean over images."""
 
     def __init__(self, network: keras.Model, family: Family, names: list[str]):
         super().__init__(name="learner")
@@ -23,9 +23,9 @@ class Learner(keras.Model):
         return self.network(images, training=training)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        losses = self.family.losses(y, y_pred)
+        losses, images = self.family.losses(y, y_pred), keras.ops.shape(keras.tree.flatten(x)[0])[0]
         for name, value in (losses | self.family.metrics(y, y_pred)).items():
-            self.parts[name].update_state(value)
+            self.parts[name].update_state(value, sample_weight=images)
         return share_of_device(sum(losses.values()))
 
     @property
