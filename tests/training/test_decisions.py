@@ -36,8 +36,8 @@ def interrupted(folder, epochs, **changes):
     """The same training, stopped after so many epochs: what a killed process leaves behind."""
     real = checkpoint.write_checkpoint
 
-    def stop(place, done, variables):
-        written = real(place, done, variables)
+    def stop(place, done, *what):
+        written = real(place, done, *what)
         if done == epochs:
             raise KeyboardInterrupt
         return written
