@@ -1,7 +1,6 @@
 """`./run.sh rerun`: a finished run once more, from its own command line, compared bit by bit with the first time."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -58,13 +57,13 @@ def command(settings: schema.Rerun) -> dict:
 
 
 def repeated(before: dict, out: Path) -> Run:
-    """Train the run again under `out`, with as many threads as the first time."""
+    """Train the run again under `out`, with the same backend and as many threads as the first time."""
     words = [word for word in before["command"] if not word.startswith("out=")]
-    threads = before["threads"] if before["threads"] != os.cpu_count() else 0
+    backend, threads = before["backend"], before["threads"]
     say(f"training again: ./run.sh train {' '.join(words)}")
     ended = subprocess.run(
         [*train_command(tuple(words)), f"out={out}", "json=true"],
-        env=job_environment(threads),
+        env=job_environment(threads) | {"KERAS_BACKEND": backend, "NPROC": str(threads)},  # NPROC: JAX's threads
         stdout=subprocess.PIPE,
         stderr=sys.stderr,
         text=True,
