@@ -16,7 +16,7 @@ def heat_map(network: keras.Model, inputs, output: int = -1) -> np.ndarray:
 
     Args:
         inputs: a batch as the network takes it.
-        output: position of the logit; -1 is opacity in a binary and in a 3-class head.
+        output: position of the logit; -1 is opacity in a binary and in a 3-class head, not in NIH's.
     """
     pooling = next(layer for layer in network.layers if layer.name in POOLINGS)
     features = pooling.input

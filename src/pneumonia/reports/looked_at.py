@@ -9,6 +9,7 @@ import pandas as pd
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.facts import facts_of, model_input
+from pneumonia.data.nih import NIH_LABELS
 from pneumonia.data.samples import read_at_size
 from pneumonia.errors import BadInput, BadSurroundings
 from pneumonia.files import read_json
@@ -54,11 +55,12 @@ def drawn(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
     network, family, experiment = network_of(run)
     if not has_feature_map(network):
         return []
+    output = NIH_LABELS.index("Pneumonia") if experiment.model.head == "nih" else -1  # what the table calls opacity
     made = []
     for row in chosen.itertuples():
         image, header = read_at_size(files[row.patientId], experiment.image_size)
         facts = facts_of(pd.DataFrame([dataclasses.asdict(header)]))
-        heat = heat_map(network, model_input(image[None, ..., None], facts, family.person_inputs))[0]
+        heat = heat_map(network, model_input(image[None, ..., None], facts, family.person_inputs), output)[0]
         _, encoded = cv2.imencode(".jpg", heated(image, heat)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
         kind = "true positive" if row.target else f"false positive ({row[own_class(chosen)]})"
         uri = "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
