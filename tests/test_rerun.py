@@ -43,15 +43,22 @@ def test_what_differs_is_named(folder):
     table = folder / "oof_classes.csv"
     before = table.read_text()
     table.write_text(before.replace("0.", "0.0", 1))
-    environment = json.loads((folder / "environment.json").read_text())
-    (folder / "environment.json").write_text(json.dumps(environment | {"processor": "another"}))
+    first = (folder / "environment.json").read_text()
+    environment = json.loads(first)
+    del environment["git_commit"]  # as an older version of the program wrote it
+    environment |= {"processor": "another", "learned_from": {"weights": "1"}, "git_dirty": True}
+    environment["starts"].append({"time": "noon", "changed": {"threads": 64}})
+    (folder / "environment.json").write_text(json.dumps(environment))
     try:
         done, result = run("rerun", f"run={folder}")
     finally:
         table.write_text(before)
+        (folder / "environment.json").write_text(first)
     assert done.returncode == 0 and not result["same"]
     assert [name for name, same in result["files"].items() if not same] == ["oof_classes.csv"]
     assert result["changed"]["processor"][0] == "another" and "NOT repeated" in done.stdout
+    assert result["changed"]["learned_from.weights"] == ["1", None] and "git_commit" not in result["changed"]
+    assert "the source had changes then" in done.stdout and "went on at noon with threads 64" in done.stdout
     assert "oof_classes.csv: probabilities differ by " in done.stdout
 
 

@@ -20,7 +20,8 @@ from pneumonia.training.history import read_history
 from pneumonia.training.run import Run
 
 # of environment.json: what may differ without anybody having changed the run
-TOLD = ("python", "backend", "devices", "cores", "threads", "precision", "processor", "git_commit", "packages")
+TOLD = ("python", "backend", "devices", "gpu", "cores", "threads", "precision", "processor", "git_commit", "git_dirty",
+        "packages", "learned_from")  # fmt: skip
 
 
 def command(settings: schema.Rerun) -> dict:
@@ -43,7 +44,8 @@ def command(settings: schema.Rerun) -> dict:
         link_others(run, out)
         again = repeated(before, out)
         now = read_json(again.folder / "environment.json")
-        then, now = ({key: each.get(key) for key in TOLD} for each in (before, now))
+        known = [key for key in TOLD if key in before]  # an older version of the program wrote less
+        then, now = ({key: each.get(key) for key in known} for each in (before, now))
         result = {
             "files": {name: sha256(folder / name) == sha256(again.folder / name) for name in files_of(run)},
             # an experiment's file may have been edited since
@@ -114,8 +116,21 @@ def summary(run: Run, again: Run, result: dict) -> str:
         tables = [name for name, same in result["files"].items() if not same and name.endswith(".csv")]
         lines += [f"{name}: {tables_apart(run.folder / name, again.folder / name)}" for name in tables]
     lines += [f"then {then}, now {now}: {key}" for key, (then, now) in result["changed"].items()]
+    if not result["same"]:
+        lines += what_else(*(read_json(each.folder / "environment.json") for each in (run, again)))
     lines.append("repeated bit by bit" if result["same"] else "NOT repeated")
     return "\n".join(lines)
+
+
+def what_else(before: dict, now: dict) -> list[str]:
+    """Of two environments, what may explain a difference and is no difference between them."""
+    edited = " and ".join(word for word, each in (("then", before), ("now", now)) if each.get("git_dirty"))
+    lines = [f"the source had changes {edited} that git_commit does not name"] if edited else []
+    for start in before.get("starts", []):
+        if start["changed"]:
+            changed = ", ".join(f"{key} {value}" for key, value in start["changed"].items())
+            lines.append(f"it was interrupted then, and went on at {start['time']} with {changed}")
+    return lines
 
 
 def largest_difference(run: Run, again: Run) -> float:

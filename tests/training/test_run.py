@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import subprocess
 
 import pytest
 
@@ -9,9 +10,9 @@ from pneumonia import config, pipeline, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.errors import BadInput
-from pneumonia.files import read_json, write_json
+from pneumonia.files import read_json, sha256, write_json
 from pneumonia.models.used import LOCALIZERS, PLAIN, used
-from pneumonia.training.run import Run, threads
+from pneumonia.training.run import Run, environment, gpu, threads
 from pneumonia.training.settings import NAMES, RULES, check_experiment
 
 IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}
@@ -91,6 +92,66 @@ def test_a_run_that_goes_on_where_it_was_begun_says_nothing(tmp_path, experiment
     write_json(run.folder / "environment.json", older)
     run.begin(experiment, IDENTITY)
     assert capsys.readouterr().err == "" and len(read_json(run.folder / "environment.json")["starts"]) == 1
+
+
+def finished(folder, kind="classifier"):
+    """A finished run's weights and out-of-fold table, as far as others learn from them."""
+    run = Run(folder)
+    folder.mkdir(parents=True)
+    run.weights.write_text(f"weights of {folder}")
+    run.table("oof", kind).write_text(f"table of {folder}")
+    write_json(folder / "done.json", {"kind": kind})
+    return run
+
+
+def test_what_a_run_learned_from_is_recorded_by_its_checksum(tmp_path):
+    runs = [finished(tmp_path / "demo-1" / "first" / f"fold{fold}", kind="localizer") for fold in range(3)]
+    changes = {
+        "model": {"weights": "run:first", "alpha": 0.35},
+        "sampling": {"hard_from": "first", "hard_negatives": 0.5},
+    }
+    experiment = config.read_experiment("mobilenet_unet", "smoke", changes)
+    run = Run(tmp_path / "demo-1" / "second" / "fold1")
+    run.begin(experiment, IDENTITY)
+    others = {each.folder.name: sha256(each.table("oof", "localizer")) for each in (runs[0], runs[2])}
+    wanted = {"weights": sha256(runs[1].weights), "hard_from": others}
+    assert read_json(run.folder / "environment.json")["learned_from"] == wanted
+
+    runs[1].weights.unlink()
+    run.begin(experiment, IDENTITY)  # training says what is missing, where it needs it
+    changed = read_json(run.folder / "environment.json")["starts"][1]["changed"]
+    assert changed["learned_from.weights"] is None
+
+    plain = Run(tmp_path / "demo-1" / "third" / "fold1")
+    plain.begin(config.read_experiment("mobilenet_unet", "smoke"), IDENTITY)
+    assert read_json(plain.folder / "environment.json")["learned_from"] == {}
+
+
+def test_whether_the_source_was_edited_is_recorded(tmp_path, experiment, monkeypatch):
+    monkeypatch.setattr(config, "REPOSITORY", tmp_path)
+    assert environment(experiment)["git_dirty"] is None
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "one.py").write_text("one = 1\n")
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    (tmp_path / "notes.txt").write_text("no source")
+    assert environment(experiment)["git_dirty"] is False
+    (tmp_path / "src" / "one.py").write_text("one = 2\n")
+    assert environment(experiment)["git_dirty"] is True
+    monkeypatch.setenv("PATH", "")
+    assert environment(experiment)["git_dirty"] is None and environment(experiment)["git_commit"] is None
+
+
+def test_a_gpu_is_named_with_its_driver(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu() is None
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA H100, 550.54'\necho 'NVIDIA H100, 550.54'\n")
+    tool.chmod(0o755)
+    assert gpu() == "NVIDIA H100, 550.54"
+    tool.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")
+    assert gpu() is None
 
 
 def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, monkeypatch):
