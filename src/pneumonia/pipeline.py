@@ -58,7 +58,8 @@ def main_job(settings: schema.Job) -> dict:
 
 
 def train(settings: schema.Train) -> dict:
-    """`./run.sh train`: one run, or with fold=all one per fold, each in its own process."""
+    """`./run.sh train`: one run, here; or jobs, each a process of its own: of every fold, on Ray, with job_threads."""
+    check_executor(settings.executor)
     wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
     check_experiment(experiment, settings.split)
     set_threads(experiment.threads)
@@ -72,7 +73,7 @@ def train(settings: schema.Train) -> dict:
     changed = config.difference(
         config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
     )
-    if len(wanted) > 1:
+    if len(wanted) > 1 or settings.executor != "local" or settings.job_threads > 0:
         out = (f"out={config.user_path(settings.out)}",) if settings.out else ()
         commands = [
             train_command((*words_of(settings, preset, settings.experiment, fold, changed), *out)) for fold in wanted
