@@ -1,14 +1,23 @@
 """What a run learns from others of the same data: command lines on the smallest demo, with the quickest network."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
+from pneumonia import config, schema
+from pneumonia.data.competition import resolve
+from pneumonia.data.prepared import prepare
+from pneumonia.errors import BadInput
+from pneumonia.training.material import material_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUICK = ("experiment=report/fcnn", "preset=smoke", "data=demo", "n_folds=2", "image_size=32")
@@ -98,3 +107,45 @@ def test_age_sex_and_view_go_through_training_and_prediction(tmp_path):
     done, folders = train(tmp_path, "fold=0", "model.inputs=[age,view]")
     assert done.returncode == 0, done.stderr
     assert len(pd.read_csv(folders[0] / "test_classes.csv")) == 20
+
+
+@pytest.fixture
+def nih_run(tmp_path, monkeypatch):
+    """The demo in two folds, one person of the second in the holdout; an NIH folder with everybody in it; settings."""
+    settings = config.from_arguments(schema.Train, [*QUICK, "model.head=nih"])
+    data = prepare(settings, resolve(settings), [32])
+    table = data.folds.assign(fold=data.folds["fold"].astype(str))
+    table.loc[table["group"] == table[table["fold"] == "1"]["group"].iloc[0], "fold"] = "holdout"
+    names = [f"{int(person):08d}_000.png" for person in sorted(set(table["group"]))]
+    rows = [f"{name},No Finding,0,{name[:8]},50,M,PA" for name in names]
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    (tmp_path / "Data_Entry_2017_v2020.csv").write_text("\n".join([header, *rows, ""]))
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), np.zeros((32, 32), np.uint8))
+    monkeypatch.setattr(config, "REPOSITORY", tmp_path / "repository")  # where the squares are kept
+    return dataclasses.replace(data, folds=table), str(tmp_path), config.experiment_of(settings)
+
+
+def test_pretraining_on_nih_sees_nobody_who_is_held_out(nih_run):
+    data, folder, experiment = nih_run
+    material = material_of(data, 0, experiment, folder)
+    people = {str(int(name[:8])) for part in (material.samples, material.inner) for name in part.ids}
+    assert not people & (set(material.held_out["group"]) | set(material.holdout["group"]))
+    assert len(material.held_out) and len(material.holdout)
+    assert people == set(data.folds[data.folds["fold"] == "1"]["group"])
+
+
+@pytest.mark.parametrize("fold", ["0", "holdout"])
+def test_held_out_images_of_nobody_known_are_named(nih_run, tmp_path, fold):
+    data, folder, experiment = nih_run
+    mapping = pd.read_csv(data.competition.mapping, dtype=str)
+    nobody = sorted(data.folds[data.folds["fold"] == fold]["patientId"])[:4]
+    mapping[~mapping["patientId"].isin(nobody)].to_csv(tmp_path / "mapping.csv", index=False)
+    other = dataclasses.replace(data.competition, mapping=tmp_path / "mapping.csv")
+    named = ", ".join(nobody[:3])
+    match = rf"mapping\.csv: names no person for {len(nobody)} held-out images \({named}.*official JSON"
+    with pytest.raises(BadInput, match=match):
+        material_of(dataclasses.replace(data, competition=other), 0, experiment, folder)
+    without = dataclasses.replace(data.competition, mapping=None)
+    with pytest.raises(BadInput, match="give mapping="):
+        material_of(dataclasses.replace(data, competition=without), 0, experiment, folder)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import config, schema
+from pneumonia.data.competition import Competition
 from pneumonia.data.nih import nih_samples
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import Samples, samples_of
@@ -16,6 +17,7 @@ from pneumonia.files import read_json, written_whole
 from pneumonia.predictions import read_classes, read_detections
 from pneumonia.training.run import Run
 
+NAMED = 3  # of the images that an error is about
 RUN = "run:"  # of model.weights: an experiment of ours, whose run on the same fold gives its backbone
 
 
@@ -76,7 +78,8 @@ def material_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     With the report's split, train is trained on, val looked at, test held out.
 
     Raises:
-        BadInput: a head of NIH's labels without `nih`, or a folder that cannot be read.
+        BadInput: a head of NIH's labels without `nih`, a folder that cannot be read, or a held-out image whose person
+            is not known.
     """
     study, cache, size = data.study, data.cache, experiment.image_size
     where = study["patientId"].map(data.folds.set_index("patientId")["fold"].astype(str))
@@ -90,16 +93,27 @@ def material_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     if experiment.model.head == "nih":
         if not nih:
             raise bad_input("nih", "is missing", "give nih= the folder of ChestX-ray14")
-        unknown = set(held_out["patientId"]) - data.competition.people().keys()
-        if unknown:
-            what = f"names no person for {len(unknown)} held-out images"
-            raise bad_input("mapping", what, "give mapping=; otherwise pretraining sees the held-out people")
+        refuse_unknown_people(pd.concat([held_out, holdout])["patientId"], data.competition)
         samples, people = nih_samples(config.user_path(nih), size, set(held_out["group"]) | set(holdout["group"]))
         is_inner = np.isin(people, inner_people(pd.Series(people), experiment))
         looked_at = part(samples, is_inner) if is_inner.any() else None
         return Material(experiment, part(samples, ~is_inner), looked_at, held_out, holdout)
     looked_at = samples_of(inner, cache, size) if len(inner) else None
     return Material(experiment, samples_of(training, cache, size), looked_at, held_out, holdout)
+
+
+def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
+    """Raises BadInput for images that no person is known of: NIH's images of them cannot be left out of training."""
+    unknown = sorted(set(images) - competition.people().keys())
+    if not unknown:
+        return
+    if competition.mapping is None:
+        what = "is missing: pretraining on NIH would see the held-out people"
+        raise bad_input("mapping", what, "give mapping= the table of images and people")
+    first = ", ".join(unknown[:NAMED]) + (", ..." if len(unknown) > NAMED else "")
+    what = f"names no person for {len(unknown)} held-out images ({first}): pretraining on NIH might see them"
+    mend = "take RSNA's official JSON, pneumonia-challenge-dataset-mappings_2018.json, which names every image's"
+    raise bad_input(competition.mapping, what, mend)
 
 
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
