@@ -75,8 +75,8 @@ def repeated(before: dict, out: Path) -> Run:
         raise BadSurroundings(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
     again = Run(Path(json.loads(ended.stdout.splitlines()[-1])["runs"][0]))
     now = read_json(again.folder / "environment.json")
-    for key in ("data_key", "folds_sha256"):
-        if now[key] != before[key]:
+    for key in ("data_key", "images_sha256", "folds_sha256"):
+        if key in before and now[key] != before[key]:  # an older version of the program knew no images_sha256
             raise BadSurroundings(f"the run could not be repeated: {key} was {before[key]} and is now {now[key]}")
     return again
 

@@ -1,7 +1,9 @@
 """What every stage after ingest starts from: the competition, its image cache, study table and fold table."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -30,8 +32,18 @@ class Prepared:
         return {
             "data": self.competition.name,
             "data_key": self.competition.content_key,
+            "images_sha256": self.images_sha256,
             "folds_sha256": sha256(self.fold_file),
         }
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """Of every DICOM's own SHA-256, which ingest took: the same whatever sizes are cached, another one where an
+        image was edited, though it kept its name and size, which is all that `data_key` knows of it."""
+        digest = hashlib.sha256()
+        for image, checksum in zip(self.cache.index["patientId"], self.cache.index["sha256"]):
+            digest.update(f"{image} {checksum}\n".encode())
+        return digest.hexdigest()
 
     @property
     def frame(self) -> list[float]:
