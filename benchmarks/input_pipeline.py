@@ -2,16 +2,19 @@
 
     PYTHONPATH=src .venv/bin/python benchmarks/input_pipeline.py [competition folder]
 
-Without an argument: the folder in $RSNA_MINI, else a generated demo. Three figures, in one run:
+Without an argument: the folder in $RSNA_MINI, else a generated demo. Five figures, in one run:
 
 per core: images per second at 224 px with the strong preset, from the image cache to a batch with its targets, by one
 thread. Aim: 400.
+threads: the same by data/loading.py with 1, 2, 4 and 8 threads, nothing else running, at 224 and 128 px; best of turns.
 dicom: the same batches when each image is read by pydicom's pixel_array and resized anew, as the report's generators
 did in every epoch, over the cache's. Aim: 8.
 epoch: a training epoch of a frozen MobileNetV2 at 128 px, batches of 32, strong preset, over the same epoch on one
 constant batch in memory: data/loading.py with one and two threads; Keras's PyDataset as it is and with two workers;
 tf.data (parallel map over a numpy function); grain (threads). In turns, medians. Aim: 1.05, where cores are free of
 training. Memory: resident, after the second turn and after the last.
+gpu: where there is one, an epoch of MobileNetV2 at 224 px as experiments train it (every layer learning, the device's
+number format and XLA, its number of loaders) over the same on one constant batch, in batches of 32 and 128. Aim: 1.05.
 
 Measured on 332 real radiographs, 2-core AMD EPYC: 1,753 images/s per core at 224 px; 8.5 x as fast as from DICOMs
 (8.2 to 9.1 in three runs). An epoch where one core trains and the other is free to load (TF_NUM_INTRAOP_THREADS,
@@ -21,6 +24,16 @@ be paid: 1.16 x with one thread, 1.17 with two, PyDataset 1.26 (1.14), tf.data 1
 differences of a few hundredths are noise). Resident: 1,176 MiB after the second turn, 1,167 after the last. The threads
 won: none was clearly faster in both settings, they need no package, and they prefetch on JAX too, where Keras's own
 PyDataset with one worker does not. Not measured on a GPU.
+
+threads, on made-up images of 256 px, on the same machine while other work shared its two cores, best of three turns:
+
+    threads                1      2      4      8
+    224 px, images/s   1,316  2,046  2,036  1,915
+    128 px, images/s   4,296  4,111  4,165  3,968
+
+Of an image's 0.54 ms of CPU at 224 px (busy cores) OpenCV takes 0.31 without Python's lock, at 128 px 0.09 of 0.30: the
+other 0.22 ms, mostly albumentations' seeding and calls, are Python's at any size, and its threads share them. So no
+number of threads makes much more than some 4,500 images/s, and a GPU that trains faster will wait.
 """
 
 import os
@@ -28,6 +41,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -38,8 +52,8 @@ import psutil
 import pydicom
 import tensorflow as tf
 
+from classifier_throughput import Constant
 from pneumonia import schema
-from pneumonia.data.augment import Augmentation
 from pneumonia.data.batches import Batches
 from pneumonia.data.cache import Cache
 from pneumonia.data.competition import Competition, open_competition, study_table
@@ -48,11 +62,14 @@ from pneumonia.data.loading import Loaded
 from pneumonia.data.phantom import generate
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.models.registry import family as family_of
-from pneumonia.training.learner import compiled
-from pneumonia.training.loop import Stage
+from pneumonia.training.learner import Learner, compiled
+from pneumonia.training.loop import Stage, loaders
+from pneumonia.training.precision import computing, on_gpu, precision_of
 
 BATCH, TURNS, DEMO_IMAGES, EPOCH_IMAGES = 32, 5, 200, 1280
 SMALL, LARGE = 128, 224
+CONSTANT = "constant batch"
+THREADS, GPU_BATCHES, GPU_STEPS = (1, 2, 4, 8), (32, 128), 200
 
 
 class Dicoms:
@@ -69,23 +86,11 @@ class Dicoms:
         return cv2.resize(pixels, (self.size, self.size), interpolation=cv2.INTER_AREA)
 
 
-class Constant(keras.utils.PyDataset):
-    """The same batch again and again."""
-
-    def __init__(self, batch, count: int):
-        super().__init__()
-        self.batch, self.count = batch, count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: int):
-        return self.batch
-
-
-def batches_of(samples: Samples, family, count: int, augment: str = "strong", seed: int = 0) -> Batches:
+def batches_of(
+    samples: Samples, family, count: int, augment: str = "strong", seed: int = 0, batch: int = BATCH
+) -> Batches:
     order = np.random.default_rng(seed).integers(0, len(samples), count)
-    return Batches(samples, order, BATCH, family, augment, [0, seed])
+    return Batches(samples, order, batch, family, augment, [0, seed])
 
 
 def images_per_second(batches: Batches, count: int) -> float:
@@ -94,6 +99,19 @@ def images_per_second(batches: Batches, count: int) -> float:
     for index in range(count):
         batches[index]
     return count * BATCH / (time.perf_counter() - start)
+
+
+def by_threads(samples: Samples, family, count: int, turns: int = TURNS) -> dict[int, float]:
+    """Images per second by number of threads, nothing else running: the best of the turns."""
+    best = dict.fromkeys(THREADS, 0.0)
+    for turn in range(turns):
+        for threads in THREADS:
+            start = time.perf_counter()
+            with Loaded(batches_of(samples, family, count, seed=turn), threads) as loaded:
+                for index in range(len(loaded)):
+                    loaded[index]
+            best[threads] = max(best[threads], count / (time.perf_counter() - start))
+    return best
 
 
 # ------------------------------------------------------------------ an epoch, by several loaders
@@ -130,43 +148,73 @@ def by_grain(batches: Batches):
     return (item for item in made.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
 
 
-def epoch(learner, source, steps: int) -> float:
+def epoch(learner: Learner, source, steps: int) -> float:
     start = time.perf_counter()
     learner.fit(source, shuffle=False, verbose=0, steps_per_epoch=steps)
     return time.perf_counter() - start
 
 
-def timed_epochs(samples: Samples, family, learner) -> dict[str, float]:
-    """Median seconds of an epoch by each way, each in turn, with new batches in every turn."""
-    steps = EPOCH_IMAGES // BATCH
-    constant = batches_of(samples, family, BATCH, "none")[0]
+def by_loaded(learner: Learner, threads: int, steps: int) -> Callable[[Batches], float]:
+    def way(batches):
+        with Loaded(batches, threads) as loaded:
+            return epoch(learner, loaded, steps)
 
-    def threads(count: int):
-        def way(batches):
-            with Loaded(batches, count) as loaded:
-                return epoch(learner, loaded, steps)
+    return way
 
-        return way
 
-    ways = {
-        "constant batch": lambda batches: epoch(learner, Constant(constant, steps), steps),
-        "one thread": threads(1),
-        "two threads": threads(2),
-        "PyDataset": lambda batches: epoch(learner, by_keras(1)(batches), steps),
-        "PyDataset, 2 workers": lambda batches: epoch(learner, by_keras(2)(batches), steps),
-        "tf.data": lambda batches: epoch(learner, by_tf_data(batches), steps),
-        "grain": lambda batches: epoch(learner, by_grain(batches), steps),
-    }
+def timed(ways: dict[str, Callable[[Batches], float]], batches: Callable[[int], Batches], turns: int = TURNS):
+    """{way: median seconds of an epoch}, each in turn, with new batches in every turn."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     memory = []
-    for turn in range(TURNS + 1):  # the first one compiles
+    for turn in range(turns + 1):  # the first one compiles
         for name, way in ways.items():
-            taken = way(batches_of(samples, family, EPOCH_IMAGES, seed=turn))
+            taken = way(batches(turn))
             if turn:
                 seconds[name].append(taken)
         memory.append(psutil.Process().memory_info().rss / 2**20)
     print(f"resident: {memory[1]:.0f} MiB after the second turn, {memory[-1]:.0f} after the last")
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def loaders_compared(samples: Samples) -> dict[str, float]:
+    """Median seconds of an epoch of the frozen MobileNetV2, small, by each loader."""
+    keras.utils.set_random_seed(0)
+    model = schema.Model(name="mobilenetv2", frozen_epochs=-1)
+    family = family_of(model, SMALL)
+    experiment = schema.Experiment(model=model, image_size=SMALL, batch_size=BATCH)
+    steps = EPOCH_IMAGES // BATCH
+    learner = compiled(experiment, family, family.build(), samples, steps, Stage(0, 1, True))
+    constant = batches_of(samples, family, BATCH, "none")[0]
+    ways = {
+        CONSTANT: lambda batches: epoch(learner, Constant(constant, steps), steps),
+        "one thread": by_loaded(learner, 1, steps),
+        "two threads": by_loaded(learner, 2, steps),
+        "PyDataset": lambda batches: epoch(learner, by_keras(1)(batches), steps),
+        "PyDataset, 2 workers": lambda batches: epoch(learner, by_keras(2)(batches), steps),
+        "tf.data": lambda batches: epoch(learner, by_tf_data(batches), steps),
+        "grain": lambda batches: epoch(learner, by_grain(batches), steps),
+    }
+    return timed(ways, lambda turn: batches_of(samples, family, EPOCH_IMAGES, seed=turn))
+
+
+def as_trained(model: schema.Model, samples: Samples, size: int, batch: int, steps: int, turns: int = TURNS):
+    """{way: median seconds of an epoch} of a model as an experiment trains it on this device."""
+    keras.utils.set_random_seed(0)
+    experiment = schema.Experiment(model=model, image_size=size, batch_size=batch)
+    family = family_of(model, size)
+    with computing(experiment):
+        learner = compiled(experiment, family, family.build(), samples, steps, Stage(0, 1, False))
+        constant = batches_of(samples, family, batch, "none", batch=batch)[0]
+        ways = {
+            CONSTANT: lambda batches: epoch(learner, Constant(constant, steps), steps),
+            f"{loaders(experiment)} loaders": by_loaded(learner, loaders(experiment), steps),
+        }
+        return timed(ways, lambda turn: batches_of(samples, family, steps * batch, seed=turn, batch=batch), turns)
+
+
+def show(title: str, images: int, seconds: dict[str, float]) -> None:
+    for name, value in seconds.items():
+        print(f"{title}, epoch of {images}, {name}: {value:.2f} s, {value / seconds[CONSTANT]:.3f} x", flush=True)
 
 
 def main(root: Path | None) -> None:
@@ -186,16 +234,19 @@ def main(root: Path | None) -> None:
         print(f"{len(samples)} images; {os.cpu_count()} cores")
         print(f"per core: {from_cache:.0f} images/s at {LARGE} px, strong preset, from the cache")
         print(f"dicom: {from_dicoms:.0f} images/s; the cache is {from_cache / from_dicoms:.1f} x as fast")
-        assert Augmentation("strong").with_boxes is not None
-        keras.utils.set_random_seed(0)
-        model = schema.Model(name="mobilenetv2", frozen_epochs=-1)
-        small = family_of(model, SMALL)
-        experiment = schema.Experiment(model=model, image_size=SMALL, batch_size=BATCH)
-        samples = samples_of(study, cache, SMALL)
-        learner = compiled(experiment, small, small.build(), samples, EPOCH_IMAGES // BATCH, Stage(0, 1, True))
-        seconds = timed_epochs(samples, small, learner)
-        for name, value in seconds.items():
-            print(f"epoch of {EPOCH_IMAGES}, {name}: {value:.2f} s, {value / seconds['constant batch']:.3f} x")
+        small = samples_of(study, cache, SMALL)
+        for size, sized in ((LARGE, samples), (SMALL, small)):
+            rates = by_threads(sized, family_of(schema.Model(name="mobilenetv2"), size), EPOCH_IMAGES)
+            shown = ", ".join(f"{threads}: {rate:,.0f}" for threads, rate in rates.items())
+            print(f"threads, images/s at {size} px: {shown}", flush=True)
+        show(f"{SMALL} px, frozen", EPOCH_IMAGES, loaders_compared(small))
+        if not on_gpu():
+            print("gpu: there is none")
+            return
+        for batch in GPU_BATCHES:
+            title = f"gpu: {LARGE} px, {precision_of(schema.Experiment())}, batches of {batch}"
+            seconds = as_trained(schema.Model(name="mobilenetv2"), samples, LARGE, batch, GPU_STEPS)
+            show(title, GPU_STEPS * batch, seconds)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,20 @@ def throughput(monkeypatch):
     return classifier_throughput
 
 
+@pytest.fixture
+def input_pipeline(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import input_pipeline
+
+    return input_pipeline
+
+
+@pytest.fixture
+def samples():
+    images = list(np.random.default_rng(0).integers(0, 256, (4, 32, 32), dtype=np.uint8))
+    return Samples(np.array(list("abcd")), images, [np.empty((0, 4))] * 4, np.array([0, 2, 1, 2]))
+
+
 # Sandler et al., MobileNetV2, table 4; torchvision's table of DenseNet121: both with a head of 1000 classes, 1 million
 @pytest.mark.parametrize("name, published", [("mobilenetv2", 300e6), ("densenet121", 2.83e9)])
 def test_multiply_adds_are_the_published_ones(throughput, name, published):
@@ -42,10 +56,18 @@ def test_a_kernel_that_is_not_counted_is_named(throughput):
         throughput.multiply_adds(network)
 
 
-def test_throughput_is_measured_of_every_way(throughput):
-    images = list(np.random.default_rng(0).integers(0, 256, (4, 32, 32), dtype=np.uint8))
-    samples = Samples(np.array(list("abcd")), images, [np.empty((0, 4))] * 4, np.array([0, 2, 1, 2]))
+def test_throughput_is_measured_of_every_way(throughput, samples):
     settings = throughput.Settings(image_size=32, batch_size=2, steps=2, turns=1)
     adds, rates = throughput.measured(settings, "fcnn", samples)
     assert adds == 32 * 32 * 3 * 128 + 128
     assert list(rates) == list(throughput.PASSES) and min(rates.values()) > 0
+
+
+def test_loader_threads_are_compared(input_pipeline, samples):
+    rates = input_pipeline.by_threads(samples, family(schema.Model(name="fcnn"), 32), count=64, turns=1)
+    assert list(rates) == [1, 2, 4, 8] and min(rates.values()) > 0
+
+
+def test_an_epoch_is_compared_as_experiments_train_it(input_pipeline, samples):
+    seconds = input_pipeline.as_trained(schema.Model(name="fcnn"), samples, 32, batch=2, steps=3, turns=1)
+    assert len(seconds) == 2 and min(seconds.values()) > 0
