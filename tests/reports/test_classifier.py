@@ -16,7 +16,7 @@ from pneumonia.reports import evaluate, results
 from pneumonia.reports.evaluated import read_evaluated
 
 
-def make_run(folder, fold, images=60, seed=0, kind="classifier", **settings):
+def make_run(folder, fold, images=60, seed=0, kind="classifier", model=None, **settings):
     """A run as training leaves it: two images per person, probabilities that know something."""
     rng = np.random.default_rng([seed, fold if isinstance(fold, int) else 99])
     folder = folder / (f"fold{fold}" if isinstance(fold, int) else f"fold-{fold}")
@@ -37,7 +37,7 @@ def make_run(folder, fold, images=60, seed=0, kind="classifier", **settings):
         texts = np.where(opacity > 0.5, "0.9 100 100 200 300", "")
         frame = pd.DataFrame({"patientId": ids, "PredictionString": texts})
         frame.to_csv(folder / "oof_detections.csv", index=False)
-    tree = {"model": {"weights": "none"}, "image_size": 64, "epochs": 2, "seed": seed, **settings}
+    tree = {"model": {"weights": "none"} | (model or {}), "image_size": 64, "epochs": 2, "seed": seed, **settings}
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
     (folder / "environment.json").write_text(json.dumps({"processor": "a", "backend": "b", "command": []}))
     (folder / "done.json").write_text(json.dumps({"kind": kind, "seconds": 12.0}))
@@ -134,10 +134,12 @@ def test_what_is_no_finished_run_is_refused(tmp_path):
 
 
 def test_the_report_s_table_shows_ours_and_marks_what_is_missing(tmp_path, capsys):
-    _, target, opacity = make_run(tmp_path / "demo-1" / "report" / "densenet121-quick", 0)
-    make_run(tmp_path / "demo-2" / "report" / "densenet121-quick", "report", seed=3)
-    make_run(tmp_path / "demo-1" / "report" / "mobilenet_unet-quick", 0, kind="localizer")
-    make_run(tmp_path / "demo-1" / "report" / "cnn_of_another_name", 0)
+    demo, densenet = tmp_path / "demo-1" / "report", {"name": "densenet121"}
+    _, target, opacity = make_run(demo / "densenet121-quick", 0, model=densenet)
+    make_run(tmp_path / "demo-2" / "report" / "densenet121-quick", "report", seed=3, model=densenet)
+    unet = {"name": "mobilenet_unet", "mask_fit": False}
+    make_run(demo / "mobilenet_unet-quick", 0, kind="localizer", model=unet)
+    make_run(demo / "cnn_of_another_name", 0, model={"name": "cnn"})
     rows = {row["experiment"]: row for row in results.command(schema.Results(runs=str(tmp_path)))["rows"]}
     assert len(rows) == 8
     ours = rows["report/densenet121"]["ours"]
@@ -147,7 +149,22 @@ def test_the_report_s_table_shows_ours_and_marks_what_is_missing(tmp_path, capsy
     assert 0 < rows["report/mobilenet_unet"]["ours"][0]["iou_map"]["value"] < 1
     out = capsys.readouterr().out
     assert out.count("not measured") == 6 and "cannot be reached honestly" in out
+    assert "val loss .338 acc .843 AUC .890; test AUC .894" in out and "val loss .325 acc .848 AUC .898;" in out
     assert max(map(len, out.splitlines())) <= 140
+
+
+def test_another_network_is_not_the_report_s_and_what_differs_is_said(tmp_path, capsys):
+    report = tmp_path / "demo" / "report"
+    make_run(report / "fcnn-smoke-1234", 0, model={"name": "mobilenetv2"})
+    make_run(report / "mobilenetv2_transfer-quick", 0, model={"name": "mobilenetv2", "frozen_epochs": 0, "alpha": 0.35})
+    as_published = {"name": "mobilenetv2", "frozen_epochs": -1, "weights": "imagenet"}
+    make_run(report / "mobilenetv2_transfer", 0, model=as_published)
+    rows = {row["experiment"]: row["ours"] for row in results.command(schema.Results(runs=str(tmp_path)))["rows"]}
+    assert rows["report/fcnn"] == []
+    found = [row["unlike_experiment"] for row in rows["report/mobilenetv2_transfer"]]
+    assert found == [{}, {"alpha": 0.35, "frozen_epochs": 0}]
+    out = capsys.readouterr().out
+    assert out.count("unlike report/mobilenetv2_transfer: alpha=0.35, not frozen\n") == out.count("unlike") == 1
 
 
 def test_published_parameter_counts_are_those_of_the_experiments():

@@ -15,6 +15,7 @@ from pneumonia.reports.evaluated import Evaluated, read_evaluated
 from pneumonia.reports.published import REPORT, Published
 
 DRAWS = 2000
+APART = ("weights", "weights_folder", "weights_sha256")  # of model: weights are shown anyway, the others are paths
 
 
 def command(settings: schema.Results) -> dict:
@@ -22,10 +23,12 @@ def command(settings: schema.Results) -> dict:
     root = config.user_path(settings.runs) if settings.runs else config.REPOSITORY / "runs"
     rows = []
     for published in REPORT:
-        found = [measured(folder) for folder in folders_of(root, published.experiment)]
+        found = [measured(folder, published.experiment) for folder in folders_of(root, published.experiment)]
         rows.append({**published._asdict(), "ours": [row for row in found if row]})
     print("\n".join(line for row, published in zip(rows, REPORT) for line in lines_of(published, row["ours"])))
-    print("\nPublished: test images of a split that leaks people. Ours: held-out images; intervals 95 %, over people;")
+    print(
+        "\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images; intervals 95 %, over people;"
+    )
     print("precision, recall and F1 at a probability of one half. A demo's figures say nothing about radiographs.")
     return {"rows": without_nan(rows)}
 
@@ -41,18 +44,23 @@ def folders_of(root: Path, experiment: str) -> list[Path]:
     return [folder for folder in folders if any(folder.glob("fold*/done.json"))]
 
 
-def measured(folder: Path) -> dict | None:
-    """What the runs in an experiment's folder reached on their held-out images; None where they cannot be read."""
+def measured(folder: Path, experiment: str) -> dict | None:
+    """What the runs in an experiment's folder reached on their held-out images; None where they cannot be read, or are
+    of another network than the experiment's, named on the command line."""
     try:
         found = read_evaluated(str(folder))
     except BadInput:
         return None
     settings = config.read_yaml(found.runs[0].folder / "config.yaml")
+    unlike = unlike_experiment(settings["model"], experiment)
+    if "name" in unlike:
+        return None
     row = {
         "folder": str(folder),
         "dataset": found.runs[0].dataset.name,
         "split": "the report's split, which leaks people" if found.runs[0].fold == "report" else folds_of(found),
         "weights": settings["model"]["weights"],
+        "unlike_experiment": unlike,
         "image_size": settings["image_size"],
         "epochs": settings["epochs"],
         "images": len(found.table),
@@ -60,6 +68,15 @@ def measured(folder: Path) -> dict | None:
         "seconds": sum(run.done()["seconds"] for run in found.runs),
     }
     return row | (of_classifier(found) if found.kind == "classifier" else of_localizer(found))
+
+
+def unlike_experiment(model: dict, experiment: str) -> dict:
+    """{setting of model: the run's value} of what a preset or the command line changed in the experiment's network."""
+    own = config.as_tree(config.read_experiment(experiment, "full").model)
+    # a setting that an older version of the program did not know had its default's effect
+    changed = config.difference(own, config.merge(config.as_tree(schema.Model()), model), "model.")
+    names = {key.removeprefix("model."): value for key, value in changed.items()}
+    return {name: value for name, value in names.items() if name not in APART}
 
 
 def folds_of(found: Evaluated) -> str:
@@ -114,7 +131,15 @@ def lines_of(published: Published, ours: list[dict]) -> list[str]:
         if "iou_map" in row:
             lines.append(f"             (images by their surest box), IoU-mAP at 0.5 {shown(row['iou_map'])}")
         lines += [f"             {row['dataset']}, {row['split']}: {held_out}", f"             {trained}"]
+        if row["unlike_experiment"]:
+            changed = ", ".join(map(told, row["unlike_experiment"].items()))
+            lines.append(f"             unlike {published.experiment}: {changed}")
     return lines
+
+
+def told(changed: tuple) -> str:
+    name, value = changed
+    return "not frozen" if name == "frozen_epochs" and value == 0 else f"{name}={value}"
 
 
 def figures_of(row: dict) -> str:
