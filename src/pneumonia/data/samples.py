@@ -71,7 +71,7 @@ class Samples:
     images: n images (size, size) uint8 gray.
     boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
     classes: (n,) int, positions in CLASSES; of NIH images (n, 14) 0 or 1.
-    facts: (n, FACTS) of models/person.py: age, sex and view; None where no network asks for them.
+    facts: (n, FACTS) of data/facts.py: age, sex and view; None where no network asks for them.
     """
 
     ids: np.ndarray
