@@ -31,9 +31,9 @@ threads, on made-up images of 256 px, on the same machine while other work share
     224 px, images/s   1,316  2,046  2,036  1,915
     128 px, images/s   4,296  4,111  4,165  3,968
 
-Of an image's 0.54 ms of CPU at 224 px (busy cores) OpenCV takes 0.31 without Python's lock, at 128 px 0.09 of 0.30: the
-other 0.22 ms, mostly albumentations' seeding and calls, are Python's at any size, and its threads share them. So no
-number of threads makes much more than some 4,500 images/s, and a GPU that trains faster will wait.
+Of an image's 0.54 ms of CPU at 224 px (on busy cores) OpenCV and NumPy take 0.31 without Python's lock, of 0.30 ms at
+128 px 0.09: the other 0.22 ms, mostly albumentations' seeding and calls, are Python's at any size, and only one thread
+at a time can spend them. So no number of threads makes much more than 5,000 images/s; a GPU that trains faster waits.
 """
 
 import os

@@ -11,8 +11,8 @@ class Loaded(keras.utils.PyDataset):
     """A PyDataset whose items are made ahead by threads; they are the same as its own, whatever their number.
 
     OpenCV and NumPy let other threads run while they work, the Python around them does not: on two cores a second
-    thread makes 1.6 times as many images of 224 px with the strong preset, and no more of 128 px, where one thread makes
-    4,000 a second. That feeds a CPU's training; a fast GPU's may have to wait. No image is copied between processes, and
+    thread makes 1.6 times as many images of 224 px with the strong preset, and no more of 128 px, where one makes 4,000
+    a second. That is enough where a CPU trains; a fast GPU may have to wait. No image is copied between processes, and
     it works alike on every backend of Keras. benchmarks/input_pipeline.py measures it, and compares it with others.
 
     Use it as a context manager: its threads end with it. What making an item raises is raised when it is asked for.
