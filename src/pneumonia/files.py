@@ -84,7 +84,10 @@ def held(path: str | Path, what: str) -> Iterator[None]:
             holder = file.read().strip() or "unknown"
             text = f"{path.parent}: {what} is held by process {holder}; wait for it or end it"
             raise BadSurroundings(text) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        except OSError as error:
+            raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
         yield

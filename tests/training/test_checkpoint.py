@@ -45,6 +45,28 @@ def test_nothing_to_restore_is_epoch_0(tmp_path):
     assert checkpoint.newest_sound(tmp_path) == (0, None)
 
 
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(tmp_path, capsys):
+    checkpoint.write_checkpoint(tmp_path, 1, variables(1))
+    (tmp_path / "epoch-00002-0123456789abcdef.safetensors").mkdir()
+    assert restored(tmp_path, variables(0)) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_checkpoint_holds_its_history(tmp_path):
+    history = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-300}]
+    path = checkpoint.write_checkpoint(tmp_path, 2, variables(2), history)
+    assert checkpoint.history_of(path) == history and checkpoint.history_of(None) == []
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-3], lambda content: content[:-1] + b"\xff"])
+def test_damaged_weights_are_noticed_without_anybody_naming_a_checksum(tmp_path, damage):
+    path = tmp_path / "weights.safetensors"
+    checkpoint.write_weights(path, variables(1))
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BadSurroundings, match="is damaged"):
+        checkpoint.read_weights(path, variables(0))
+
+
 def test_weights_of_another_model_or_damaged_ones_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     checksum = checkpoint.write_weights(path, variables(1))

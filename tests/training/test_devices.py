@@ -43,6 +43,30 @@ def test_two_devices_learn_as_one(tmp_path, env):
     np.testing.assert_allclose(one, two, rtol=1e-3)
 
 
+@pytest.mark.parametrize("env", [pytest.param({}, id="tensorflow"), pytest.param(TWO_CPUS, id="jax", marks=WITH_JAX)])
+@pytest.mark.parametrize("inner", [45, 49])
+def test_an_inner_split_of_any_size_has_the_same_losses_on_two_devices(tmp_path, env, inner):
+    one, two = (trained(tmp_path / str(count), count, INNER=str(inner), **env) for count in (1, 2))
+    np.testing.assert_allclose(one, two, rtol=1e-3)
+
+
+def test_a_real_experiment_trains_on_two_devices(tmp_path):
+    words = (
+        "train",
+        "experiment=mobilenetv2",
+        "preset=smoke",
+        "data=demo",
+        "devices=2",
+        f"out={tmp_path}",
+        "json=true",
+    )
+    done = run(str(HERE), *words)
+    assert done.returncode == 0, done.stderr
+    folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
+    (line,) = (json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines())
+    assert all(np.isfinite(value) for value in line.values()) and (folder / "oof_classes.csv").exists()
+
+
 def test_more_devices_than_there_are_is_said(tmp_path):
     done = run(str(HERE), str(tmp_path), "3")
     assert "devices=3, but this process sees 2" in done.stderr
@@ -65,10 +89,7 @@ def losses(folder: Path, devices: int) -> dict:
     import keras
 
     if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+        two_cpus()
     from spots import SIZE, SpotClassifier, experiment, spot_samples
 
     from pneumonia.training import loop
@@ -84,11 +105,33 @@ def losses(folder: Path, devices: int) -> dict:
     wanted = experiment(devices=devices, epochs=EPOCHS)
     samples = spot_samples()
     family = WithoutDropout(wanted.model, SIZE)
-    loop.train(wanted, family, samples, samples, folder, "test")
+    inner = samples_part(samples, int(os.environ.get("INNER", len(samples))))
+    loop.train(wanted, family, samples, inner, folder, "test")
     curve = np.array([[line["loss"], line["inner_loss"]] for line in read_history(folder)]).ravel()
     return {"losses": curve, "calls": family.calls}
 
 
+def samples_part(samples, count: int):
+    """The first `count` samples, again from the first where there are not so many."""
+    import dataclasses
+
+    rows = np.arange(count) % len(samples)
+    taken = {"ids": samples.ids[rows], "classes": samples.classes[rows], "boxes": [samples.boxes[row] for row in rows]}
+    return dataclasses.replace(samples, images=np.stack([samples.images[row] for row in rows]), **taken)
+
+
+def two_cpus() -> None:
+    import tensorflow as tf
+
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+
+if __name__ == "__main__" and sys.argv[1] == "train":
+    from pneumonia.cli import main
+
+    two_cpus()
+    sys.exit(main(sys.argv[1:]))
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     place.mkdir(parents=True, exist_ok=True)

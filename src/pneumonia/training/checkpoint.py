@@ -2,15 +2,18 @@
 
 safetensors holds plain arrays: nothing in such a file can run. A checkpoint is named
 `epoch-<epochs done>-<first 16 hex digits of its SHA-256>.safetensors`; a file whose content does not match its name is
-damaged, and the one before is used.
+damaged, and the one before is used. It holds the history up to there, so that nothing else is needed to go on. Weights
+alone have a fixed name, and their checksum inside.
 """
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from pneumonia.errors import BadSurroundings
@@ -39,27 +42,56 @@ def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], sour
         variable.assign(tensors[name])
 
 
+def unpacked(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """A file's tensors and its metadata. Raises ValueError where it is cut, no such file, or has another content than
+    when it was written."""
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    if metadata.get("sha256", digest_of(tensors)) != digest_of(tensors):
+        raise ValueError("its checksum differs")
+    return tensors, metadata
+
+
+def digest_of(tensors: dict[str, np.ndarray]) -> str:
+    """SHA-256 of the values, in the order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(np.ascontiguousarray(tensors[name]).tobytes())
+    return digest.hexdigest()
+
+
 def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
     """One file of variables; returns its SHA-256."""
-    content = save(tensors_of(variables))
+    tensors = tensors_of(variables)
+    content = save(tensors, {"sha256": digest_of(tensors)})
     with written_whole(path, "wb") as file:
         file.write(content)
     return hashlib.sha256(content).hexdigest()
 
 
 def read_weights(path: Path, variables: list[keras.Variable], checksum: str | None = None) -> None:
-    """Raises BadSurroundings where the file is missing, damaged, or another model's."""
+    """Raises BadSurroundings where the file is missing, damaged, or another model's. checksum: of the whole file."""
     try:
         content = path.read_bytes()
     except OSError as error:
         raise BadSurroundings(f"{path}: cannot be read ({error.strerror}); train the run again") from error
-    if checksum and hashlib.sha256(content).hexdigest() != checksum:
-        raise BadSurroundings(f"{path}: is damaged (its checksum differs); remove the run's folder and train again")
-    assign(variables, load(content), path)
+    try:
+        tensors, _ = unpacked(content)
+        if checksum and hashlib.sha256(content).hexdigest() != checksum:
+            raise ValueError("its checksum differs")
+    except ValueError as error:
+        raise BadSurroundings(f"{path}: is damaged ({error}); remove the run's folder and train again") from error
+    assign(variables, tensors, path)
 
 
-def write_checkpoint(folder: Path, epochs_done: int, variables: list[keras.Variable]) -> Path:
-    content = save(tensors_of(variables))
+def write_checkpoint(
+    folder: Path, epochs_done: int, variables: list[keras.Variable], history: Sequence[dict] = ()
+) -> Path:
+    """history: one dictionary per epoch done (metrics.jsonl)."""
+    content = save(tensors_of(variables), {"history": json.dumps(list(history))})
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"epoch-{epochs_done:05d}-{digest}.safetensors"
     with written_whole(path, "wb") as file:
@@ -78,12 +110,27 @@ def newest_sound(folder: Path) -> tuple[int, Path | None]:
     """The newest checkpoint whose content matches its name, after the epochs it had done; (0, None) without any."""
     for path in checkpoints(folder):
         _, epochs_done, digest = path.stem.split("-")
-        if sha256(path)[:16] == digest:
+        try:
+            found = sha256(path)[:16]
+        except OSError as error:
+            say(f"{path}: cannot be read ({error.strerror}); using the checkpoint before it")
+            continue
+        if found == digest:
             return int(epochs_done), path
         say(f"{path}: damaged, its checksum differs; using the checkpoint before it")
     return 0, None
 
 
+def history_of(path: Path | None) -> list[dict]:
+    """The history in a checkpoint; empty without one. Raises BadSurroundings for a checkpoint of an older version."""
+    if path is None:
+        return []
+    _, metadata = unpacked(path.read_bytes())
+    if "history" not in metadata:
+        raise BadSurroundings(f"{path}: was written by an older version; remove the run's folder and train again")
+    return json.loads(metadata["history"])
+
+
 def restore(path: Path, variables: list[keras.Variable]) -> None:
     """Load a checkpoint that `newest_sound` found."""
-    assign(variables, load(path.read_bytes()), path)
+    assign(variables, unpacked(path.read_bytes())[0], path)

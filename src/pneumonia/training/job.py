@@ -11,6 +11,7 @@ from pneumonia.data.cache import Cache
 from pneumonia.data.facts import facts_of
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
+from pneumonia.errors import BadSurroundings
 from pneumonia.files import held
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
@@ -46,6 +47,7 @@ def train_run(
     """
     with held(run.folder / "lock", title):
         run.begin(experiment, data.identity | {"fold": run.fold}, words)
+        remove_leftovers(run)
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")
             return
@@ -73,8 +75,17 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
         predicted = predict_ids(network, family, experiment, cache, list(ids), f"{title}: predicting {name} images")
         WRITERS[family.kind](tables[name], predicted)
     run.finish(family.kind, time.monotonic() - started, tables, decoder)
-    for old in (*run.folder.glob("epoch-*.safetensors"), *run.folder.glob("best-*.safetensors")):
-        old.unlink()  # the weights that are kept are what is left to be used
+    remove_leftovers(run)
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove what killed processes were writing, and once the run is done its checkpoints: its weights are what is left
+    to be used. The run's lock is held: nobody is writing."""
+    patterns = [".*.safetensors.*.tmp", ".probe-*"]
+    patterns += ["epoch-*.safetensors", "best-*.safetensors"] if run.is_done else []
+    for pattern in patterns:
+        for file in run.folder.glob(pattern):
+            file.unlink(missing_ok=True)
 
 
 def trained(run: Run, experiment: schema.Experiment, material: Material, title: str) -> tuple[keras.Model, Family]:
@@ -83,8 +94,12 @@ def trained(run: Run, experiment: schema.Experiment, material: Material, title: 
         family = family_of(experiment.model, experiment.image_size, pretrained=False)
         with computing(experiment):
             network = family.build()
-        checkpoint.read_weights(run.weights, network.variables)
-        return network, family
+        try:
+            checkpoint.read_weights(run.weights, network.variables)
+            return network, family
+        except BadSurroundings:
+            say(f"{run.weights}: damaged; training goes on from the last checkpoint")
+            run.weights.unlink()
     samples, inner = material.samples, material.inner
     say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
     model, loss = start_of(experiment.model, run), experiment.loss

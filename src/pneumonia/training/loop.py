@@ -21,7 +21,7 @@ from pneumonia.models import pretrained
 from pneumonia.models.family import Family
 from pneumonia.progress import say
 from pneumonia.training import checkpoint, room
-from pneumonia.training.history import read_history, write_history
+from pneumonia.training.history import write_history
 from pneumonia.training.learner import Learner, compiled
 from pneumonia.training.precision import computing, on_gpu
 from pneumonia.training.sampling import epoch_order
@@ -77,8 +77,9 @@ def train(
     )
     steps = len(order_of(0)) // experiment.batch_size
     done, newest = checkpoint.newest_sound(folder)
-    history = read_history(folder)[:done]
+    history = checkpoint.history_of(newest)
     if done:
+        write_history(folder, history)  # what a killed process left may be shorter, or longer
         say(f"{title}: goes on after epoch {done}/{experiment.epochs}")
     watch = Watch(title, experiment, steps, done)
     with computing(experiment):
@@ -102,9 +103,8 @@ def train(
                 if experiment.keep == "best" and best_epoch(history) == epoch + 1:
                     with kept_weights(learner):
                         checkpoint.write_weights(best_file(folder, epoch + 1), learner.network.variables)
-                # before the checkpoint: what a killed process leaves over is cut off again
                 write_history(folder, history)
-                checkpoint.write_checkpoint(folder, epoch + 1, variables)
+                checkpoint.write_checkpoint(folder, epoch + 1, variables, history)
                 remove_worse(folder, history)
     watch.close()
     if experiment.keep == "best":
@@ -143,14 +143,23 @@ def loaders(experiment: schema.Experiment) -> int:
 
 
 def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
-    """Losses and metrics on the inner split, without augmentation."""
-    for variable in learner.trainable_variables:
-        variable.assign(checkpoint.array_of(variable))  # with JAX it may share an average's array, which a step deletes
-    order = np.arange(len(inner))
-    batches = Batches(inner, order, experiment.batch_size, family, "none", [experiment.seed, INNER_EPOCH])
-    with Loaded(batches, loaders(experiment)) as loaded:
-        values = learner.evaluate(loaded, verbose=0, return_dict=True)
-    return {name: float(value) for name, value in values.items()}
+    """Losses and metrics on the inner split, without augmentation, as means over its images.
+
+    A last batch that does not divide among the experiment's devices is given to each of them whole: one without images
+    would have no mean.
+    """
+    rows, devices = np.arange(len(inner)), experiment.devices
+    rest = len(inner) % experiment.batch_size if devices > 1 else 0
+    whole = len(inner) - rest
+    parts = [(rows[:whole], experiment.batch_size, whole), (np.tile(rows[whole:], devices), rest * devices, rest)]
+    found, weights = [], []
+    for order, batch_size, images in parts:
+        if images:
+            batches = Batches(inner, order, batch_size, family, "none", [experiment.seed, INNER_EPOCH])
+            with Loaded(batches, loaders(experiment)) as loaded:
+                found.append(learner.evaluate(loaded, verbose=0, return_dict=True))
+            weights.append(images)
+    return {name: float(np.average([each[name] for each in found], weights=weights)) for name in found[0]}
 
 
 def best_file(folder: Path, epoch: int) -> Path:

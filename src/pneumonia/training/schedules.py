@@ -110,7 +110,7 @@ def keep_averages(learner: keras.Model) -> None:
     """Give a compiled model its averaged weights, where its optimizer keeps any."""
     optimizer = getattr(learner.optimizer, "inner_optimizer", learner.optimizer)  # float16 wraps it to scale the loss
     for variable, average in zip(learner.trainable_variables, optimizer.averages()):
-        variable.assign(average)
+        variable.assign(array_of(average))  # a copy: JAX would share the array, and give it away with the next step
 
 
 @contextlib.contextmanager
