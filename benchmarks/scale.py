@@ -1,19 +1,22 @@
 """Unit costs of the whole job, what they say of 1 x, 2 x and 4 x the demo's images, and what those runs then took.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/scale.py [preset=smoke] [factors=[1,2,4]] [steps=10] [larger=2]
-                                                        [devices=1] [price=0] [table_images=20000]
+    PYTHONPATH=src .venv/bin/python benchmarks/scale.py [preset=smoke] [images=60] [factors=[1,2,4]] [epochs=0]
+                                      [steps=10] [larger=2] [projected=full] [devices=1] [price=0] [table_images=20000]
 
 Prints in Markdown what docs/scale.md leaves open: unit costs (each measured in a process of its own, so that its memory
 is its own), how training grows with the image's side, predicted beside measured for every factor, and the formulae of
-docs/scale.md at the competition's size, at a million and at a hundred million images. Everything runs in a copy of this
-program that has no cache and no runs yet.
+docs/scale.md at the competition's size, at a million and at a hundred million images, from unit costs that are
+measured again at the sizes of the preset `projected`. Everything runs in a copy of this program that has no cache and
+no runs yet. Seconds are of the wall clock / of the processors: on a machine that others use the second are the check.
 
 Only one figure is taken from what is then predicted: what the job costs beside its parts (its own start, tables,
 report) is the rest of the run at 1 x. The runs at the other factors are predictions.
 
+epochs: of every member in the runs that are checked, so that images cost more than start-up and all ends today.
 price: of one hour of one device, in whatever currency; 0 prints device-hours only.
 """
 
+import heapq
 import json
 import os
 import shutil
@@ -22,16 +25,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import yaml
+
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
+from pneumonia.data.cache import cached_size
 from pneumonia.data.competition import open_competition
 from pneumonia.data.demo import IMAGES
 from pneumonia.data.ingest import WORTH_A_PROCESS, cores
-from pneumonia.data.phantom import generate
-from scale_costs import IN_EVERY_RUN, N_FOLDS, TABLES, TARGETS, Settings, bytes_in, of_one
+from pneumonia.data.phantom import SHARES, generate
+from scale_costs import IN_EVERY_RUN, N_FOLDS, POSITIVE, TABLES, TARGETS, TEST_SHARE, Settings, bytes_in, of_one
 
 # ------------------------------------------------------------------ the formulae of docs/scale.md
 
@@ -44,6 +52,7 @@ class Job:
     test: int
     folds: int = 1
     devices: int = 1
+    positive: float = POSITIVE
 
     @property
     def images(self) -> int:
@@ -54,30 +63,52 @@ class Job:
         return self.train / N_FOLDS
 
 
-def run_seconds(job: Job, experiment: schema.Experiment, unit: dict, costs: dict) -> float:
-    """One run: start, a look at the cache, epochs, predictions."""
+def run_seconds(job: Job, experiment: schema.Experiment, unit: dict, costs: dict) -> np.ndarray:
+    """One run: start, a look at the cache, epochs, predictions. (2,) wall clock, processors."""
     training = job.train - job.held_out
     inner = experiment.inner_share * training
     shown = experiment.sampling.images or training - inner
     epoch = unit["of_epoch"] + shown * unit["train"] + inner * unit["look"]
-    prepared = job.images * costs["verify"] + job.train * sum(costs[name] for name in IN_EVERY_RUN)
+    prepared = job.images * costs["caches"][cached_size(experiment.image_size)]["verify"] + checked(job, costs)
+    prepared += job.train * sum(costs[name] for name in IN_EVERY_RUN)
     return unit["start"] + prepared + experiment.epochs * epoch + (job.held_out + job.test) * unit["predict"]
 
 
-def job_seconds(job: Job, experiments: dict, units: dict, costs: dict) -> tuple[float, float]:
-    """The job, and of it the runs, which are shared among the devices."""
-    runs = sum(run_seconds(job, each, units[name], costs) for name, each in experiments.items())
-    workers = max(1, min(cores(), job.images // WORTH_A_PROCESS))
-    own = job.images * costs["ingest"] / workers + job.train * sum(costs[name] for name in TABLES)
+def job_seconds(job: Job, experiments: dict, units: dict, costs: dict) -> tuple[np.ndarray, np.ndarray]:
+    """The job, and of it all the runs as if one device had done them. (2,) wall clock, processors."""
+    runs = [run_seconds(job, each, units[name], costs) for name, each in experiments.items()] * job.folds
+    workers = np.array([max(1, min(cores(), job.images // WORTH_A_PROCESS)), 1])
+    own = sum(costs["caches"][size]["ingest"] for size in cached_sizes(experiments)) * job.images / workers
+    own = own + checked(job, costs) + job.train * sum(costs[name] for name in TABLES)
     own += costs["fuse_fixed"] + job.folds * job.held_out * costs["fuse"]
-    return costs.get("job", 0.0) + own + job.folds * runs / job.devices, job.folds * runs
+    shared = np.array([makespan([wall for wall, _ in runs], job.devices), sum(busy for _, busy in runs)])
+    return costs.get("job", 0.0) + own + shared, sum(runs)
 
 
-def disk_bytes(job: Job, units: dict, costs: dict) -> float:
-    """Cache, weights and prediction tables, when the job is done."""
+def checked(job: Job, costs: dict) -> np.ndarray:
+    """Seconds of opening the folder and reading the headers by which boxes are checked."""
+    return job.images * costs["open"] + job.positive * job.train * costs["header"]
+
+
+def makespan(seconds: Iterable[float], devices: int) -> float:
+    """Until the last run ends, where each takes the first device that is free, in this order."""
+    free = [0.0] * devices
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def cached_sizes(experiments: dict) -> list[int]:
+    """Sides of the squares that the members' images are made from; the job ingests each of them."""
+    return sorted({cached_size(each.image_size) for each in experiments.values()})
+
+
+def disk_bytes(job: Job, experiments: dict, units: dict, costs: dict) -> float:
+    """Caches, weights and prediction tables, when the job is done."""
     weights = job.folds * sum(unit["weights_bytes"] for unit in units.values())
     tables = job.folds * (job.held_out + job.test) * costs["table_bytes"]
-    return job.images * costs["cache_bytes"] + weights + tables
+    caches = sum(costs["caches"][size]["cache_bytes"] for size in cached_sizes(experiments))
+    return job.images * caches + weights + tables
 
 
 # ------------------------------------------------------------------ runs
@@ -90,9 +121,16 @@ class Copy:
         self.root = scratch
         for name in ("src", "experiments", "benchmarks"):
             shutil.copytree(REPOSITORY / name, scratch / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.known: dict[str, tuple[dict, float]] = {}
 
-    def run(self, *command: str) -> tuple[dict, float, float]:
-        """The JSON of its last line, seconds, and bytes of memory of its largest process."""
+    def set_epochs(self, name: str, preset: str, epochs: int) -> None:
+        file = self.root / "experiments" / f"{name}.yaml"
+        content = config.read_yaml(file)
+        changed = {"epochs": epochs} if preset == "full" else {"presets": {preset: {"epochs": epochs}}}
+        file.write_text(yaml.safe_dump(config.merge(content, changed)))
+
+    def run(self, *command: str) -> tuple[dict, np.ndarray, float]:
+        """The JSON of its last line, seconds (2,) of wall clock and processors, bytes of its largest process."""
         began, log = time.monotonic(), self.root / "log"
         environment = os.environ | {"PYTHONPATH": str(self.root / "src"), "TF_CPP_MIN_LOG_LEVEL": "3"}
         with open(log, "w") as said:
@@ -107,110 +145,148 @@ class Copy:
             _, process.returncode, used = os.wait4(process.pid, 0)
         if process.returncode:
             raise SystemExit(f"{' '.join(command)}\n{log.read_text()[-3000:]}")
-        return json.loads(text.splitlines()[-1]), time.monotonic() - began, used.ru_maxrss * 1024
+        seconds = np.array([time.monotonic() - began, used.ru_utime + used.ru_stime])
+        return json.loads(text.splitlines()[-1]), seconds, used.ru_maxrss * 1024
 
     def measured(self, measure: str, **changes) -> tuple[dict, float]:
         words = {**changes, "measure": measure, "began": time.time()}
         script = str(self.root / "benchmarks" / "scale.py")
         found, _, memory = self.run(script, *(f"{key}={value}" for key, value in words.items()))
-        return found, memory
+        return {key: np.array(value) if isinstance(value, list) else value for key, value in found.items()}, memory
 
-    def job(self, folder: Path, preset: str, ensemble: str) -> tuple[dict, float, float]:
+    def member(self, name: str, preset: str, size: int, steps: int, folder: Path) -> dict:
+        """A member's unit costs at so many pixels; those of the same network in the same batches are measured once."""
+        experiment = config.read_experiment(name, preset, {"image_size": size})
+        key = repr((experiment.model, size, experiment.batch_size, experiment.augment, experiment.tta))
+        if key not in self.known:
+            found, memory = self.measured(name, data=folder, size=size, preset=preset, steps=steps)
+            self.known[key] = found | {"memory": memory}
+        return self.known[key]
+
+    def job(self, folder: Path, preset: str, ensemble: str) -> tuple[dict, np.ndarray, float]:
         words = (f"data={folder}", f"preset={preset}", f"ensemble={ensemble}", "fold=0", "json=true")
         return self.run("-P", "-m", "pneumonia", *words)
 
 
 def main(settings: Settings) -> None:
     ensemble = config.read_ensemble(settings.ensemble)
-    experiments = {name: config.read_experiment(name, settings.preset) for name in ensemble["members"]}
+    changed = {"epochs": settings.epochs} if settings.epochs else {}
+    experiments = {name: config.read_experiment(name, settings.preset, changed) for name in ensemble["members"]}
+    projected = {name: config.read_experiment(name, settings.projected) for name in experiments}
     train, test = IMAGES[settings.preset]
     train, test = settings.images or train, test * (settings.images or train) // train
     with tempfile.TemporaryDirectory() as scratch:
         copy = Copy(Path(scratch) / "copy")
+        for name in experiments if changed else ():
+            copy.set_epochs(name, settings.preset, settings.epochs)
         folders = {
             factor: generate(Path(scratch) / f"demo-{factor}", factor * train, factor * test)
             for factor in settings.factors
         }
         first = folders[settings.factors[0]]
-        units, costs = unit_costs(copy, settings, experiments, first)
+        costs = unit_costs(copy, settings, [experiments, projected], first)
+        costs |= fusing_costs(copy, settings.preset, experiments)
+        units = members(copy, settings, settings.preset, experiments, first)
         job = Job(settings.factors[0] * train, settings.factors[0] * test)
         print_units(settings, experiments, units, costs, job)
         print_checks(copy, settings, experiments, units, costs, folders)
         print_larger(copy, settings, experiments, units, first)
-    print_projection(settings, experiments, units, costs, test / train)
+        units = members(copy, settings, settings.projected, projected, first)
+        costs |= fusing_costs(copy, settings.projected, projected)
+    print_projection(settings, projected, units, costs)
 
 
-def unit_costs(copy: Copy, settings: Settings, experiments: dict, folder: Path) -> tuple[dict, dict]:
-    """{member: costs} and the costs of everything else. What takes memory has it as `memory`."""
-    common = {"preset": settings.preset, "steps": settings.steps}
-    largest = max(each.image_size for each in experiments.values())
-    costs, _ = copy.measured("ingest", data=folder, size=largest, **common)
+def members(copy: Copy, settings: Settings, preset: str, experiments: dict, folder: Path) -> dict:
+    """{member: costs}, its memory among them. Larger images are measured in fewer steps."""
+    units = {}
+    for name, experiment in experiments.items():
+        own = config.read_experiment(name, settings.preset).image_size
+        steps = steps_at(settings, experiment.image_size / own)
+        units[name] = copy.member(name, preset, experiment.image_size, steps, folder)
+    return units
+
+
+def steps_at(settings: Settings, larger: float) -> int:
+    return max(1, round(settings.steps / max(1.0, larger) ** 2))
+
+
+def unit_costs(copy: Copy, settings: Settings, ensembles: list[dict], folder: Path) -> dict:
+    """What does not depend on the members, but for the sizes of the caches that they need."""
+    sizes = sorted({size for experiments in ensembles for size in cached_sizes(experiments)})
+    costs: dict = {"caches": {size: copy.measured("ingest", data=folder, size=size)[0] for size in sizes}}
+    costs |= copy.measured("files", data=folder)[0]
     few, many = (
-        copy.measured("tables", data=copy.root / f"tables-{images}", table_images=images, **common)
+        copy.measured("tables", data=copy.root / f"tables-{images}", table_images=images)
         for images in (settings.table_images, 2 * settings.table_images)
     )
     costs |= {name: few[0][name] / settings.table_images for name in few[0]}
     costs |= {f"{name}, twice": many[0][name] / (2 * settings.table_images) for name in many[0]}
     costs["table_memory"] = (many[1] - few[1]) / settings.table_images
-    units = {}
-    for name, experiment in experiments.items():
-        found, memory = copy.measured(name, data=folder, size=experiment.image_size, **common)
-        units[name] = found | {"memory": memory}
-    localizers = max(1, len(experiments) - 1)
-    costs |= copy.measured("fusing", size=localizers, **common)[0]
-    return units, costs
+    return costs
+
+
+def fusing_costs(copy: Copy, preset: str, experiments: dict) -> dict:
+    return copy.measured("fusing", preset=preset, size=max(1, len(experiments) - 1))[0]
 
 
 # ------------------------------------------------------------------ tables in Markdown
 
 
 def print_units(settings: Settings, experiments: dict, units: dict, costs: dict, job: Job) -> None:
-    import keras
-
-    device = ", ".join(keras.distribution.list_devices())
+    device = next(iter(units.values()))["device"]
     print(f"\n### Unit costs: preset {settings.preset}, {job.train} + {job.test} images, {cores()} cores, {device}\n")
     table(["of one image", "seconds", "symbol"])
-    row("ingest, on one core", f"{costs['ingest']:.5f}", "i")
-    row("a look at the cache", f"{costs['verify']:.5f}", "v")
+    for size, each in costs["caches"].items():
+        row(f"ingest at {size} pixels, on one core", both(each["ingest"], 5), "i")
+        row(f"a look at the cache of {size} pixels", both(each["verify"], 5), "v")
+    row("the folder listed, sizes asked for", both(costs["open"], 6), "o")
+    row("the header of an image with boxes", both(costs["header"], 6), "a")
     for name, symbol in TABLES.items():
-        seconds = f"{costs[name]:.2e}; {costs[f'{name}, twice']:.2e} at twice as many"
+        seconds = f"{both(costs[name], 7)}; {both(costs[f'{name}, twice'], 7)} at twice as many"
         row(f"table: {name}, of {settings.table_images:,} images", seconds, symbol)
-    row("ensemble, a held-out image", f"{costs['fuse']:.5f} and {costs['fuse_fixed']:.1f} fixed", "u, U")
-    print(
-        f"\ncache: {costs['cache_bytes']:,.0f} bytes an image; tables: {costs['table_memory']:,.0f} bytes of memory\n"
-    )
+    row("ensemble, a held-out image", f"{both(costs['fuse'], 5)} and {both(costs['fuse_fixed'], 1)} fixed", "u, U")
+    sizes = ", ".join(f"{each['cache_bytes']:,.0f} at {size} pixels" for size, each in costs["caches"].items())
+    print(f"\ncache, bytes an image: {sizes}; tables: {costs['table_memory']:,.0f} bytes of memory an image\n")
+    print_members(experiments, units)
+
+
+def print_members(experiments: dict, units: dict) -> None:
     table(
         ["member", "pixels", "start, s", "epoch, s", "trained, s", "looked at, s", "predicted, s", "memory", "weights"]
     )
     for name, unit in units.items():
-        seconds = [f"{unit[key]:.4f}" for key in ("train", "look", "predict")]
-        start = [f"{unit['start']:.1f}", f"{unit['of_epoch']:.2f}"]
+        seconds = [both(unit[key], 4) for key in ("train", "look", "predict")]
+        start = [both(unit["start"], 1), both(unit["of_epoch"], 2)]
         sizes = [gib(unit["memory"]), f"{unit['weights_bytes'] / 1e6:.1f} MB"]
         row(name, experiments[name].image_size, *start, *seconds, *sizes)
 
 
 def print_checks(copy: Copy, settings: Settings, experiments: dict, units: dict, costs: dict, folders: dict) -> None:
     """The main job at every factor, predicted and measured. The first adds `job` and `table_bytes` to the costs."""
-    print("\n### Predicted and measured: fold=0 of the whole job\n")
-    table(["images", "seconds predicted", "measured", "memory predicted", "measured", "disk predicted", "measured"])
-    largest, base = max(each.image_size for each in experiments.values()), 0.0
+    epochs = ", ".join(f"{name} {each.epochs}" for name, each in experiments.items())
+    print(f"\n### Predicted and measured: fold=0 of the whole job; epochs: {epochs}\n")
+    pairs = [word for what in ("seconds", "memory", "disk") for word in (f"{what} predicted", "measured")]
+    table(["images", "of images", *pairs])
+    touched, base = cached_sizes(experiments)[-1] ** 2, 0.0
     for factor, folder in folders.items():
         competition = open_competition(folder)
-        job = Job(len(competition.train_images), len(competition.test_images))
+        job = Job(len(competition.train_images), len(competition.test_images), positive=SHARES["opacity"])
         result, seconds, memory = copy.job(folder, settings.preset, settings.ensemble)
         runs = copy.root / "runs" / result["dataset"]
         if factor == settings.factors[0]:
-            costs["job"] = max(0.0, seconds - job_seconds(job, experiments, units, costs)[0])
+            costs["job"] = np.maximum(0.0, seconds - job_seconds(job, experiments, units, costs)[0])
             tables = sum(file.stat().st_size for file in runs.glob("*/fold0/*_*.csv"))
             costs["table_bytes"] = tables / (job.held_out + job.test)
             base, first = memory, job
         disk = sum(map(bytes_in, (runs, *(copy.root / "cache").glob(f"{folder.name}-*"))))
-        grown = (job.train - first.train) * costs["table_memory"] + (job.images - first.images) * largest**2
+        grown = (job.train - first.train) * costs["table_memory"] + (job.images - first.images) * touched
         expected = job_seconds(job, experiments, units, costs)[0]
-        shown = [f"{expected:.1f}", f"{seconds:.1f}", gib(base + grown), gib(memory)]
+        of_images = expected - job_seconds(Job(0, 0), experiments, units, costs)[0]
+        shown = [both(of_images, 0), both(expected, 0), both(seconds, 0), gib(base + grown), gib(memory)]
         own = "" if factor != settings.factors[0] else ", which J and b are from"
-        row(f"{job.train} + {job.test}{own}", *shown, mb(disk_bytes(job, units, costs)), mb(disk))
-    print(f"\nJ = {costs['job']:.1f} s, b = {costs['table_bytes']:,.0f} bytes of all members")
+        shown += [mb(disk_bytes(job, experiments, units, costs)), mb(disk)]
+        row(f"{job.train} + {job.test}{own}", *shown)
+    print(f"\nJ = {both(costs['job'], 1)} s, b = {costs['table_bytes']:,.0f} bytes of all members")
 
 
 def print_larger(copy: Copy, settings: Settings, experiments: dict, units: dict, folder: Path) -> None:
@@ -218,25 +294,35 @@ def print_larger(copy: Copy, settings: Settings, experiments: dict, units: dict,
     if settings.larger == 1:
         return
     print(f"\n### The image's side times {settings.larger}: seconds of an image times (square: {settings.larger**2})\n")
-    table(["member", "pixels", "trained", "predicted", "memory"])
+    table(["member", "pixels", "trained", "looked at", "predicted", "memory"])
     for name, experiment in experiments.items():
-        size = settings.larger * experiment.image_size
-        words = {"data": folder, "size": size, "preset": settings.preset, "steps": settings.steps}
-        found, memory = copy.measured(name, **words)
-        ratios = [f"{found[key] / units[name][key]:.2f}" if units[name][key] else "-" for key in ("train", "predict")]
-        row(name, f"{experiment.image_size} to {size}", *ratios, f"{gib(units[name]['memory'])} to {gib(memory)}")
+        size, steps = settings.larger * experiment.image_size, steps_at(settings, settings.larger)
+        found = copy.member(name, settings.preset, size, steps, folder)
+        ratios = [both(found[key] / units[name][key], 2) for key in ("train", "look", "predict")]
+        memory = f"{gib(units[name]['memory'])} to {gib(found['memory'])}"
+        row(name, f"{experiment.image_size} to {size}", *ratios, memory)
 
 
-def print_projection(settings: Settings, experiments: dict, units: dict, costs: dict, test_share: float) -> None:
-    print(f"\n### The formulae with these unit costs: {N_FOLDS} folds, {settings.devices} devices like this one\n")
-    table(["training images", "days", "device-hours", "cost", "folds", "a look at the cache", "tables", "disk"])
+def print_projection(settings: Settings, experiments: dict, units: dict, costs: dict) -> None:
+    """Device-hours are of the wall clock."""
+    device = next(iter(units.values()))["device"]
+    print(f"\n### The unit costs that the projection uses: preset {settings.projected} on {device}\n")
+    print_members(experiments, units)
+    fused = f"{both(costs['fuse'], 5)} and {both(costs['fuse_fixed'], 1)} fixed"
+    print(f"\nensemble, a held-out image: {fused}")
+    epochs = ", ".join(f"{name} {each.epochs}" for name, each in experiments.items())
+    print(f"\n### The formulae with them: {N_FOLDS} folds, {settings.devices} x {device}; epochs: {epochs}\n")
+    names = ["training images", "days", "device-hours", "cost", "recipe", "folds", "looks at the cache"]
+    table([*names, "tables", "disk"])
     for images in TARGETS:
-        job = Job(images, round(test_share * images), N_FOLDS, settings.devices)
-        seconds, runs = job_seconds(job, experiments, units, costs)
+        job = Job(images, round(TEST_SHARE * images), N_FOLDS, settings.devices)
+        wall, runs = (seconds[0] for seconds in job_seconds(job, experiments, units, costs))
         cost = f"{runs / 3600 * settings.price:,.0f}" if settings.price else "-"
-        looks = f"{job.images * costs['verify'] / 3600:,.2f} h a run"
-        times = [f"{seconds / 86_400:,.2f}", f"{runs / 3600:,.1f}", cost, f"{images * costs['folds'] / 3600:,.2f} h"]
-        row(f"{images:,}", *times, looks, gib(images * costs["table_memory"]), tb(disk_bytes(job, units, costs)))
+        looks = [costs["caches"][cached_size(each.image_size)]["verify"][0] for each in experiments.values()]
+        parts = [images * costs["fuse"][0], images * costs["folds"][0], N_FOLDS * job.images * sum(looks)]
+        hours = [f"{part / 3600:,.2f} h" for part in parts]
+        sizes = [gib(images * costs["table_memory"]), tb(disk_bytes(job, experiments, units, costs))]
+        row(f"{images:,}", f"{wall / 86_400:,.1f}", f"{runs / 3600:,.0f}", cost, *hours, *sizes)
 
 
 def table(names: list[str]) -> None:
@@ -246,6 +332,11 @@ def table(names: list[str]) -> None:
 
 def row(*cells) -> None:
     print("|", " | ".join(map(str, cells)), "|", flush=True)
+
+
+def both(seconds: np.ndarray, digits: int) -> str:
+    """Wall clock / processors."""
+    return " / ".join(f"{each:,.{digits}f}" for each in seconds)
 
 
 def gib(count: float) -> str:

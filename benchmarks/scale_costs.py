@@ -1,7 +1,10 @@
-"""The unit costs of docs/scale.md, each measured in a process of its own; scale.py puts them together."""
+"""The unit costs of docs/scale.md, each measured in a process of its own; scale.py puts them together.
+
+Seconds are arrays (2,): of the wall clock, and of the processors. On a machine that others use only the second means
+much; both go through the same formulae.
+"""
 
 import json
-import math
 import tempfile
 import time
 import uuid
@@ -12,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import config, schema
-from pneumonia.data.cache import cached_size
 from pneumonia.data.check import refuse_faults
 from pneumonia.data.competition import open_competition, resolve, study_table
 from pneumonia.data.folds import make_folds
@@ -22,10 +24,13 @@ from pneumonia.metrics.iou_map import Truth
 from pneumonia.schema import setting
 
 TARGETS = (26_684, 1_000_000, 100_000_000)  # training images
+TEST_SHARE = 3_000 / 26_684  # test images to a training image, and
+POSITIVE = 0.225  # share of training images with boxes, in the competition
 TABLES = {"check": "h", "study": "s", "folds": "g", "truth": "r"}  # stages that read or make tables, with symbols
 IN_EVERY_RUN = ("check", "study", "folds")
 N_FOLDS = 5
 TURNS = 3  # of what is timed; the fastest counts
+ENOUGH = 10.0  # seconds of turns after which there is no other
 
 
 @dataclass
@@ -33,6 +38,8 @@ class Settings:
     preset: str = setting("smoke", "of demo and experiments")
     images: int = setting(0, "training images at 1 x; 0: the preset's demo")
     factors: list[int] = field(default_factory=lambda: [1, 2, 4])
+    epochs: int = setting(0, "of every member in the jobs that are checked; 0: the preset's")
+    projected: str = setting("full", "preset whose sizes and epochs the projection is of")
     ensemble: str = setting("default", "whose members are measured")
     steps: int = setting(10, "of a timed epoch; another one has thrice as many")
     larger: int = setting(2, "factor of the image's side at which training is measured again; 1: not")
@@ -49,18 +56,26 @@ class Settings:
 
 
 def of_ingest(settings: Settings) -> dict:
-    """Seconds an image on one core; of looking at a cache that is there; bytes an image."""
-    competition, size = open_competition(settings.data), cached_size(settings.size)
+    """Seconds an image of squares of `size` on one core; of looking at a cache that is there; bytes an image."""
+    competition = open_competition(settings.data)
 
     def anew() -> None:
         with tempfile.TemporaryDirectory() as scratch:
-            ingest(competition, size, 1, scratch)
+            ingest(competition, settings.size, 1, scratch)
 
     read = fastest_of(anew)
-    cache = ingest(competition, size, workers=1)
-    verified = fastest_of(lambda: ingest(competition, size, workers=1))
+    cache = ingest(competition, settings.size, workers=1)
+    verified = fastest_of(lambda: ingest(competition, settings.size, workers=1))
     images = len(cache)
     return {"ingest": read / images, "verify": verified / images, "cache_bytes": bytes_in(cache.folder) / images}
+
+
+def of_files(settings: Settings) -> dict:
+    """Seconds an image of listing the folder and asking for sizes; of reading a header, by which boxes are checked."""
+    images = open_competition(settings.data).train_images
+    opened = fastest_of(lambda: open_competition(settings.data).content_key)
+    headers = fastest_of(lambda: [*map(open_competition(settings.data).size_of, images)]) - opened
+    return {"open": opened / len(images), "header": np.maximum(0.0, headers) / len(images)}
 
 
 def of_tables(settings: Settings) -> dict:
@@ -69,7 +84,7 @@ def of_tables(settings: Settings) -> dict:
     images, folder = settings.table_images, Path(settings.data)
     folder.mkdir(parents=True)
     ids = sorted(str(uuid.UUID(bytes=rng.bytes(16))) for _ in range(images))
-    positive = rng.random(images) < 0.225
+    positive = rng.random(images) < POSITIVE
     boxes = ["100.0,100.0,200.0,300.0,1" if each else ",,,,0" for each in positive]
     others = np.where(rng.random(images) < 0.57, "No Lung Opacity / Not Normal", "Normal")
     names = np.where(positive, "Lung Opacity", others)
@@ -106,7 +121,7 @@ def of_fusing(settings: Settings) -> dict:
     def fitting(images: int):
         rng = np.random.default_rng(0)
         tables = {str(number): each for number, each in enumerate(made_up(images)[: settings.size])}
-        counts = (rng.random(images) < 0.225).astype(np.int64)
+        counts = (rng.random(images) < POSITIVE).astype(np.int64)
         first = tables["0"]
         truth = Truth(first.ids, offsets_of(counts), first.boxes[first.offsets[:-1][counts > 0]])
         gate = {"gate": ClassProbabilities(first.ids, np.clip(rng.normal(0.3 + 0.3 * counts, 0.2), 0, 1))}
@@ -120,6 +135,8 @@ def of_fusing(settings: Settings) -> dict:
 
 def of_member(settings: Settings) -> dict:
     """Seconds of a run's start, of a trained, looked-at and predicted image, and of an epoch without images."""
+    import keras
+
     from pneumonia.data.batches import Batches
     from pneumonia.data.loading import Loaded
     from pneumonia.data.samples import CachedImages, Samples, original_sizes
@@ -132,9 +149,9 @@ def of_member(settings: Settings) -> dict:
 
     experiment = config.read_experiment(settings.measure, settings.preset, {"image_size": settings.size})
     job = schema.Job(data=settings.data, preset=settings.preset)
-    looking = time.time()
+    looking = clocks()
     data = prepare(job, resolve(job), [settings.size])
-    looking = time.time() - looking  # its costs are measured apart
+    looking = clocks() - looking  # its costs are measured apart
     samples = material_of(data, 0, experiment).samples
     batch, rng = experiment.batch_size, np.random.default_rng(0)
     with computing(experiment):
@@ -161,7 +178,7 @@ def of_member(settings: Settings) -> dict:
 
     for work in (epoch, look, predicting):  # each compiles
         work(2)
-    ready = time.time() - settings.began - looking
+    ready = np.array([time.time() - settings.began, time.process_time()]) - looking
     train, of_epoch = slope(epoch, settings.steps, batch)
     predicted, _ = slope(predicting, settings.steps * batch, 1)
     looked_at, _ = slope(look, settings.steps * batch, 1)
@@ -173,37 +190,43 @@ def of_member(settings: Settings) -> dict:
     return {
         "start": ready, "train": train, "look": looked_at, "predict": predicted, "of_epoch": of_epoch + written,
         "checkpoint_bytes": sizes["epoch-*"], "weights_bytes": sizes["weights"],
+        "device": ", ".join(keras.distribution.list_devices()),
     }  # fmt: skip
 
 
-def slope(work, amount: int, images: int) -> tuple[float, float]:
+def slope(work, amount: int, images: int) -> tuple[np.ndarray, np.ndarray]:
     """Seconds per image, and what is left without any: from `amount` and thrice `amount`, each of `images` images."""
-    few, many = math.inf, math.inf
+    few, many = np.full(2, np.inf), np.full(2, np.inf)
     for _ in range(2 * TURNS):
         few, many = (
-            min(least, fastest_of(lambda n=n: work(n), TURNS)) for least, n in ((few, amount), (many, 3 * amount))
+            np.minimum(least, fastest_of(lambda n=n: work(n))) for least, n in ((few, amount), (many, 3 * amount))
         )
-        if many > few:
-            return (many - few) / (2 * amount * images), max(0.0, few - (many - few) / 2)
+        if (many > few).all():
+            return (many - few) / (2 * amount * images), np.maximum(0.0, few - (many - few) / 2)
     raise SystemExit(f"{3 * amount} took no longer than {amount}: the machine is too busy to measure; raise steps=")
 
 
-def fastest_of(work, turns: int = TURNS) -> float:
-    """Seconds of the fastest turn: other work on the machine only ever adds."""
-    seconds = []
-    for _ in range(turns):
-        started = time.perf_counter()
+def fastest_of(work) -> np.ndarray:
+    """Seconds of the fastest turn on each clock: other work on the machine only ever adds."""
+    turns, began = [], time.perf_counter()
+    while not turns or (len(turns) < TURNS and time.perf_counter() - began < ENOUGH):
+        started = clocks()
         work()
-        seconds.append(time.perf_counter() - started)
-    return min(seconds)
+        turns.append(clocks() - started)
+    return np.min(turns, axis=0)
 
 
-UNITS = {"ingest": of_ingest, "tables": of_tables, "fusing": of_fusing}
+def clocks() -> np.ndarray:
+    """(2,) seconds of the wall clock, and of the processors for this process with all its threads."""
+    return np.array([time.perf_counter(), time.process_time()])
+
+
+UNITS = {"ingest": of_ingest, "files": of_files, "tables": of_tables, "fusing": of_fusing}
 
 
 def of_one(settings: Settings) -> None:
     """`measure=`: the unit cost as one line of JSON."""
-    print(json.dumps(UNITS.get(settings.measure, of_member)(settings)))
+    print(json.dumps(UNITS.get(settings.measure, of_member)(settings), default=np.ndarray.tolist))
 
 
 def bytes_in(folder: Path) -> int:
