@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pydicom
 import pytest
 
@@ -32,6 +33,21 @@ if __name__ == "__main__":
     folder, cache, size, workers, block = sys.argv[1:]
     ingest.BLOCK = int(block)
     print(len(ingest.ingest(open_competition(folder), int(size), int(workers), cache)))
+"""
+
+
+SLOWLY = """
+import sys
+import time
+from pneumonia import cli
+from pneumonia.data import ingest
+ingest.BLOCK, quickly = 1, ingest.read_image
+def slowly(*arguments):
+    time.sleep(0.05)
+    return quickly(*arguments)
+ingest.read_image = slowly
+if __name__ == "__main__":
+    sys.exit(cli.main(["ingest", *sys.argv[1:]]))
 """
 
 
@@ -68,6 +84,10 @@ def alone(demo: Path, cache: Path, size: int = SIZE, workers: int = 1, block: in
     return subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
     )
+
+
+def journal_of(cache: Path) -> Path:
+    return cache / f"journal-{SIZE}.jsonl"
 
 
 def expected(demo: Path, size: int = SIZE) -> dict[str, np.ndarray]:
@@ -115,7 +135,7 @@ def test_what_is_there_is_not_read_again_and_a_larger_cache_serves_smaller_sizes
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_at_several_moments_it_goes_on_where_it_stood(demo, tmp_path, read, workers):
-    folder, journal = tmp_path / "cache", tmp_path / "cache" / f"journal-{SIZE}.jsonl"
+    folder, journal = tmp_path / "cache", journal_of(tmp_path / "cache")
     for lines in (1, 8, 16):
         process = alone(demo, folder, workers=workers)
         while process.poll() is None and len(layout.read_journal(journal)) < lines:
@@ -130,6 +150,33 @@ def test_killed_at_several_moments_it_goes_on_where_it_stood(demo, tmp_path, rea
     cache = ingest(open_competition(demo), SIZE, 1, folder)
     assert len(read) <= 25 - 16
     agrees(cache, demo)
+
+
+def test_ctrl_c_stops_every_process_at_once_and_the_next_call_goes_on(demo, tmp_path, read):
+    """As the processes start, then in the middle of their work."""
+    cache, script = tmp_path / "cache", tmp_path / "slowly.py"
+    script.write_text(SLOWLY)
+    command = [sys.executable, script, f"data={demo}", f"image_size={SIZE}", "workers=2", f"out={cache}"]
+    environment = os.environ | {"PYTHONPATH": str(config.REPOSITORY / "src")}
+
+    def workers(process):
+        children = psutil.Process(process.pid).children()
+        return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
+
+    for reached in (workers, lambda _: layout.read_journal(journal_of(cache))):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+        while not reached(process):
+            time.sleep(0.001)
+        children, started = workers(process), time.monotonic()
+        os.killpg(process.pid, signal.SIGINT)  # what a terminal does with Ctrl-C
+        said = process.communicate()[1]
+        assert process.returncode == 130 and "Traceback" not in said, said
+        assert "stopped; the same command goes on from here" in said
+        assert time.monotonic() - started < 30 and not any(child.is_running() for child in children)
+    there = layout.read_journal(journal_of(cache))
+    assert 0 < len(there) < 25
+    agrees(ingest(open_competition(demo), SIZE, 1, cache), demo)
+    assert len(read) == 25 - len(there)
 
 
 def test_a_larger_size_interrupted_leaves_the_smaller_one_usable(demo, tmp_path, read, monkeypatch):
