@@ -27,9 +27,11 @@ def command(settings: schema.Results) -> dict:
         rows.append({**published._asdict(), "ours": [row for row in found if row]})
     print("\n".join(line for row, published in zip(rows, REPORT) for line in lines_of(published, row["ours"])))
     print(
-        "\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images; intervals 95 %, over people;"
+        "\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images; intervals 95 %,"
     )
-    print("precision, recall and F1 at a probability of one half. A demo's figures say nothing about radiographs.")
+    print(
+        "over people; precision, recall and F1 at a probability of one half. A demo's figures say nothing about radiographs."
+    )
     return {"rows": without_nan(rows)}
 
 
