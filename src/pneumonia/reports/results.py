@@ -26,12 +26,9 @@ def command(settings: schema.Results) -> dict:
         found = [measured(folder, published.experiment) for folder in folders_of(root, published.experiment)]
         rows.append({**published._asdict(), "ours": [row for row in found if row]})
     print("\n".join(line for row, published in zip(rows, REPORT) for line in lines_of(published, row["ours"])))
-    print(
-        "\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images; intervals 95 %,"
-    )
-    print(
-        "over people; precision, recall and F1 at a probability of one half. A demo's figures say nothing about radiographs."
-    )
+    print("\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images;")
+    print("intervals 95 %, over people; precision, recall and F1 at a probability of one half.")
+    print("A demo's figures say nothing about radiographs.")
     return {"rows": without_nan(rows)}
 
 
