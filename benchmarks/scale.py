@@ -16,7 +16,7 @@ epochs: of every member in the runs that are checked, so that images cost more t
 price: of one hour of one device, in whatever currency; 0 prints device-hours only.
 """
 
-import heapq
+import contextlib
 import json
 import os
 import shutil
@@ -25,93 +25,25 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from pneumonia import config, schema
+from pneumonia import config
 from pneumonia.config import REPOSITORY
 from pneumonia.data.cache import cached_size
 from pneumonia.data.competition import open_competition
 from pneumonia.data.demo import IMAGES
-from pneumonia.data.ingest import WORTH_A_PROCESS, cores
+from pneumonia.data.ingest import cores
 from pneumonia.data.phantom import SHARES, generate
-from scale_costs import IN_EVERY_RUN, N_FOLDS, POSITIVE, TABLES, TARGETS, TEST_SHARE, Settings, bytes_in, of_one
+from pneumonia.jobs import local
+from pneumonia.jobs.job import TrainJob, job_environment
+from scale_costs import N_FOLDS, TABLES, TARGETS, TEST_SHARE, Settings, bytes_in, of_one
+from scale_formulae import Job, cached_sizes, disk_bytes, job_seconds, makespan
 
-# ------------------------------------------------------------------ the formulae of docs/scale.md
-
-
-@dataclass(frozen=True)
-class Job:
-    """fold=0 of the job, or all of its folds: what its time depends on beside the unit costs."""
-
-    train: int  # training images of all folds
-    test: int
-    folds: int = 1
-    devices: int = 1
-    positive: float = POSITIVE
-
-    @property
-    def images(self) -> int:
-        return self.train + self.test
-
-    @property
-    def held_out(self) -> float:
-        return self.train / N_FOLDS
-
-
-def run_seconds(job: Job, experiment: schema.Experiment, unit: dict, costs: dict) -> np.ndarray:
-    """One run: start, a look at the cache, epochs, predictions. (2,) wall clock, processors."""
-    training = job.train - job.held_out
-    inner = experiment.inner_share * training
-    shown = experiment.sampling.images or training - inner
-    epoch = unit["of_epoch"] + shown * unit["train"] + inner * unit["look"]
-    prepared = job.images * costs["caches"][cached_size(experiment.image_size)]["verify"] + checked(job, costs)
-    prepared += job.train * sum(costs[name] for name in IN_EVERY_RUN)
-    return unit["start"] + prepared + experiment.epochs * epoch + (job.held_out + job.test) * unit["predict"]
-
-
-def job_seconds(job: Job, experiments: dict, units: dict, costs: dict) -> tuple[np.ndarray, np.ndarray]:
-    """The job, and of it all the runs as if one device had done them. (2,) wall clock, processors."""
-    runs = [run_seconds(job, each, units[name], costs) for name, each in experiments.items()] * job.folds
-    workers = np.array([max(1, min(cores(), job.images // WORTH_A_PROCESS)), 1])
-    own = sum(costs["caches"][size]["ingest"] for size in cached_sizes(experiments)) * job.images / workers
-    own = own + checked(job, costs) + job.train * sum(costs[name] for name in TABLES)
-    own += costs["fuse_fixed"] + job.folds * job.held_out * costs["fuse"]
-    shared = np.array([makespan([wall for wall, _ in runs], job.devices), sum(busy for _, busy in runs)])
-    return costs.get("job", 0.0) + own + shared, sum(runs)
-
-
-def checked(job: Job, costs: dict) -> np.ndarray:
-    """Seconds of opening the folder and reading the headers by which boxes are checked."""
-    return job.images * costs["open"] + job.positive * job.train * costs["header"]
-
-
-def makespan(seconds: Iterable[float], devices: int) -> float:
-    """Until the last run ends, where each takes the first device that is free, in this order."""
-    free = [0.0] * devices
-    for each in seconds:
-        heapq.heapreplace(free, free[0] + each)
-    return max(free)
-
-
-def cached_sizes(experiments: dict) -> list[int]:
-    """Sides of the squares that the members' images are made from; the job ingests each of them."""
-    return sorted({cached_size(each.image_size) for each in experiments.values()})
-
-
-def disk_bytes(job: Job, experiments: dict, units: dict, costs: dict) -> float:
-    """Caches, weights and prediction tables, when the job is done."""
-    weights = job.folds * sum(unit["weights_bytes"] for unit in units.values())
-    tables = job.folds * (job.held_out + job.test) * costs["table_bytes"]
-    caches = sum(costs["caches"][size]["cache_bytes"] for size in cached_sizes(experiments))
-    return job.images * caches + weights + tables
-
-
-# ------------------------------------------------------------------ runs
+SLEEPS = [3, 6, 12]  # seconds of a fold's three runs, of which nothing but their order is checked
+SHARING = (2, 4, 8)
 
 
 class Copy:
@@ -191,6 +123,7 @@ def main(settings: Settings) -> None:
         print_units(settings, experiments, units, costs, job)
         print_checks(copy, settings, experiments, units, costs, folders)
         print_larger(copy, settings, experiments, units, first)
+        print_sharing(Path(scratch))
         units = members(copy, settings, settings.projected, projected, first)
         costs |= fusing_costs(copy, settings.projected, projected)
     print_projection(settings, projected, units, costs)
@@ -301,6 +234,35 @@ def print_larger(copy: Copy, settings: Settings, experiments: dict, units: dict,
         ratios = [both(found[key] / units[name][key], 2) for key in ("train", "look", "predict")]
         memory = f"{gib(units[name]['memory'])} to {gib(found['memory'])}"
         row(name, f"{experiment.image_size} to {size}", *ratios, memory)
+
+
+def print_sharing(scratch: Path) -> None:
+    """The local executor's own order: runs that only sleep, on GPUs that are only names."""
+    seconds = SLEEPS * N_FOLDS
+    print(f"\n### {len(seconds)} runs of {', '.join(map(str, SLEEPS))} s on D devices that are only names\n")
+    table(["D", "sum / D, s", "predicted, s", "measured, s"])
+    for devices in SHARING:
+        jobs = [
+            TrainJob(f"run {number}", scratch / f"sleep-{devices}-{number}", ("/bin/sleep", str(each)))
+            for number, each in enumerate(seconds)
+        ]
+        with visible(devices):
+            began = time.monotonic()
+            local.run(jobs, job_environment())
+        took = time.monotonic() - began
+        row(devices, f"{sum(seconds) / devices:.1f}", f"{makespan(seconds, devices):.1f}", f"{took:.1f}")
+
+
+@contextlib.contextmanager
+def visible(devices: int):
+    before = os.environ.get("CUDA_VISIBLE_DEVICES")
+    os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, range(devices)))
+    try:
+        yield
+    finally:
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+        if before is not None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def print_projection(settings: Settings, experiments: dict, units: dict, costs: dict) -> None:

@@ -202,8 +202,11 @@ def slope(work, amount: int, images: int) -> tuple[np.ndarray, np.ndarray]:
             np.minimum(least, fastest_of(lambda n=n: work(n))) for least, n in ((few, amount), (many, 3 * amount))
         )
         if (many > few).all():
-            return (many - few) / (2 * amount * images), np.maximum(0.0, few - (many - few) / 2)
-    raise SystemExit(f"{3 * amount} took no longer than {amount}: the machine is too busy to measure; raise steps=")
+            break
+    if many[1] <= few[1]:
+        raise SystemExit(f"{3 * amount} took no longer than {amount}: the machine is too busy to measure; raise steps=")
+    more = np.maximum(0.0, many - few)
+    return more / (2 * amount * images), np.maximum(0.0, few - more / 2)
 
 
 def fastest_of(work) -> np.ndarray:

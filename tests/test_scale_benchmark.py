@@ -102,6 +102,16 @@ def test_its_tables_are_printed(scale, experiments, costs, tmp_path, capsys, mon
     assert len(rows) == 2 and all(row[3] == row[4] for row in rows), "what was predicted is what was measured"
 
 
+def test_devices_are_shared_by_the_local_executor_as_predicted(scale, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(scale, "SLEEPS", [0.1, 0.3])
+    monkeypatch.setattr(scale, "SHARING", (2,))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    scale.print_sharing(tmp_path)
+    _, devices, mean, predicted, measured, _ = capsys.readouterr().out.splitlines()[-1].split("|")
+    assert (int(devices), float(mean), float(predicted)) == (2, 1.0, 1.1) and float(measured) >= 1.1
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "-1"
+
+
 def test_equal_networks_are_measured_once(scale, tmp_path):
     calls = []
 
@@ -135,11 +145,12 @@ def test_the_program_that_starts_the_jobs_loads_no_framework():
     """Its memory and its processors' time are not the job's."""
     code = """
 import sys, numpy, scale
+from pneumonia import schema
 unit = {name: numpy.zeros(2) for name in ("start", "of_epoch", "train", "look", "predict")}
 unit |= {"memory": 1, "weights_bytes": 1, "device": "cpu:0"}
 costs = {name: numpy.zeros(2) for name in (*scale.TABLES, "open", "header", "fuse", "fuse_fixed")}
 costs |= {f"{name}, twice": numpy.zeros(2) for name in scale.TABLES} | {"caches": {}, "table_memory": 1}
-scale.print_units(scale.Settings(), {"none": scale.schema.Experiment()}, {"none": unit}, costs, scale.Job(1, 1))
+scale.print_units(scale.Settings(), {"none": schema.Experiment()}, {"none": unit}, costs, scale.Job(1, 1))
 sys.exit(any(name in sys.modules for name in ("keras", "tensorflow")))
 """
     environment = os.environ | {"PYTHONPATH": str(config.REPOSITORY / "src")}
