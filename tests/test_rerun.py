@@ -93,3 +93,22 @@ def test_how_far_probabilities_are_apart_in_any_class(tmp_path):
 def test_what_cannot_be_repeated_is_refused(folder, tmp_path):
     done, _ = run("rerun", f"run={tmp_path}")
     assert done.returncode == 2 and "no finished run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"images_sha256": "1"}, "cannot be repeated: images_sha256 was 1 and is now "),
+        ({"command": ["experiment=report/fcnn", "data=/no/such/folder"]}, "/no/such/folder: there is no such folder"),
+    ],
+)
+def test_a_run_whose_data_changed_or_is_gone_is_not_trained_again(folder, change, says):
+    file = folder / "environment.json"
+    before = file.read_text()
+    file.write_text(json.dumps(json.loads(before) | change))
+    try:
+        done, _ = run("rerun", f"run={folder}")
+    finally:
+        file.write_text(before)
+    assert done.returncode == 3 and says in done.stderr and "training again" not in done.stderr
+    assert not list(folder.parent.glob(".rerun-*"))

@@ -11,7 +11,9 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from pneumonia import config, schema
-from pneumonia.errors import BadSurroundings, bad_input
+from pneumonia.data.competition import resolve
+from pneumonia.data.prepared import prepare
+from pneumonia.errors import BadInput, BadSurroundings, bad_input
 from pneumonia.files import read_json, sha256
 from pneumonia.jobs.job import job_environment, train_command
 from pneumonia.predictions import read_classes, read_detections
@@ -38,11 +40,13 @@ def command(settings: schema.Rerun) -> dict:
     before = read_json(folder / "environment.json")
     if not before.get("command"):
         raise bad_input(folder / "environment.json", "does not say how the run was begun", "train it again")
+    words = [word for word in before["command"] if not word.startswith("out=")]
+    refuse_other_data(before, words)
     # on the run's own disk, where there was room for it once
     out = Path(tempfile.mkdtemp(prefix=".rerun-", dir=folder.parent))
     try:
         link_others(run, out)
-        again = repeated(before, out)
+        again = repeated(before, words, out)
         now = read_json(again.folder / "environment.json")
         known = [key for key in TOLD if key in before]  # an older version of the program wrote less
         then, now = ({key: each.get(key) for key in known} for each in (before, now))
@@ -58,9 +62,20 @@ def command(settings: schema.Rerun) -> dict:
     return result
 
 
-def repeated(before: dict, out: Path) -> Run:
+def refuse_other_data(before: dict, words: list[str]) -> None:
+    """Raises BadSurroundings, before anything is trained, where the data is gone or is not what the run had."""
+    try:
+        settings = config.from_arguments(schema.Train, words)
+        now = prepare(settings, resolve(settings), [settings.image_size]).identity
+    except BadInput as error:
+        raise BadSurroundings(f"the run cannot be repeated: {error}") from error
+    for key, value in now.items():
+        if before.get(key, value) != value:  # an older version of the program wrote less
+            raise BadSurroundings(f"the run cannot be repeated: {key} was {before[key]} and is now {value}")
+
+
+def repeated(before: dict, words: list[str], out: Path) -> Run:
     """Train the run again under `out`, with the same backend and as many threads as the first time."""
-    words = [word for word in before["command"] if not word.startswith("out=")]
     backend, threads = before["backend"], before["threads"]
     say(f"training again: ./run.sh train {' '.join(words)}")
     ended = subprocess.run(
@@ -73,12 +88,7 @@ def repeated(before: dict, out: Path) -> Run:
     )
     if ended.returncode:
         raise BadSurroundings(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
-    again = Run(Path(json.loads(ended.stdout.splitlines()[-1])["runs"][0]))
-    now = read_json(again.folder / "environment.json")
-    for key in ("data_key", "images_sha256", "folds_sha256"):
-        if key in before and now[key] != before[key]:  # an older version of the program knew no images_sha256
-            raise BadSurroundings(f"the run could not be repeated: {key} was {before[key]} and is now {now[key]}")
-    return again
+    return Run(Path(json.loads(ended.stdout.splitlines()[-1])["runs"][0]))
 
 
 def link_others(run: Run, out: Path) -> None:

@@ -52,10 +52,10 @@ def test_a_run_that_an_older_version_began_goes_on_though_it_knew_less_of_the_da
     older, newer = Run(tmp_path / "older"), Run(tmp_path / "newer")
     older.begin(experiment, IDENTITY)
     older.begin(experiment, IDENTITY | {"images_sha256": "4"})
-    with pytest.raises(BadInput, match="identity.data_key was 1 and is now 3"):
+    with pytest.raises(BadInput, match=r"identity.data_key was 1 and is now 3"):
         older.begin(experiment, IDENTITY | {"data_key": "3", "images_sha256": "4"})
     newer.begin(experiment, IDENTITY | {"images_sha256": "4"})
-    with pytest.raises(BadInput, match="identity.images_sha256 was 4 and is now 5"):
+    with pytest.raises(BadInput, match=r"identity.images_sha256 was 4 and is now 5"):
         newer.begin(experiment, IDENTITY | {"images_sha256": "5"})
 
 
