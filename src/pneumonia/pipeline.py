@@ -3,12 +3,15 @@
 import json
 import os
 import time
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import resolve
+from pneumonia.data.ingest import deaf_to_ctrl_c
 from pneumonia.data.prepared import Prepared, prepare
-from pneumonia.errors import bad_input
+from pneumonia.errors import BadInput, bad_input
 from pneumonia.jobs.executors import check_executor, run_all
 from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.progress import say
@@ -63,17 +66,23 @@ def train(settings: schema.Train) -> dict:
     wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
     check_experiment(experiment, settings.split)
     set_threads(experiment.threads)
-    import_keras_quietly()
-    from pneumonia.models.registry import family
-    from pneumonia.training.job import train_run
-
-    family(experiment.model, experiment.image_size, experiment.loss)  # refuses what its network cannot be
+    is_here = len(wanted) == 1 and settings.executor == "local" and settings.job_threads <= 0
+    if is_here:
+        refuse_impossible(experiment)
+    else:
+        refuse_impossible_elsewhere(experiment)
     data = prepare(settings, resolve(settings), [experiment.image_size])
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
     changed = config.difference(
         config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
     )
-    if len(wanted) > 1 or settings.executor != "local" or settings.job_threads > 0:
+    if is_here:
+        from pneumonia.training.job import train_run
+
+        title = f"{settings.experiment} fold {wanted[0]}"
+        words = words_of(settings, preset, settings.experiment, wanted[0], changed)
+        train_run(runs[0], experiment, data, title, words, settings.nih)
+    else:
         out = (f"out={config.user_path(settings.out)}",) if settings.out else ()
         commands = [
             train_command((*words_of(settings, preset, settings.experiment, fold, changed), *out)) for fold in wanted
@@ -87,12 +96,42 @@ def train(settings: schema.Train) -> dict:
             settings.ray_address,
             settings.job_threads,
         )
-    else:
-        title = f"{settings.experiment} fold {wanted[0]}"
-        words = words_of(settings, preset, settings.experiment, wanted[0], changed)
-        train_run(runs[0], experiment, data, title, words, settings.nih)
     print("\n".join(str(run.folder) for run in runs))
     return {"runs": [run.folder for run in runs]}
+
+
+def refuse_impossible(experiment: schema.Experiment) -> None:
+    """Raises BadInput for what no network of its family can be."""
+    import_keras_quietly()
+    from pneumonia.models.registry import family
+
+    family(experiment.model, experiment.image_size, experiment.loss)
+
+
+def refuse_impossible_elsewhere(experiment: schema.Experiment) -> None:
+    """The same, found out in a process that ends: Keras, awake in this one, would hold GPU memory that jobs need."""
+    context = get_context("spawn")
+    faults, theirs = context.Pipe(duplex=False)
+    child = context.Process(target=tell_impossible, args=(experiment, theirs), daemon=True)
+    with deaf_to_ctrl_c():
+        child.start()
+    theirs.close()
+    try:
+        if found := faults.recv():
+            raise BadInput(found)
+    except EOFError:
+        pass  # it died of something else, which the jobs will say
+    finally:
+        child.kill()
+        child.join()
+
+
+def tell_impossible(experiment: schema.Experiment, faults: Connection) -> None:
+    try:
+        refuse_impossible(experiment)
+        faults.send([])
+    except BadInput as error:
+        faults.send(error.faults)
 
 
 def set_threads(threads: int) -> None:
