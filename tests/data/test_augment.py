@@ -34,6 +34,23 @@ def test_a_sample_is_a_pure_function_of_its_seed(augment):
     assert augment == "none" or not np.array_equal(one(image, BOX, 1)[0], one(image, BOX, 2)[0])
 
 
+def test_transforms_draw_independently_of_each_other():
+    """Half of the flipped images have noise, and half of the others; larger images are not the darker ones."""
+    image = np.full((SIZE, SIZE), 60, np.uint8)
+    image[:, : SIZE // 2] = 180
+    augmentation = Augmentation(["flip", {"noise": 0.05}])
+    seen = [augmentation(image, NOTHING, seed)[0] for seed in range(400)]
+    flipped = np.array([each[:, 0].mean() < 120 for each in seen])
+    noisy = np.array([len(np.unique(each)) > 2 for each in seen])
+    assert 0.35 < noisy[flipped].mean() < 0.65 and 0.35 < noisy[~flipped].mean() < 0.65
+    augmentation = Augmentation([{"scale": 0.15}, {"gamma": 0.25}])
+    square = rectangle(value=128)
+    seen = [augmentation(square, BOX, seed) for seed in range(200)]
+    widths = [boxes[0, 2] for _, boxes in seen]
+    middles = [image[int(box[1] + box[3] / 2), int(box[0] + box[2] / 2)] for image, (box,) in seen]
+    assert abs(np.corrcoef(widths, middles)[0, 1]) < 0.25
+
+
 @pytest.mark.parametrize("entry", ["flip", {"shift": 0.1}, {"scale": 0.3}])
 def test_boxes_stay_on_their_pixels(entry):
     """Without rotation a box is exactly what its pixels cover."""

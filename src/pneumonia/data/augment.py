@@ -6,6 +6,7 @@ Each entry is a name of TRANSFORMS, alone or with its strength. Shift, scale, ro
 gamma and brightness_contrast one look-up, wherever they stand in the list; the rest follows in the list's order.
 """
 
+import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -101,11 +102,17 @@ class Augmentation:
         if self.without_boxes is None:
             return image, boxes
         if len(boxes) == 0 or self.with_boxes is None:
-            self.without_boxes.set_random_seed(seed)
+            seeded(self.without_boxes, seed)
             return self.without_boxes(image=image[..., None])["image"][..., 0], boxes
-        self.with_boxes.set_random_seed(seed)
+        seeded(self.with_boxes, seed)
         result = self.with_boxes(image=image[..., None], bboxes=np.asarray(boxes, dtype=np.float64).reshape(-1, 4))
         return result["image"][..., 0], np.asarray(result["bboxes"], dtype=np.float64).reshape(-1, 4)
+
+
+def seeded(compose: A.Compose, seed: int) -> None:
+    """Let all transforms draw from one state, in turn. Compose's own set_random_seed gives each a state of its own with
+    the same seed: flip, blur and noise would then always come together, and an enlarged image would always be dark."""
+    compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
 
 def read_list(augment: str | list) -> dict[str, Any]:
