@@ -1,6 +1,6 @@
 """The chain is exact: each localizer learns 40 positive images by heart, and the competition's metric then says so.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/fit_forty.py data=DIR [experiments=[yolov8_xs]] [image_size=256]
+    PYTHONPATH=src .venv/bin/python benchmarks/fit_forty.py data=DIR [experiments=[yolov8_xs]]
 
 From DICOMs over targets, losses, decoder and the way back to original pixels, whatever is wrong by a pixel or drops a
 box keeps this score from 1. Each experiment's own recipe (preset quick), trained without augmentation on the first 40
@@ -30,7 +30,13 @@ from pneumonia.models.registry import family as family_of
 from pneumonia.schema import setting
 from pneumonia.training import loop
 
-LOCALIZERS = ("yolov8_xs", "mobilenet_unet", "segmentation_unet")
+LOCALIZERS = {  # pixels and epochs
+    "yolov8_xs": (256, 60),
+    "yolov8_s": (256, 60),
+    "yolov8_m": (256, 60),
+    "mobilenet_unet": (224, 100),
+    "segmentation_unet": (128, 150),
+}
 
 
 @dataclass
@@ -38,8 +44,8 @@ class Settings:
     data: str = setting("demo", "competition folder")
     experiments: list[str] = field(default_factory=lambda: [*LOCALIZERS], metadata={"help": "which"})
     images: int = setting(40, "positive images")
-    epochs: int = setting(60, "of every training")
-    image_size: int = setting(256, "pixels")
+    epochs: int = setting(0, "of every training; 0: each experiment's own, above")
+    image_size: int = setting(0, "pixels; 0: each experiment's own")
     batch_size: int = setting(8, "images per step")
     rate: float = setting(1e-3, "peak learning rate")
     ema: float = setting(0.98, "decay per step of the averaged weights")
@@ -47,21 +53,23 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
-    changes = {"image_size": settings.image_size, "epochs": settings.epochs, "batch_size": settings.batch_size}
-    changes |= {"optimizer": {"rate": settings.rate}, "ema": settings.ema, "seed": settings.seed}
-    changes |= {"augment": "none", "tta": ["identity"], "inner_share": 0.0, "sampling": {"positives": 0.0}}
-    job = schema.Job(data=settings.data)
-    data = prepare(job, resolve(job), [settings.image_size])
-    study = data.study[data.study["target"] == 1].head(settings.images)
-    samples = samples_of(study, data.cache, settings.image_size)
-    source = data.competition.name
-    print(f"{len(samples)} positive images of {source}, {settings.image_size} px, {settings.epochs} epochs", flush=True)
     for name in settings.experiments:
-        experiment = config.read_experiment(name, "quick", changes)
+        size, epochs = LOCALIZERS.get(name, (256, 60))
+        size, epochs = settings.image_size or size, settings.epochs or epochs
+        changes = {"image_size": size, "epochs": epochs, "batch_size": settings.batch_size}
+        changes |= {"optimizer": {"rate": settings.rate}, "ema": settings.ema, "seed": settings.seed}
+        changes |= {"augment": "none", "tta": ["identity"], "inner_share": 0.0, "sampling": {"positives": 0.0}}
+        job = schema.Job(data=settings.data)
+        data = prepare(job, resolve(job), [size])
+        study = data.study[data.study["target"] == 1].head(settings.images)
         started = time.monotonic()
-        score, threshold = fitted(experiment, samples, study, data.cache)
-        seconds = time.monotonic() - started
-        print(f"{name:20s} {score:.3f} at confidence {threshold:.2f}, {seconds:.0f} s", flush=True)
+        samples = samples_of(study, data.cache, size)
+        score, threshold = fitted(config.read_experiment(name, "quick", changes), samples, study, data.cache)
+        print(
+            f"{name:18s} {score:.3f} at confidence {threshold:.2f}: {len(samples)} positive images of "
+            f"{data.competition.name}, {size} px, {epochs} epochs, {time.monotonic() - started:.0f} s",
+            flush=True,
+        )
 
 
 def fitted(experiment: schema.Experiment, samples: Samples, study, cache) -> tuple[float, float]:

@@ -32,7 +32,10 @@ from dataclasses import dataclass, field
 from pneumonia import config, schema
 from pneumonia.schema import setting
 
-EXPERIMENTS = ("mobilenet_unet", "yolov8_xs", "yolov8_s", "segmentation_unet")
+EXPERIMENTS = (
+    *("report/mobilenetv2_localization", "mobilenet_unet", "segmentation_unet"),
+    *("yolov8_xs", "yolov8_s", "yolov8_m"),
+)
 BATCHES = (1, 16)
 WARM_UP = 2  # turns that are not counted: the first compiles
 
@@ -113,17 +116,17 @@ def main(settings: Settings) -> None:
         print(json.dumps(measure(settings)))
         return
     known = config.experiment_names()
-    print(f"{'':18s} {'pixels':>6s} {'parameters':>11s} {'batch':>5s} {'forward':>8s} {'decode':>7s} {'both':>7s} "
+    print(f"{'':31s} {'pixels':>6s} {'parameters':>11s} {'batch':>5s} {'forward':>8s} {'decode':>7s} {'both':>7s} "
           f"{'slowest':>8s} {'boxes':>6s} {'peak':>9s} {'before':>9s}")  # fmt: skip
     for name in settings.experiments:
         if name not in known:
-            print(f"{name:18s} is no experiment here")
+            print(f"{name:31s} is no experiment here")
             continue
         for batch in BATCHES:
             found = in_process(settings, name, batch)
             both = found["forward"] + found["decode"]
             print(
-                f"{name:18s} {found['size']:6d} {found['parameters']:11,d} {batch:5d} {found['forward']:8.1f} "
+                f"{name:31s} {found['size']:6d} {found['parameters']:11,d} {batch:5d} {found['forward']:8.1f} "
                 f"{found['decode']:7.2f} {both:7.1f} {found['slowest']:8.1f} {found['boxes']:6.1f} "
                 f"{found['peak']:5.2f} GiB {found['before']:5.2f} GiB{'' if found['trained'] else '  untrained'}",
                 flush=True,
