@@ -162,22 +162,24 @@ def of_runs(runs: Sequence[Run], images: Radiographs) -> Detections | ClassProba
 def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
     from pneumonia.data.facts import facts_of
     from pneumonia.inference.predict import predict
+    from pneumonia.training.watch import memory_watched
 
     network, family, experiment = network_of(run)
     pixels, headers = images.squares(cached_size(experiment.image_size))
-    return predict(
-        network,
-        family,
-        images.ids,
-        Squares(pixels, np.arange(len(pixels)), experiment.image_size),
-        headers[["rows", "columns"]].to_numpy(),
-        experiment.tta,
-        experiment.batch_size,
-        f"{run.folder.parent.name} fold {run.fold}",
-        experiment.boxes_kept,
-        experiment.lowest_confidence,
-        facts_of(headers),
-    )
+    with memory_watched(experiment, mend="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
+        return predict(
+            network,
+            family,
+            images.ids,
+            Squares(pixels, np.arange(len(pixels)), experiment.image_size),
+            headers[["rows", "columns"]].to_numpy(),
+            experiment.tta,
+            experiment.batch_size,
+            f"{run.folder.parent.name} fold {run.fold}",
+            experiment.boxes_kept,
+            experiment.lowest_confidence,
+            facts_of(headers),
+        )
 
 
 def network_of(run: Run):

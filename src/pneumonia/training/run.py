@@ -55,7 +55,10 @@ class Run:
 
     @property
     def is_done(self) -> bool:
-        return (self.folder / "done.json").exists()
+        """Whether its marker is there, and every table that the marker names."""
+        if not (self.folder / "done.json").exists():
+            return False
+        return all((self.folder / table["file"]).exists() for table in self.done().get("tables", {}).values())
 
     def done(self) -> dict:
         return read_json(self.folder / "done.json")
