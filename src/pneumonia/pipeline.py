@@ -9,17 +9,16 @@ from multiprocessing.connection import Connection
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import resolve
-from pneumonia.data.ingest import deaf_to_ctrl_c
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.errors import BadInput, bad_input
 from pneumonia.jobs.executors import check_executor, run_all
-from pneumonia.jobs.job import TrainJob, train_command
+from pneumonia.jobs.job import THREAD_VARIABLES, TrainJob, train_command
+from pneumonia.processes import deaf_to_ctrl_c
 from pneumonia.progress import say
 from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
 from pneumonia.training.settings import check_experiment
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 Fold = int | str  # a number, or `report`
 
 

@@ -1,16 +1,12 @@
 """Every DICOM of a folder read once; all that cannot be read, with what to do about each."""
 
-import multiprocessing
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-
-import cv2
 
 from pneumonia.data.competition import OLDEST
 from pneumonia.data.dicom import read_scaled
 from pneumonia.errors import BadInput, Fault
+from pneumonia.processes import cores, mapped
 from pneumonia.progress import progress
 
 PROBE = 128  # pixels: enough to have decoded the frame, and as fast as decoding gets
@@ -33,13 +29,11 @@ def dicom_faults(images: dict[str, Path], workers: int = 0) -> tuple[list[Fault]
 
 def looked_at(images: dict[str, Path], workers: int) -> Iterator[tuple[list[Fault], list[Fault]]]:
     """The files' faults and warnings, file by file; memory does not grow with their number."""
-    workers = min(workers or os.cpu_count() or 1, -(-len(images) // CHUNK))
+    workers = min(workers or cores(), -(-len(images) // CHUNK))
     if workers <= 1:
         yield from map(faults_of_file, images.items())
         return
-    spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-    with ProcessPoolExecutor(workers, mp_context=spawn, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(faults_of_file, images.items(), chunksize=CHUNK)
+    yield from mapped(faults_of_file, images.items(), workers, CHUNK)
 
 
 def faults_of_file(named: tuple[str, Path]) -> tuple[list[Fault], list[Fault]]:

@@ -1,8 +1,5 @@
 """What the DICOM headers say of every image: from a table, where only that is there, or from the files themselves."""
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +7,7 @@ import pandas as pd
 from pneumonia.data.competition import Competition
 from pneumonia.data.dicom import read_header
 from pneumonia.errors import BadInput, bad_input
+from pneumonia.processes import cores, mapped
 from pneumonia.progress import progress
 
 COLUMNS = ["patientId", "rows", "columns", "sex", "age", "view"]
@@ -34,13 +32,12 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
                 table, f"cannot be read as a table of headers ({error})", "give a CSV, plain or .gz"
             ) from error
     images = competition.train_images.items()
-    workers = min(workers or os.cpu_count() or 1, -(-len(images) // CHUNK))
+    workers = min(workers or cores(), -(-len(images) // CHUNK))
     if workers <= 1:
         read = [header_row(item) for item in progress(images, "reading headers")]
     else:
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            found = pool.map(header_row, images, chunksize=CHUNK)
-            read = list(progress(found, "reading headers", total=len(images)))
+        found = mapped(header_row, images, workers, CHUNK)
+        read = list(progress(found, "reading headers", total=len(images)))
     faults = [fault for _, error in read if error for fault in error.faults]
     if faults:
         raise BadInput(faults)

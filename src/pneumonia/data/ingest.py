@@ -10,17 +10,12 @@ import errno
 import fcntl
 import os
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from pneumonia import config, schema
@@ -31,6 +26,7 @@ from pneumonia.data.competition import Competition, resolve
 from pneumonia.data.dicom import read_scaled
 from pneumonia.errors import BadInput, BadSurroundings, Fault, bad_input
 from pneumonia.files import sha256
+from pneumonia.processes import cores, mapped
 from pneumonia.progress import progress, say
 
 WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading so many
@@ -167,60 +163,11 @@ def read_blocks(
     if workers <= 1:
         yield from map(read_block, jobs)
         return
-    # spawn, not fork: the caller may have threads (TensorFlow's) that a fork would leave in a broken state
-    others = active_children()
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker)
     try:
-        with deaf_to_ctrl_c():
-            done = pool.map(read_block, jobs)
-        yield from done
+        yield from mapped(read_block, jobs, workers)
     except BrokenProcessPool as error:
         text = f"{folder}: a process that read images was killed, for want of memory perhaps; try workers=1"
         raise BadSurroundings(text) from error
-    except BaseException:
-        for worker in set(active_children()).difference(others):  # what it is at is not wanted any more
-            worker.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started within never hear Ctrl-C, which a terminal sends to all: who started them ends them.
-
-    They are born so. An initializer would come too late: a process takes a second to import what it needs for that.
-    This process hears it when the block is over; one that is half started would miss what it is told.
-    """
-    resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and then unblocks SIGINT
-    heard = []
-    is_main = threading.current_thread() is threading.main_thread()  # where Python handles signals
-    handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True)) if is_main else None
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if is_main:
-            signal.signal(signal.SIGINT, handler)
-        if heard:
-            signal.raise_signal(signal.SIGINT)
-
-
-def cores() -> int:
-    """Those that this process may use, which a container or a batch system may have limited."""
-    return len(os.sched_getaffinity(0))
-
-
-def prepare_worker() -> None:
-    """One thread per process; and no process outlives a killed parent, whose lock is free at once."""
-    cv2.setNumThreads(1)
-
-    def leave_with_parent() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=leave_with_parent, daemon=True).start()
 
 
 def read_block(job: tuple[Path, int, list[Source]]) -> tuple[dict[int, dict], list[Fault]]:

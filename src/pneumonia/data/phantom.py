@@ -18,17 +18,14 @@ import csv
 import errno
 import json
 import math
-import multiprocessing
 import os
 import secrets
 import shutil
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pydicom
 import simplejpeg
@@ -42,6 +39,7 @@ from pneumonia.data.phantom_findings import Difficulty
 from pneumonia.data.phantom_radiograph import DEFAULT_DIFFICULTY, radiograph
 from pneumonia.errors import bad_input
 from pneumonia.files import read_json
+from pneumonia.processes import cores, mapped
 from pneumonia.progress import progress
 
 VERSION = 6  # raise it whenever the output changes: folders of another version are made anew
@@ -250,15 +248,12 @@ def _drawn(
     images: list[Image], settings: DemoSettings, folder: Path, workers: int | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Draws and writes every image; yields patientId and boxes, in order."""
-    workers = min(workers or os.cpu_count() or 1, max(1, len(images) // 8))
+    workers = min(workers or cores(), max(1, len(images) // 8))
     jobs = [(image, settings.seed, settings.difficulty, folder) for image in images]
     if workers == 1:
         yield from map(_draw, jobs)
         return
-    # spawn, not fork: the caller may have threads (TensorFlow's) that a fork would leave in a broken state
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        yield from pool.map(_draw, jobs, chunksize=4)
+    yield from mapped(_draw, jobs, workers, chunksize=4)
 
 
 def _draw(job: tuple[Image, int, Difficulty, Path]) -> tuple[str, np.ndarray]:

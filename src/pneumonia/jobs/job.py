@@ -8,6 +8,7 @@ from pathlib import Path
 from pneumonia.config import REPOSITORY
 
 LOG = "train.log"
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")  # NPROC: JAX's
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,5 @@ def job_environment(threads: int = 0) -> dict[str, str]:
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != source]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([source, *paths])}
     if threads > 0:
-        names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-        environment |= dict.fromkeys(names, str(threads))
+        environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
     return environment

@@ -13,6 +13,7 @@ from pathlib import Path
 from pneumonia import config, schema
 from pneumonia.errors import BadInput, BadSurroundings, bad_input
 from pneumonia.files import read_json, sha256, write_json, written_whole
+from pneumonia.processes import cores
 from pneumonia.progress import say
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
@@ -220,11 +221,6 @@ def answer(*command: str) -> str | None:
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
-
-
-def cores() -> int:
-    """Those that this process may use; where the system does not say, all."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def threads(backend: str) -> int:
