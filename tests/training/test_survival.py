@@ -6,6 +6,7 @@ KILLS=10 ./run.sh test tests/training/test_survival.py -s      # prints the tabl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ import pytest
 from pneumonia.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("KILLS", "3"))  # of each experiment
+KILLS = int(os.environ.get("KILLS", "4"))  # of each experiment
+# what is waited for before each of the first kills, then a random pause; later ones come at any moment
+REACHED = ("config.yaml", "epoch-00001-*", "epoch-00002-*", "weights.safetensors")
 COMPARED = ("weights.safetensors", "metrics.jsonl")
 
 
@@ -57,7 +60,12 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
     moments, draw = [], random.Random(experiment)
     while len(moments) < KILLS:
         process = start(experiment, tmp_path / "killed")
-        time.sleep(draw.uniform(0.35, 0.95) * seconds)
+        if len(moments) < len(REACHED):
+            while process.poll() is None and not list(tmp_path.glob(f"killed/*/*/fold0/{REACHED[len(moments)]}")):
+                time.sleep(0.01)
+            time.sleep(draw.uniform(0, 0.5))
+        else:
+            time.sleep(draw.uniform(0, 0.95) * seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate()
         folder = next(iter((tmp_path / "killed").glob("*/*/fold0")), tmp_path / "none")
@@ -74,16 +82,40 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
     assert different == [] and set(resumed) == set(whole)
 
 
+def test_damaged_files_of_a_half_done_run_are_noticed_and_it_ends_with_the_same_bits(tmp_path):
+    """Weights with a bit flipped, and a cut history: training goes on from the checkpoint, which holds both."""
+    folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
+    before = files(folder)
+    shutil.rmtree(folder)
+    process = start("mobilenetv2", tmp_path, "image_size=32")
+    while not (folder / "weights.safetensors").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "done.json").exists()
+    content = bytearray((folder / "weights.safetensors").read_bytes())
+    content[-5] ^= 4
+    (folder / "weights.safetensors").write_bytes(content)
+    (folder / "metrics.jsonl").write_text("")
+    (folder / ".epoch-00001-0.safetensors.1.2.tmp").write_text("half a checkpoint")
+    again = start("mobilenetv2", tmp_path, "image_size=32")
+    _, err = again.communicate()
+    assert again.returncode == 0 and "weights.safetensors: damaged" in err and "goes on after epoch 3/3" in err, err
+    assert files(folder) == before and not list(folder.glob(".*.tmp"))
+
+
 def test_without_a_table_it_predicts_again_and_with_other_settings_it_refuses(tmp_path):
     """The weights are there, a table is not: the same command makes it, without training."""
     folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
     before = files(folder)
-    for name in ("done.json", "test_classes.csv"):
-        (folder / name).unlink()
-    again = start("mobilenetv2", tmp_path, "image_size=32")
-    _, err = again.communicate()
-    assert again.returncode == 0 and "epoch" not in err, err
-    assert files(folder) == before
+    for lost in (("done.json", "test_classes.csv"), ("test_classes.csv",)):
+        for name in lost:
+            (folder / name).unlink()
+        again = start("mobilenetv2", tmp_path, "image_size=32")
+        _, err = again.communicate()
+        assert again.returncode == 0 and "epoch" not in err, err
+        assert files(folder) == before
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("batch_size: 8", "batch_size: 4"))
     _, err = (refused := start("mobilenetv2", tmp_path, "image_size=32")).communicate()
