@@ -6,10 +6,10 @@ The whole of `predict` is timed, from the cached squares to the merged table: re
 networks are untrained (the cost of a pass is the same; the localizer's decoder has more to suppress than a trained
 one's). Ways are timed in turns and their medians compared, so that other work on the machine weighs on all alike.
 
-Measured on a 2-core AMD EPYC that was also doing other work, 72 images in batches of 16: two variants take 1.83
-(MobileNetV2) and 1.85 (YOLOv8-xs) times as long as one, five 4.74 and 4.76 times. In passes that is 9 and 23 against 5,
-1.8 and 4.6 times: the last 8 images' variants share theirs, and all else adds 2 to 4 %. A single image, whose variants
-fit into one pass: five take 1.01 and 1.05 times as long.
+Measured on a 2-core AMD EPYC that was also doing other work. 64 images in batches of 16, every pass full: two variants
+take 1.93 to 1.97 times (MobileNetV2) and 2.01 to 2.02 times (YOLOv8-xs) as long as one, five 4.87 to 4.96 and 5.02 to
+5.06 times. 72 images, where one variant leaves its last pass half empty and the variants share theirs: 1.83 and 1.85,
+4.74 and 4.76. A single image, whose variants fit into one pass: five take 1.01 and 1.05 times as long.
 """
 
 import statistics
