@@ -105,6 +105,11 @@ def test_imagenet_s_file_is_taken_from_the_folder(tmp_path):
     file = tmp_path / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_128_no_top.h5"
     write_hdf5(file, source)
     settings = {"weights": "imagenet", "alpha": 1.0, "weights_folder": str(tmp_path)}
+    whole = file.read_bytes()
+    file.write_bytes(b"<html>please log in</html>")
+    with pytest.raises(BadInput, match="no HDF5 file of weights; download it again"):
+        family(model(**settings, weights_sha256=sha256(file)), 128).build()
+    file.write_bytes(whole)
     with pytest.raises(BadInput, match="weights_sha256"):  # Keras knows no checksum of this one
         family(model(**settings), 128).build()
     made = family(model(**settings, weights_sha256=sha256(file)), 128).build()

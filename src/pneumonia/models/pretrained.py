@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import h5py
 import keras
 import numpy as np
 from keras import ops
@@ -65,7 +66,7 @@ def from_folder(model: schema.Model) -> Iterator[None]:
                 raise BadSurroundings(f"{file}: is missing; download {origin} into this folder, or model.weights=none")
             if not (file_hash and md5(file) == file_hash):
                 check(file, model.weights_sha256)
-            return str(file)
+            return readable(file)
         try:
             file = Path(download(fname, origin, cache_subdir=cache_subdir, file_hash=file_hash, **options))
         except Exception as error:  # of urllib, http and Keras: no common kind
@@ -77,12 +78,19 @@ def from_folder(model: schema.Model) -> Iterator[None]:
             check(file, model.weights_sha256)
         elif not file_hash:
             say(f"{file}: its publisher gives no checksum; model.weights_sha256={sha256(file)} pins this one")
-        return str(file)
+        return readable(file)
 
     with contextlib.ExitStack() as replaced:
         for place in PLACES_OF_GET_FILE:
             replaced.enter_context(mock.patch.object(importlib.import_module(place), "get_file", get_file))
         yield
+
+
+def readable(file: Path) -> str:
+    """Raises BadInput for what is no HDF5, such as a login page that was saved under the file's name."""
+    if not h5py.is_hdf5(file):
+        raise bad_input(file, "is no HDF5 file of weights", "download it again")
+    return str(file)
 
 
 def md5(file: Path) -> str:
