@@ -121,6 +121,7 @@ def main(settings: Settings) -> None:
         units = members(copy, settings, settings.preset, experiments, first)
         job = Job(settings.factors[0] * train, settings.factors[0] * test)
         print_units(settings, experiments, units, costs, job)
+        shutil.rmtree(copy.root / "cache")  # the unit costs' own
         print_checks(copy, settings, experiments, units, costs, folders)
         print_larger(copy, settings, experiments, units, first)
         print_sharing(Path(scratch))
@@ -266,7 +267,7 @@ def visible(devices: int):
 
 
 def print_projection(settings: Settings, experiments: dict, units: dict, costs: dict) -> None:
-    """Device-hours are of the wall clock."""
+    """Days and cost are of the wall clock."""
     device = next(iter(units.values()))["device"]
     print(f"\n### The unit costs that the projection uses: preset {settings.projected} on {device}\n")
     print_members(experiments, units)
@@ -274,17 +275,17 @@ def print_projection(settings: Settings, experiments: dict, units: dict, costs: 
     print(f"\nensemble, a held-out image: {fused}")
     epochs = ", ".join(f"{name} {each.epochs}" for name, each in experiments.items())
     print(f"\n### The formulae with them: {N_FOLDS} folds, {settings.devices} x {device}; epochs: {epochs}\n")
-    names = ["training images", "days", "device-hours", "cost", "recipe", "folds", "looks at the cache"]
+    names = ["training images", "days", "hours of runs", "cost", "h, recipe", "h, folds once", "h, looks of all runs"]
     table([*names, "tables", "disk"])
     for images in TARGETS:
         job = Job(images, round(TEST_SHARE * images), N_FOLDS, settings.devices)
-        wall, runs = (seconds[0] for seconds in job_seconds(job, experiments, units, costs))
-        cost = f"{runs / 3600 * settings.price:,.0f}" if settings.price else "-"
-        looks = [costs["caches"][cached_size(each.image_size)]["verify"][0] for each in experiments.values()]
-        parts = [images * costs["fuse"][0], images * costs["folds"][0], N_FOLDS * job.images * sum(looks)]
-        hours = [f"{part / 3600:,.2f} h" for part in parts]
+        seconds, runs = job_seconds(job, experiments, units, costs)
+        cost = f"{runs[0] / 3600 * settings.price:,.0f}" if settings.price else "-"
+        looks = sum(costs["caches"][cached_size(each.image_size)]["verify"] for each in experiments.values())
+        parts = (images * costs["fuse"], images * costs["folds"], N_FOLDS * job.images * looks)
         sizes = [gib(images * costs["table_memory"]), tb(disk_bytes(job, experiments, units, costs))]
-        row(f"{images:,}", f"{wall / 86_400:,.1f}", f"{runs / 3600:,.0f}", cost, *hours, *sizes)
+        hours = [both(each / 3600, 2) for each in parts]
+        row(f"{images:,}", f"{seconds[0] / 86_400:,.1f}", both(runs / 3600, 0), cost, *hours, *sizes)
 
 
 def table(names: list[str]) -> None:
