@@ -40,10 +40,10 @@ from pneumonia.data.samples import Samples, samples_of
 from pneumonia.inference.predict import passes
 from pneumonia.models.registry import family as family_of
 from pneumonia.schema import setting
+from pneumonia.training.environment import processor
 from pneumonia.training.learner import compiled
 from pneumonia.training.loop import Stage, loaders
 from pneumonia.training.precision import computing, precision_of, uses_xla
-from pneumonia.training.run import processor
 
 PASSES = {"constant": 3, "loaded": 3, "prediction": 1}  # a training step: forward, to the activations, to the weights
 COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)

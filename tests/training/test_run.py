@@ -12,7 +12,9 @@ from pneumonia.data.prepared import prepare
 from pneumonia.errors import BadInput
 from pneumonia.files import read_json, sha256, write_json
 from pneumonia.models.used import LOCALIZERS, PLAIN, used
-from pneumonia.training.run import Run, environment, gpu, threads
+from pneumonia.training.environment import environment, gpu, threads
+from pneumonia.training.material import learned_from
+from pneumonia.training.run import Run
 from pneumonia.training.settings import NAMES, RULES, check_experiment
 
 IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}
@@ -123,18 +125,21 @@ def test_what_a_run_learned_from_is_recorded_by_its_checksum(tmp_path):
     }
     experiment = config.read_experiment("mobilenet_unet", "smoke", changes)
     run = Run(tmp_path / "demo-1" / "second" / "fold1")
-    run.begin(experiment, IDENTITY)
+    run.begin(experiment, IDENTITY, (), learned_from(run, experiment))
     others = {each.folder.name: sha256(each.table("oof", "localizer")) for each in (runs[0], runs[2])}
     wanted = {"weights": sha256(runs[1].weights), "hard_from": others}
     assert read_json(run.folder / "environment.json")["learned_from"] == wanted
 
     runs[1].weights.unlink()
-    run.begin(experiment, IDENTITY)  # training says what is missing, where it needs it
+    run.begin(
+        experiment, IDENTITY, (), learned_from(run, experiment)
+    )  # training says what is missing, where it needs it
     changed = read_json(run.folder / "environment.json")["starts"][1]["changed"]
     assert changed["learned_from.weights"] is None
 
     plain = Run(tmp_path / "demo-1" / "third" / "fold1")
-    plain.begin(config.read_experiment("mobilenet_unet", "smoke"), IDENTITY)
+    without = config.read_experiment("mobilenet_unet", "smoke")
+    plain.begin(without, IDENTITY, (), learned_from(plain, without))
     assert read_json(plain.folder / "environment.json")["learned_from"] == {}
 
 

@@ -21,7 +21,7 @@ from pneumonia.models.registry import family as family_of
 from pneumonia.predictions import write_classes, write_detections
 from pneumonia.progress import say
 from pneumonia.training import checkpoint, loop
-from pneumonia.training.material import Material, material_of, start_of
+from pneumonia.training.material import Material, learned_from, material_of, start_of
 from pneumonia.training.precision import computing
 from pneumonia.training.run import Run
 from pneumonia.training.watch import memory_watched
@@ -46,7 +46,7 @@ def train_run(
         BadSurroundings: another process holds the run, the disk is full, memory is short, the loss diverged.
     """
     with held(run.folder / "lock", title):
-        run.begin(experiment, data.identity | {"fold": run.fold}, words)
+        run.begin(experiment, data.identity | {"fold": run.fold}, words, learned_from(run, experiment))
         remove_leftovers(run)
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")

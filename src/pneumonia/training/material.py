@@ -1,5 +1,6 @@
 """What one run learns from, looks at and is scored on: a fold table and an experiment, turned into samples."""
 
+import contextlib
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from pneumonia.data.competition import Competition
 from pneumonia.data.nih import nih_samples
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import Samples, samples_of
-from pneumonia.errors import bad_input
-from pneumonia.files import read_json, written_whole
+from pneumonia.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.files import read_json, sha256, written_whole
 from pneumonia.predictions import read_classes, read_detections
 from pneumonia.training.run import Run
 
@@ -152,12 +153,43 @@ def start_of(model: schema.Model, run: Run) -> schema.Model:
     """
     if not model.weights.startswith(RUN):
         refuse_other_folds(Path(model.weights), run)
+    return with_file(model, run)
+
+
+def with_file(model: schema.Model, run: Run) -> schema.Model:
+    """`start_of` without the question whether a file may be learned from."""
+    if not model.weights.startswith(RUN):
         return model
     name = model.weights.removeprefix(RUN)
     other = Run(sibling(run, name, "model.weights") / run.folder.name)
     if not other.is_done:
         raise bad_input("model.weights", f"{name} has no finished run on this fold", f"train it first: {other.folder}")
     return dataclasses.replace(model, weights=str(other.weights))
+
+
+def learned_from(run: Run, experiment: schema.Experiment) -> dict:
+    """SHA-256 of what a run learns from besides the images: the file of its first weights, other models' tables.
+
+    Returns:
+        weights: of the file that `model.weights` names; imagenet's is Keras's own, by its version.
+        hard_from: {fold: of its out-of-fold table}. A file that cannot be found has None: training will say so.
+    """
+    from pneumonia.models.pretrained import file_of
+
+    model, sampling = experiment.model, experiment.sampling
+    found: dict = {}
+    if model.weights not in ("none", "imagenet"):
+        found["weights"] = None
+        with contextlib.suppress(BadInput, BadSurroundings, OSError):
+            found["weights"] = sha256(file_of(with_file(model, run)))
+    if sampling.hard_negatives > 0:
+        found["hard_from"] = None
+        with contextlib.suppress(BadInput, OSError):
+            others = [Run(each) for each in sibling(run, sampling.hard_from, "sampling.hard_from").glob("fold*")]
+            others = [other for other in others if other.is_done and other.folder.name != run.folder.name]
+            tables = {other.folder.name: other.table("oof", other.done()["kind"]) for other in others}
+            found["hard_from"] = {fold: sha256(table) for fold, table in sorted(tables.items())}
+    return found
 
 
 def refuse_other_folds(weights: Path, run: Run) -> None:

@@ -1,27 +1,15 @@
 """One run: an experiment on one fold of one dataset. Its path is its identity; what it depended on lies beside it."""
 
-import contextlib
 import datetime
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pneumonia import config, schema
-from pneumonia.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.errors import bad_input
 from pneumonia.files import read_json, sha256, write_json, written_whole
-from pneumonia.processes import cores
 from pneumonia.progress import say
-
-PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
-            "opencv-python-headless", "pydicom", "safetensors",
-            "nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cublas-cu12")  # fmt: skip
-# of environment.json: with another one of these a run's numbers have other bits
-OF_BITS = ("threads", "devices", "gpu", "processor", "precision", "packages", "learned_from")
-ASKED_FOR = 10.0  # seconds that another program may take to answer
+from pneumonia.training.environment import OF_BITS, differences, environment, told
 
 
 @dataclass(frozen=True)
@@ -64,7 +52,13 @@ class Run:
     def done(self) -> dict:
         return read_json(self.folder / "done.json")
 
-    def begin(self, experiment: schema.Experiment, identity: dict, words: Sequence[str] = ()) -> None:
+    def begin(
+        self,
+        experiment: schema.Experiment,
+        identity: dict,
+        words: Sequence[str] = (),
+        learned_from: dict | None = None,
+    ) -> None:
         """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
 
         environment.json stays what the run was first begun with, but for `command`, whose paths are those of today, and
@@ -73,6 +67,7 @@ class Run:
         Args:
             identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
             words: the command line after `./run.sh train`, with which `rerun` repeats it.
+            learned_from: checksums of what it learns from besides the images, as training/material.py has them.
 
         Raises:
             BadInput: the folder holds a run with other settings, data or folds, or one that another backend began; the
@@ -87,7 +82,7 @@ class Run:
         if self.is_done:
             return  # what it was made with stays what it was
         file = self.folder / "environment.json"
-        now = environment(experiment) | {"learned_from": learned_from(self, experiment)} | identity
+        now = environment(experiment) | {"learned_from": learned_from or {}} | identity
         first = read_json(file) if file.exists() else now
         changed = differences(first, now)
         if "backend" in changed:
@@ -133,105 +128,3 @@ class Run:
                 "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
             },
         )
-
-
-def differences(then: dict, now: dict) -> dict[str, tuple]:
-    """{dotted key: (then, now)} of what two environments say both, and differently; an older one says less."""
-    known = then.keys() & now.keys()
-    then, now = ({key: each[key] for key in known} for each in (then, now))
-    return {key: (config.value_at(then, key), value) for key, value in config.difference(then, now).items()}
-
-
-def told(changed: dict[str, tuple], keys: Sequence[str]) -> str:
-    """Those of `differences` that are under one of the keys, for people."""
-    ours = {key: each for key, each in changed.items() if key.split(".")[0] in keys}
-    return ", ".join(f"{key} was {then} and is now {now}" for key, (then, now) in ours.items())
-
-
-def environment(experiment: schema.Experiment) -> dict:
-    """What else could change a result: versions, commit, device, threads, number format; None: not to be known."""
-    import keras
-
-    from pneumonia.training.precision import on_gpu, precision_of
-
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    edited = git("status", "--porcelain", "--", "src", "experiments")
-    return {
-        "python": platform.python_version(),
-        "backend": keras.backend.backend(),
-        "devices": [str(device) for device in keras.distribution.list_devices()],
-        "gpu": gpu() if on_gpu() else None,
-        "cores": cores(),
-        "threads": threads(keras.backend.backend()),
-        "precision": precision_of(experiment),
-        "seed": experiment.seed,
-        "processor": processor(),
-        "git_commit": git("rev-parse", "HEAD"),
-        "git_dirty": None if edited is None else edited != "",
-        "packages": versions,
-    }
-
-
-def learned_from(run: Run, experiment: schema.Experiment) -> dict:
-    """SHA-256 of what a run learns from besides the images: the file of its first weights, other models' tables.
-
-    Returns:
-        weights: of the file that `model.weights` names; imagenet's is Keras's own, by its version.
-        hard_from: {fold: of its out-of-fold table}. A file that cannot be found has None: training will say so.
-    """
-    from pneumonia.models.pretrained import file_of
-    from pneumonia.training.material import sibling, start_of
-
-    model, sampling = experiment.model, experiment.sampling
-    found: dict = {}
-    if model.weights not in ("none", "imagenet"):
-        found["weights"] = None
-        with contextlib.suppress(BadInput, BadSurroundings, OSError):
-            found["weights"] = sha256(file_of(start_of(model, run)))
-    if sampling.hard_negatives > 0:
-        found["hard_from"] = None
-        with contextlib.suppress(BadInput, OSError):
-            others = [Run(each) for each in sibling(run, sampling.hard_from, "sampling.hard_from").glob("fold*")]
-            others = [other for other in others if other.is_done and other.folder.name != run.folder.name]
-            tables = {other.folder.name: other.table("oof", other.done()["kind"]) for other in others}
-            found["hard_from"] = {fold: sha256(table) for fold, table in sorted(tables.items())}
-    return found
-
-
-def git(*words: str) -> str | None:
-    """What git says of the program's own repository; it takes no lock that a commit could wait for."""
-    return answer("git", "--no-optional-locks", "-C", str(config.REPOSITORY), *words)
-
-
-def gpu() -> str | None:
-    """Model and driver version of the machine's GPUs: "NVIDIA H100 80GB HBM3, 550.54.15"; None without nvidia-smi."""
-    lines = answer("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-    return "; ".join(sorted(set(lines.splitlines()))) if lines else None
-
-
-def answer(*command: str) -> str | None:
-    """What a program prints; None where it is not there, fails, or does not answer."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASKED_FOR, check=True)
-    except (OSError, ValueError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def threads(backend: str) -> int:
-    """Threads of one operation: what the backend's variable says, else one per core that the process may use."""
-    return int(os.environ.get("NPROC" if backend == "jax" else "TF_NUM_INTRAOP_THREADS") or cores())
-
-
-def processor() -> str:
-    """The processor's name as a person knows it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
