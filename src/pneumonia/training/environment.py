@@ -1,4 +1,4 @@
-"""What else a run's numbers depend on: versions, commit, device, threads. It lies beside the run; `rerun` compares it."""
+"""What else a run's numbers depend on: versions, commit, device, threads. Lies beside the run; `rerun` compares it."""
 
 import importlib.metadata
 import os
