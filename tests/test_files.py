@@ -4,10 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pneumonia.errors import BadInput, BadSurroundings
-from pneumonia.files import held, sha256, write_json, written_whole
+from pneumonia.files import held, sha256, without_nan, write_json, written_whole
 
 
 def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
@@ -85,3 +86,8 @@ def test_a_lock_in_a_folder_that_cannot_be_is_said(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(BadSurroundings, match="cannot be written"), held(tmp_path / "file" / "run" / "lock", "a run"):
         pass
+
+
+def test_what_was_not_measurable_is_null():
+    value = {"auc": float("nan"), "members": [{"low": np.float64("nan"), "high": 0.5}], "name": "a"}
+    assert without_nan(value) == {"auc": None, "members": [{"low": None, "high": 0.5}], "name": "a"}

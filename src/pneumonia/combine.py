@@ -13,7 +13,7 @@ from pneumonia.ensemble.nested import Fitted, fit_nested
 from pneumonia.ensemble.recipe import Recipe, apply_to_sizes, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Budget
 from pneumonia.errors import BadInput
-from pneumonia.files import write_json
+from pneumonia.files import without_nan, write_json
 from pneumonia.fusion import merge_class_folds, merge_folds
 from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
@@ -77,7 +77,7 @@ def make_submission(
     }
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
     leaderboard.record(folder, fitted, data=data.dataset)
-    write_json(folder / "result.json", {key: plain(value) for key, value in result.items()})
+    write_json(folder / "result.json", without_nan({key: plain(value) for key, value in result.items()}))
     return result
 
 

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import math
 import os
 import secrets
 from collections.abc import Iterator
@@ -50,6 +51,15 @@ def write_json(path: str | Path, value) -> None:
     with written_whole(path) as file:
         json.dump(value, file, indent=1, allow_nan=False)
         file.write("\n")
+
+
+def without_nan(value):
+    """What was not measurable as null: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def read_json(path: str | Path):

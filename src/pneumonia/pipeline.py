@@ -11,6 +11,7 @@ from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.errors import BadInput, bad_input
+from pneumonia.files import without_nan
 from pneumonia.jobs.executors import check_executor, run_all
 from pneumonia.jobs.job import THREAD_VARIABLES, TrainJob, train_command
 from pneumonia.processes import deaf_to_ctrl_c
@@ -56,7 +57,7 @@ def main_job(settings: schema.Job) -> dict:
     result = make_submission(settings, preset, data, runs, ensemble.get("recipe"))
     result["seconds"] = round(time.monotonic() - started, 1)
     print(summary(result))
-    return result
+    return without_nan(result)
 
 
 def train(settings: schema.Train) -> dict:

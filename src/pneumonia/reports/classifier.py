@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import config
-from pneumonia.files import read_json, write_json, written_whole
+from pneumonia.files import read_json, without_nan, write_json, written_whole
 from pneumonia.metrics import calibration
 from pneumonia.metrics.classification import (
     auc,
@@ -96,15 +96,6 @@ def auc_of_seeds(found: Evaluated) -> dict[str, float]:
 
 def interval(found: Interval) -> dict:
     return {"value": found.value, "low": found.low, "high": found.high}
-
-
-def without_nan(value):
-    """What was not measurable as null: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 # ------------------------------------------------------------------ for people

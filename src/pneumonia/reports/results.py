@@ -6,11 +6,12 @@ import numpy as np
 
 from pneumonia import config, schema
 from pneumonia.errors import BadInput
+from pneumonia.files import without_nan
 from pneumonia.metrics.classification import auc_interval, per_class
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.predictions import read_detections
-from pneumonia.reports.classifier import interval, shown, without_nan
+from pneumonia.reports.classifier import interval, shown
 from pneumonia.reports.evaluated import Evaluated, read_evaluated
 from pneumonia.reports.published import REPORT, Published
 
