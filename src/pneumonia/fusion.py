@@ -4,7 +4,6 @@ The results of ensemble-boxes 1.0.9, in compiled loops of our own (benchmarks/fu
 a whole data set hundreds of times. IoU does not change when an axis is scaled, so the boxes stay in pixels.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from pneumonia import fusion_kernels as kernels
 from pneumonia.predictions import ClassProbabilities, Detections, offsets_of
+from pneumonia.processes import cores
 
 METHODS = ("wbf", "nmw", "nms", "soft_nms", "soft_nms_linear")
 CONFIDENCES = {
@@ -83,7 +83,7 @@ def fuse(
         kernels.compact(starts, counts, out_corners, out_scores, boxes, kept)
         return counts, boxes, kept
 
-    threads = threads or len(os.sched_getaffinity(0))
+    threads = threads or cores()
     if threads == 1 or len(bounds) == 1:
         parts = [fused(bound) for bound in bounds]
     else:

@@ -132,6 +132,8 @@ def tell_impossible(experiment: schema.Experiment, faults: Connection) -> None:
         faults.send([])
     except BadInput as error:
         faults.send(error.faults)
+    except Exception:  # which the jobs will meet, and say
+        faults.close()
 
 
 def set_threads(threads: int) -> None:

@@ -6,10 +6,13 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from typing import TypeVar
 
 import cv2
+
+from pneumonia.errors import BadSurroundings
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -20,7 +23,7 @@ def mapped(
     """`map` by spawned processes, in the order of `items`. What ends it early, Ctrl-C too, ends them at once.
 
     Raises:
-        BrokenProcessPool: one of them was killed.
+        BadSurroundings: one of them was killed.
     """
     others = active_children()
     # spawn, not fork: the caller may have threads (TensorFlow's) that a fork would leave in a broken state
@@ -29,6 +32,9 @@ def mapped(
         with deaf_to_ctrl_c():
             done = pool.map(function, items, chunksize=chunksize)
         yield from done
+    except BrokenProcessPool as error:
+        text = "a process that read images was killed, for want of memory perhaps; try workers=1"
+        raise BadSurroundings(text) from error
     except BaseException:
         for worker in set(active_children()).difference(others):  # what it is at is not wanted any more
             worker.kill()

@@ -12,7 +12,6 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -163,11 +162,7 @@ def read_blocks(
     if workers <= 1:
         yield from map(read_block, jobs)
         return
-    try:
-        yield from mapped(read_block, jobs, workers)
-    except BrokenProcessPool as error:
-        text = f"{folder}: a process that read images was killed, for want of memory perhaps; try workers=1"
-        raise BadSurroundings(text) from error
+    yield from mapped(read_block, jobs, workers)
 
 
 def read_block(job: tuple[Path, int, list[Source]]) -> tuple[dict[int, dict], list[Fault]]:

@@ -1,7 +1,6 @@
 """`./run.sh predict`: any DICOMs through one run, or through a whole trained ensemble; no labels, no sample needed."""
 
 import dataclasses
-import os
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pneumonia.errors import bad_input
 from pneumonia.files import read_json, written_whole
 from pneumonia.fusion import merge_class_folds, merge_folds
 from pneumonia.predictions import ClassProbabilities, Detections, write_classes, write_detections
+from pneumonia.processes import cores
 from pneumonia.progress import progress
 from pneumonia.quiet import import_keras_quietly
 from pneumonia.training.run import Run
@@ -56,7 +56,7 @@ def folder_of(text: str) -> Path:
         mend = "give run=runs/DATASET/EXPERIMENT/fold0 or run=submissions/NAME"
         raise bad_input(text or "run", "is no finished run and no ensemble", mend)
     if is_ensemble(folder):
-        unfinished = [run.folder for runs in runs_of(folder).values() for run in runs if not run.is_done]
+        unfinished = [run.folder for runs in runs_of(folder).values() for run in runs if not run.is_marked]
         if unfinished:
             mend = "make the ensemble again by the command that made it"
             raise bad_input(folder, f"its run {unfinished[0]} is not there any more", mend)
@@ -114,7 +114,7 @@ class Radiographs:
     """The DICOMs to be predicted, each read once per size of squares, which wait in a file and not in memory."""
 
     def __init__(self, files: dict[str, Path], folder: Path, workers: int = 0):
-        self.files, self.folder, self.workers = files, folder, workers or os.cpu_count() or 1
+        self.files, self.folder, self.workers = files, folder, max(1, workers or cores())
         self.read: dict[int, tuple[np.ndarray, pd.DataFrame]] = {}
 
     @property

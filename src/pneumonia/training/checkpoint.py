@@ -23,6 +23,10 @@ from pneumonia.progress import say
 KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 
+class Damaged(BadSurroundings):
+    """A file of weights has another content than was written."""
+
+
 def tensors_of(variables: Iterable[keras.Variable]) -> dict[str, np.ndarray]:
     """Arrays by position: within one experiment the order of variables is fixed, their names are not."""
     return {f"{index:05d}": array_of(variable) for index, variable in enumerate(variables)}
@@ -50,7 +54,7 @@ def unpacked(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     except SafetensorError as error:
         raise ValueError(str(error)) from error
     metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
-    if metadata.get("sha256", digest_of(tensors)) != digest_of(tensors):
+    if "sha256" in metadata and metadata["sha256"] != digest_of(tensors):
         raise ValueError("its checksum differs")
     return tensors, metadata
 
@@ -73,7 +77,7 @@ def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
 
 
 def read_weights(path: Path, variables: list[keras.Variable], checksum: str | None = None) -> None:
-    """Raises BadSurroundings where the file is missing, damaged, or another model's. checksum: of the whole file."""
+    """Raises Damaged, or BadSurroundings where the file cannot be read or is another model's. checksum: of the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -83,7 +87,7 @@ def read_weights(path: Path, variables: list[keras.Variable], checksum: str | No
         if checksum and hashlib.sha256(content).hexdigest() != checksum:
             raise ValueError("its checksum differs")
     except ValueError as error:
-        raise BadSurroundings(f"{path}: is damaged ({error}); remove the run's folder and train again") from error
+        raise Damaged(f"{path}: is damaged ({error}); remove the run's folder and train again") from error
     assign(variables, tensors, path)
 
 

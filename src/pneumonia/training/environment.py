@@ -82,10 +82,12 @@ def processor() -> str:
 
 
 def differences(then: dict, now: dict) -> dict[str, tuple]:
-    """{dotted key: (then, now)} of what two environments say both, and differently; an older one says less."""
+    """{dotted key: (then, now)} of what two environments say both, and differently; an older one says less, also of the
+    packages."""
     known = then.keys() & now.keys()
     then, now = ({key: each[key] for key in known} for each in (then, now))
-    return {key: (config.value_at(then, key), value) for key, value in config.difference(then, now).items()}
+    changed = {key: (config.value_at(then, key), value) for key, value in config.difference(then, now).items()}
+    return {key: pair for key, pair in changed.items() if not (key.startswith("packages.") and None in pair)}
 
 
 def told(changed: dict[str, tuple], keys: Sequence[str]) -> str:

@@ -11,7 +11,6 @@ from pneumonia.data.cache import Cache
 from pneumonia.data.facts import facts_of
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
-from pneumonia.errors import BadSurroundings
 from pneumonia.files import held
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
@@ -81,7 +80,7 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
 def remove_leftovers(run: Run) -> None:
     """Remove what killed processes were writing, and once the run is done its checkpoints: its weights are what is left
     to be used. The run's lock is held: nobody is writing."""
-    patterns = [".*.safetensors.*.tmp", ".probe-*"]
+    patterns = [".*.tmp", ".probe-*"]
     patterns += ["epoch-*.safetensors", "best-*.safetensors"] if run.is_done else []
     for pattern in patterns:
         for file in run.folder.glob(pattern):
@@ -97,9 +96,10 @@ def trained(run: Run, experiment: schema.Experiment, material: Material, title: 
         try:
             checkpoint.read_weights(run.weights, network.variables)
             return network, family
-        except BadSurroundings:
-            say(f"{run.weights}: damaged; training goes on from the last checkpoint")
-            run.weights.unlink()
+        except checkpoint.Damaged:
+            say(f"{run.weights}: damaged, set aside; the run is trained again from its newest sound checkpoint, if any")
+            run.weights.rename(run.weights.with_suffix(".damaged"))
+            (run.folder / "done.json").unlink(missing_ok=True)
     samples, inner = material.samples, material.inner
     say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
     model, loss = start_of(experiment.model, run), experiment.loss

@@ -145,20 +145,21 @@ def loaders(experiment: schema.Experiment) -> int:
 def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
     """Losses and metrics on the inner split, without augmentation, as means over its images.
 
-    A last batch that does not divide among the experiment's devices is given to each of them whole: one without images
-    would have no mean.
+    The last images, which do not divide among the experiment's devices, are given to each of them: a device without
+    images would have no mean.
     """
-    rows, devices = np.arange(len(inner)), experiment.devices
-    rest = len(inner) % experiment.batch_size if devices > 1 else 0
-    whole = len(inner) - rest
-    parts = [(rows[:whole], experiment.batch_size, whole), (np.tile(rows[whole:], devices), rest * devices, rest)]
-    found, weights = [], []
-    for order, batch_size, images in parts:
-        if images:
+    rows, size, devices = np.arange(len(inner)), experiment.batch_size, experiment.devices
+    even = len(inner) - len(inner) % devices
+    whole = even - even % size if devices > 1 else even
+    rest = rows[even:]
+    parts = [(rows[:whole], size), (rows[whole:even], even - whole), (np.tile(rest, devices), devices * len(rest))]
+    found, weights = [], [whole, even - whole, len(rest)]
+    for order, batch_size in parts:
+        if batch_size and len(order):
             batches = Batches(inner, order, batch_size, family, "none", [experiment.seed, INNER_EPOCH])
             with Loaded(batches, loaders(experiment)) as loaded:
                 found.append(learner.evaluate(loaded, verbose=0, return_dict=True))
-            weights.append(images)
+    weights = [images for images in weights if images]
     return {name: float(np.average([each[name] for each in found], weights=weights)) for name in found[0]}
 
 

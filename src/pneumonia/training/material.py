@@ -196,7 +196,7 @@ def refuse_other_folds(weights: Path, run: Run) -> None:
     """Raises BadInput where `weights` are of a run of ours on other folds or other data than `run`: it may have learned
     from the images that `run` is scored on. What was learned from the synthetic demo is of no image anywhere else."""
     other = Run(weights.parent)
-    if weights.suffix != ".safetensors" or not (other.is_done and other.settings_file.is_file()):
+    if weights.suffix != ".safetensors" or not (other.is_marked and other.settings_file.is_file()):
         return
     theirs, ours = (config.read_yaml(each.settings_file)["identity"] for each in (other, run))
     synthetic = "data=demo" in read_json(other.folder / "environment.json").get("command", [])

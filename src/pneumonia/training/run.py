@@ -43,9 +43,14 @@ class Run:
         return self.folder / f"{images}_{'classes' if kind == 'classifier' else 'detections'}.csv"
 
     @property
+    def is_marked(self) -> bool:
+        """Whether it was done once: its weights are final, though a table may have gone since."""
+        return (self.folder / "done.json").exists()
+
+    @property
     def is_done(self) -> bool:
         """Whether its marker is there, and every table that the marker names."""
-        if not (self.folder / "done.json").exists():
+        if not self.is_marked:
             return False
         return all((self.folder / table["file"]).exists() for table in self.done().get("tables", {}).values())
 

@@ -96,7 +96,7 @@ def memory_watched(experiment: schema.Experiment, folder: Path | None = None, me
         yield
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
-        if not any(sign in text for sign in SIGNS_OF_SHORT_MEMORY):
+        if not (isinstance(error, MemoryError) or any(sign in text for sign in SIGNS_OF_SHORT_MEMORY)):
             raise
         memory = "GPU memory" if on_gpu() else "memory"
         what = f"{memory} is short at batch_size={experiment.batch_size}"
