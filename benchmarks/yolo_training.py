@@ -15,7 +15,7 @@ down in batches with few boxes. networks=[stock] trains only what is named besid
 
 Demo `quick`, 10 epochs, 256 px, three minutes a training on a 2-core AMD EPYC; folds 0, 1 and 2, each with its number
 as seed, 140 held-out images each. Score, and the difference from ours with its interval. Measured before
-each transform of an augmentation had draws of its own, which has raised all scores since:
+each transform of an augmentation had draws of its own (20 epochs of ours rose from 0.707 to 0.819 by that):
 
     fold                                     0                            1                         2
     ours                                 0.474                        0.517                     0.552
