@@ -52,6 +52,7 @@ def stage(folder: Path) -> str:
     return f"after epoch {int(checkpoints[-1].name[6:11])}" if checkpoints else "before the first checkpoint"
 
 
+@pytest.mark.timeout(1800)  # six starts of TensorFlow: minutes, and on a busy machine more
 @pytest.mark.parametrize("experiment", ["mobilenetv2", "yolov8_xs"])
 def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_path):
     started = time.monotonic()
