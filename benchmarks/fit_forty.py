@@ -10,6 +10,8 @@ is held out here. No test-time variants.
 40 real positive radiographs of the competition (data=, which is not in this repository), 2-core AMD EPYC:
 
     yolov8_xs          256 px,  60 epochs    0.979    2 minutes
+    yolov8_s           256 px,  60 epochs    0.972    18 minutes beside much other work
+    yolov8_m           192 px,  50 epochs    0.900    6 minutes (image_size=192 epochs=50)
     mobilenet_unet     224 px, 100 epochs    0.922    3.5 minutes; its masks have half the image's side
     segmentation_unet  128 px, 150 epochs    1.000    8 minutes beside other work
 """
