@@ -34,6 +34,7 @@ threads, on made-up images of 256 px, on the same machine while other work share
 Of an image's 0.54 ms of CPU at 224 px (on busy cores) OpenCV and NumPy take 0.31 without Python's lock, of 0.30 ms at
 128 px 0.09: the other 0.22 ms, mostly albumentations' seeding and calls, are Python's at any size, and only one thread
 at a time can spend them. So no number of threads makes much more than 5,000 images/s; a GPU that trains faster waits.
+All of this was measured when albumentations still seeded each transform for itself, which was a part of that share.
 """
 
 import os

@@ -18,6 +18,7 @@ from pneumonia.files import read_json, sha256
 from pneumonia.jobs.job import job_environment, train_command
 from pneumonia.predictions import read_classes, read_detections
 from pneumonia.progress import say
+from pneumonia.training.environment import differences
 from pneumonia.training.history import read_history
 from pneumonia.training.run import Run
 
@@ -48,12 +49,11 @@ def command(settings: schema.Rerun) -> dict:
         link_others(run, out)
         again = repeated(before, words, out)
         now = read_json(again.folder / "environment.json")
-        known = [key for key in TOLD if key in before]  # an older version of the program wrote less
-        then, now = ({key: each.get(key) for key in known} for each in (before, now))
+        then, now = ({key: each[key] for key in TOLD if key in each} for each in (before, now))
         result = {
             "files": {name: is_same(folder / name, again.folder / name) for name in files_of(run)},
             # an experiment's file may have been edited since
-            "changed": both(settings_of(run), settings_of(again)) | both(then, now),
+            "changed": differences(settings_of(run), settings_of(again)) | differences(then, now),
         }
         result = {"same": all(result["files"].values()), **result}
         print(summary(run, again, result))
@@ -113,11 +113,6 @@ def settings_of(run: Run) -> dict:
     """Settings of config.yaml; one that an older version did not know had its default's effect."""
     tree = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(run.settings_file))
     return {key: value for key, value in tree.items() if key not in ("identity", "loaders")}
-
-
-def both(then: dict, now: dict) -> dict[str, list]:
-    """{dotted key: [then, now]} of what differs."""
-    return {key: [config.value_at(then, key), value] for key, value in config.difference(then, now).items()}
 
 
 def files_of(run: Run) -> list[str]:
