@@ -30,8 +30,8 @@ import pandas as pd
 import pydicom
 
 from pneumonia.boxes import iou_matrix, shrink
-from pneumonia.data import phantom
-from pneumonia.progress import progress, say
+from pneumonia.demo import competition as phantom
+from pneumonia.system.progress import progress, say
 
 SIDE = 1024
 SMALL = 256  # pixels of the reduced images that the detector works on

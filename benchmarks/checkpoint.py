@@ -26,15 +26,15 @@ import numpy as np
 from safetensors.numpy import save
 
 from pneumonia import config, schema
-from pneumonia.data.batches import Batches
-from pneumonia.data.demo import IMAGES
 from pneumonia.data.samples import Samples
+from pneumonia.demo.folder import IMAGES
 from pneumonia.models.registry import family as family_of
+from pneumonia.runs import checkpoint
+from pneumonia.runs.precision import computing
 from pneumonia.schema import setting
-from pneumonia.training import checkpoint
+from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner, compiled
 from pneumonia.training.loop import Stage
-from pneumonia.training.precision import computing
 
 COMPETITION_IMAGES, N_FOLDS = 21_347, 5
 AIM = 0.02

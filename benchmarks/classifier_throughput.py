@@ -32,18 +32,18 @@ import keras
 import numpy as np
 
 from pneumonia import config, schema
-from pneumonia.data.batches import Batches
 from pneumonia.data.competition import resolve, study_table
 from pneumonia.data.ingest import ingest
-from pneumonia.data.loading import Loaded
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.inference.predict import passes
 from pneumonia.models.registry import family as family_of
+from pneumonia.runs.environment import processor
+from pneumonia.runs.precision import computing, precision_of, uses_xla
 from pneumonia.schema import setting
-from pneumonia.training.environment import processor
+from pneumonia.training.batches import Batches
 from pneumonia.training.learner import compiled
+from pneumonia.training.loading import Loaded
 from pneumonia.training.loop import Stage, loaders
-from pneumonia.training.precision import computing, precision_of, uses_xla
 
 PASSES = {"constant": 3, "loaded": 3, "prediction": 1}  # a training step: forward, to the activations, to the weights
 COUNTED = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)

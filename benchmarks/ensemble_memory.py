@@ -15,11 +15,11 @@ import time
 import numpy as np
 
 from fusion import MODELS, members
+from pneumonia.boxes.predictions import offsets_of
 from pneumonia.ensemble.nested import remove_duplicates
 from pneumonia.ensemble.recipe import Member, Recipe, apply
 from pneumonia.ensemble.tune import Budget, Problem, fit
 from pneumonia.metrics.iou_map import Truth
-from pneumonia.predictions import offsets_of
 
 
 def main(trials: int) -> None:

@@ -25,13 +25,13 @@ import sys
 
 import numpy as np
 
+from pneumonia.boxes.predictions import read_detections
+from pneumonia.data.people import read_people
 from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fitted, outer_folds, problem_of, with_members
 from pneumonia.ensemble.recipe import Recipe
 from pneumonia.ensemble.tune import SPACE, Budget, Problem, fit
 from pneumonia.metrics.intervals import difference_interval, mean_interval
 from pneumonia.metrics.iou_map import image_scores, read_truth
-from pneumonia.people import read_people
-from pneumonia.predictions import read_detections
 
 SEEDS = range(5)
 

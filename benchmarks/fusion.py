@@ -16,8 +16,8 @@ import ensemble_boxes
 import numpy as np
 
 from pneumonia.boxes import to_corners
-from pneumonia.fusion import fuse
-from pneumonia.predictions import Detections
+from pneumonia.boxes.fusion import fuse
+from pneumonia.boxes.predictions import Detections
 
 MODELS, BOXES = 25, 20
 THEIR_IMAGES = 40  # ensemble-boxes is timed on so many: it would take minutes for all

@@ -33,7 +33,7 @@ from pydicom.encaps import get_frame
 
 from pneumonia.data.competition import Competition, open_competition
 from pneumonia.data.ingest import ingest
-from pneumonia.data.phantom import generate
+from pneumonia.demo.competition import generate
 
 SIZE, TURNS, DEMO_IMAGES = 512, 5, 120
 PART = 32  # images: one block for each of two processes

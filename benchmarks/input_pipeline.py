@@ -55,17 +55,17 @@ import tensorflow as tf
 
 from classifier_throughput import Constant
 from pneumonia import schema
-from pneumonia.data.batches import Batches
 from pneumonia.data.cache import Cache
 from pneumonia.data.competition import Competition, open_competition, study_table
 from pneumonia.data.ingest import ingest
-from pneumonia.data.loading import Loaded
-from pneumonia.data.phantom import generate
 from pneumonia.data.samples import Samples, samples_of
+from pneumonia.demo.competition import generate
 from pneumonia.models.registry import family as family_of
+from pneumonia.runs.precision import computing, on_gpu, precision_of
+from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner, compiled
+from pneumonia.training.loading import Loaded
 from pneumonia.training.loop import Stage, loaders
-from pneumonia.training.precision import computing, on_gpu, precision_of
 
 BATCH, TURNS, DEMO_IMAGES, EPOCH_IMAGES = 32, 5, 200, 1280
 SMALL, LARGE = 128, 224

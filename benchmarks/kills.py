@@ -28,8 +28,8 @@ import numpy as np
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.jobs.job import job_environment, train_command
+from pneumonia.runs.run import Run
 from pneumonia.schema import setting
-from pneumonia.training.run import Run
 
 LONGEST = 3600.0  # seconds that a run may take to reach its predictions
 

@@ -59,8 +59,8 @@ def measure(settings: Settings) -> dict:
     from pneumonia.data.samples import CachedImages
     from pneumonia.inference.predict import passes
     from pneumonia.models.registry import family as family_of
-    from pneumonia.training import checkpoint
-    from pneumonia.training.run import Run
+    from pneumonia.runs import checkpoint
+    from pneumonia.runs.run import Run
 
     name, batch = settings.experiments[0], settings.batch
     experiment = config.read_experiment(name, settings.preset)

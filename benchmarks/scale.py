@@ -34,11 +34,11 @@ from pneumonia import config
 from pneumonia.config import REPOSITORY
 from pneumonia.data.cache import cached_size
 from pneumonia.data.competition import open_competition
-from pneumonia.data.demo import IMAGES
-from pneumonia.data.phantom import SHARES, generate
+from pneumonia.demo.competition import SHARES, generate
+from pneumonia.demo.folder import IMAGES
 from pneumonia.jobs import local
 from pneumonia.jobs.job import TrainJob, job_environment
-from pneumonia.processes import cores
+from pneumonia.system.processes import cores
 from scale_costs import N_FOLDS, TABLES, TARGETS, TEST_SHARE, Settings, bytes_in, of_one
 from scale_formulae import Job, cached_sizes, disk_bytes, job_seconds, makespan
 

@@ -113,10 +113,10 @@ def write(path: Path, header: str, rows) -> None:
 def of_fusing(settings: Settings) -> dict:
     """Seconds of fitting and scoring an ensemble's recipe, by held-out image; what it costs with no image."""
     from fusion import members as made_up
-    from pneumonia.combine import TRIALS
+    from pneumonia.boxes.predictions import ClassProbabilities, offsets_of
+    from pneumonia.commands.submit import TRIALS
     from pneumonia.ensemble.nested import fit_nested
     from pneumonia.ensemble.tune import Budget
-    from pneumonia.predictions import ClassProbabilities, offsets_of
 
     def fitting(images: int):
         rng = np.random.default_rng(0)
@@ -137,15 +137,16 @@ def of_member(settings: Settings) -> dict:
     """Seconds of a run's start, of a trained, looked-at and predicted image, and of an epoch without images."""
     import keras
 
-    from pneumonia.data.batches import Batches
-    from pneumonia.data.loading import Loaded
     from pneumonia.data.samples import CachedImages, Samples, original_sizes
     from pneumonia.inference.predict import predict
     from pneumonia.models.registry import family as family_of
-    from pneumonia.training import checkpoint, loop
+    from pneumonia.runs import checkpoint
+    from pneumonia.runs.precision import computing
+    from pneumonia.training import loop
+    from pneumonia.training.batches import Batches
     from pneumonia.training.learner import compiled
-    from pneumonia.training.material import Rows, material_of
-    from pneumonia.training.precision import computing
+    from pneumonia.training.loading import Loaded
+    from pneumonia.training.run_data import Rows, material_of
 
     experiment = config.read_experiment(settings.measure, settings.preset, {"image_size": settings.size})
     job = schema.Job(data=settings.data, preset=settings.preset)

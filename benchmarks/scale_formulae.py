@@ -9,7 +9,7 @@ import numpy as np
 from pneumonia import schema
 from pneumonia.data.cache import cached_size
 from pneumonia.data.ingest import WORTH_A_PROCESS
-from pneumonia.processes import cores
+from pneumonia.system.processes import cores
 from scale_costs import IN_EVERY_RUN, N_FOLDS, POSITIVE, TABLES
 
 

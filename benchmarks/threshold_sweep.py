@@ -9,8 +9,8 @@ import time
 
 import numpy as np
 
+from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.metrics.iou_map import Truth, mean_iou_map, sweep
-from pneumonia.predictions import Detections, offsets_of
 
 IMAGES, BOXES, POSITIVES, TRUTHS = 26_684, 76_000, 6_012, 9_555  # of the competition's training set
 

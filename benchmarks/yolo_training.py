@@ -42,9 +42,7 @@ import numpy as np
 from keras import ops
 
 from pneumonia import config, schema
-from pneumonia.data.batches import Batches
 from pneumonia.data.competition import resolve
-from pneumonia.data.loading import Loaded
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.data.samples import CachedImages, Samples, original_sizes
 from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
@@ -55,9 +53,11 @@ from pneumonia.models.normalisation import gray_input
 from pneumonia.models.yolo.family import YOLOv8
 from pneumonia.models.yolo.network import SIZES
 from pneumonia.schema import setting
+from pneumonia.training.batches import Batches
 from pneumonia.training.learner import compiled
+from pneumonia.training.loading import Loaded
 from pneumonia.training.loop import Stage
-from pneumonia.training.material import material_of
+from pneumonia.training.run_data import material_of
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, optimizer
 

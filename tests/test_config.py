@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import config, pipeline, schema
-from pneumonia.errors import BadInput
+from pneumonia import config, schema
+from pneumonia.commands import main_job as pipeline
+from pneumonia.system.errors import BadInput
 
 
 def fault(call, *arguments):

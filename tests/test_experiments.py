@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from pneumonia import config, schema
-from pneumonia.data.batches import Batches
-from pneumonia.data.facts import FACTS
 from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.person_features import FACTS
 from pneumonia.data.samples import Samples
 from pneumonia.inference.tta import variants
 from pneumonia.models.registry import family as family_of
+from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner
 from pneumonia.training.schedules import optimizer
 from pneumonia.training.stopping import check_stopping

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pneumonia import config
-from pneumonia.processes import cores
+from pneumonia.system.processes import cores
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ONE = np.ones(2)

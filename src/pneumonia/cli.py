@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pneumonia import config, schema
-from pneumonia.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, BadSurroundings
 
 
 class Command(NamedTuple):
@@ -26,7 +26,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "job": Command(
-        "pneumonia.pipeline:main_job", schema.Job, "the main job: from DICOMs to a scored submission.csv", "fold=0"
+        "pneumonia.commands.main_job:main_job",
+        schema.Job,
+        "the main job: from DICOMs to a scored submission.csv",
+        "fold=0",
     ),
     "check": Command("pneumonia.data.check:command", schema.Check, "every fault of a data folder at once", "data=DIR"),
     "ingest": Command(
@@ -36,42 +39,42 @@ COMMANDS = {
         "pneumonia.data.folds:command", schema.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
     ),
     "eda": Command("pneumonia.reports.eda:command", schema.Eda, "counts, figures, summary", "data=DIR"),
-    "train": Command("pneumonia.pipeline:train", schema.Train, "one run", "experiment=NAME fold=0"),
+    "train": Command("pneumonia.commands.main_job:train", schema.Train, "one run", "experiment=NAME fold=0"),
     "evaluate": Command(
-        "pneumonia.reports.evaluate:command",
+        "pneumonia.commands.evaluate:command",
         schema.Evaluate,
         "everything about a finished run, or an experiment's runs over several folds",
         "run=runs/DATASET/EXPERIMENT",
     ),
     "rerun": Command(
-        "pneumonia.rerun:command", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
+        "pneumonia.commands.rerun:command", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
     ),
     "predict": Command(
-        "pneumonia.inference.command:command",
+        "pneumonia.commands.predict:command",
         schema.Predict,
         "prediction tables for any DICOMs from a run, or a submission from a whole ensemble",
         "images=DIR-or-FILE.dcm run=PATH",
     ),
     "ensemble": Command(
-        "pneumonia.ensemble.command:fit",
+        "pneumonia.commands.ensemble:fit",
         schema.Ensemble,
         "fits a recipe on anybody's prediction files; nested cross-validated score",
         "members=[A.csv,B.csv] classifiers=[C.csv] labels=FILE groups=FILE out=DIR",
     ),
     "apply": Command(
-        "pneumonia.ensemble.command:apply",
+        "pneumonia.commands.ensemble:apply",
         schema.Apply,
         "the fitted recipe on new predictions",
         "recipe=DIR/recipe.yaml members=[...] out=FILE.csv",
     ),
     "score": Command(
-        "pneumonia.metrics.command:command",
+        "pneumonia.commands.score:command",
         schema.Score,
         "the competition's metric, with a 95 % interval",
         "submission=FILE labels=FILE [groups=FILE]",
     ),
     "validate": Command(
-        "pneumonia.submission:command", schema.Validate, "is this file acceptable", "submission=FILE sample=FILE"
+        "pneumonia.boxes.submission:command", schema.Validate, "is this file acceptable", "submission=FILE sample=FILE"
     ),
     "results": Command(
         "pneumonia.reports.results:command", schema.Results, "the report's table, published figures beside ours", ""

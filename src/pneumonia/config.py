@@ -18,8 +18,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from pneumonia.errors import BadInput, bad_input
 from pneumonia.schema import Experiment, Train
+from pneumonia.system.errors import BadInput, bad_input
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EXPERIMENTS = REPOSITORY / "experiments"

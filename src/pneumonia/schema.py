@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 PRESETS = ("smoke", "quick", "full")
 

@@ -6,10 +6,10 @@ import zipfile
 import pytest
 
 from pneumonia import cli
-from pneumonia.data import phantom
 from pneumonia.data.archive import unpacked
 from pneumonia.data.competition import open_competition
-from pneumonia.errors import BadInput
+from pneumonia.demo import competition as phantom
+from pneumonia.system.errors import BadInput
 
 
 def zipped(path, members: dict[str, bytes | str]):

@@ -5,7 +5,7 @@ import pytest
 
 from pneumonia.data.augment import STRENGTHS, TRANSFORMS, Augmentation
 from pneumonia.data.transforms import Exposure, Warp, edge_points
-from pneumonia.errors import BadInput
+from pneumonia.system.errors import BadInput
 
 SIZE = 128
 BOX = np.array([[40.0, 30, 50, 60]])

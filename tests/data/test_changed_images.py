@@ -7,10 +7,10 @@ import pytest
 from pneumonia import config, schema
 from pneumonia.data import folds
 from pneumonia.data.competition import resolve
-from pneumonia.data.phantom import generate
 from pneumonia.data.prepared import prepare
-from pneumonia.errors import BadInput
-from pneumonia.training.run import Run
+from pneumonia.demo.competition import generate
+from pneumonia.runs.run import Run
+from pneumonia.system.errors import BadInput
 
 TRAIN, TEST = 12, 2
 

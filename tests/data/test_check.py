@@ -14,7 +14,7 @@ from pneumonia import cli
 from pneumonia.config import REPOSITORY
 from pneumonia.data import check, check_tables
 from pneumonia.data.competition import open_competition, study_table
-from pneumonia.errors import BadInput
+from pneumonia.system.errors import BadInput
 
 LABELS, CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 SAMPLE = "stage_2_sample_submission.csv"

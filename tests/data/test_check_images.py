@@ -10,8 +10,8 @@ import pytest
 from pneumonia import cli
 from pneumonia.data import check
 from pneumonia.data.competition import open_competition
-from pneumonia.data.phantom import generate
-from pneumonia.errors import BadInput
+from pneumonia.demo.competition import generate
+from pneumonia.system.errors import BadInput
 
 LABELS, CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 SAMPLE = "stage_2_sample_submission.csv"

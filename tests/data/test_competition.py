@@ -11,8 +11,8 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.data.competition import open_competition, plausible_ages, resolve, study_table
-from pneumonia.data.phantom import generate
-from pneumonia.errors import BadInput
+from pneumonia.demo.competition import generate
+from pneumonia.system.errors import BadInput
 
 LABELS, CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 A, B, C = (f"{letter * 8}-{letter * 4}-4{letter * 3}-8{letter * 3}-{letter * 12}" for letter in "abc")

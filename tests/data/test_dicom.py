@@ -26,11 +26,11 @@ from pydicom.uid import (
 )
 
 from pneumonia import cli
-from pneumonia.data import phantom
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import plausible_ages
 from pneumonia.data.dicom import read_dicom, read_scaled
-from pneumonia.errors import BadInput
+from pneumonia.demo import competition as phantom
+from pneumonia.system.errors import BadInput
 
 NAME = "00000000-0000-0000-0000-000000000001"
 

@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from pneumonia.data.dicom import read_dicom
-from pneumonia.errors import BadInput
+from pneumonia.system.errors import BadInput
 
 SIDE = 64
 PIXELS = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE)).astype(np.uint8)

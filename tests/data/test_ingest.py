@@ -21,8 +21,8 @@ from pneumonia.data import ingest as module
 from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import open_competition
 from pneumonia.data.ingest import ingest
-from pneumonia.data.phantom import generate
-from pneumonia.errors import BadInput, BadSurroundings
+from pneumonia.demo.competition import generate
+from pneumonia.system.errors import BadInput, BadSurroundings
 
 TRAIN, TEST, SIZE = 20, 5, 64
 ALONE = """

@@ -6,7 +6,7 @@ import pytest
 
 from pneumonia import config
 from pneumonia.data.nih import NIH_LABELS, nih_samples
-from pneumonia.errors import BadInput
+from pneumonia.system.errors import BadInput
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
 ROWS = (

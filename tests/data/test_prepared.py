@@ -5,7 +5,7 @@ import pytest
 from pneumonia import schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
-from pneumonia.errors import BadInput
+from pneumonia.system.errors import BadInput
 
 
 def prepared(image_sizes=(64,), **settings):

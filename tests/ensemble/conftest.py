@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.metrics.iou_map import Truth
-from pneumonia.predictions import ClassProbabilities, Detections
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
+from pneumonia.boxes.predictions import Detections
 from pneumonia.ensemble.nested import fit_nested, outer_folds
 from pneumonia.ensemble.recipe import Recipe, apply
 from pneumonia.ensemble.stage1 import fit_shifted
 from pneumonia.ensemble.tune import Budget
-from pneumonia.errors import BadInput
 from pneumonia.metrics.iou_map import Truth, mean_iou_map
-from pneumonia.predictions import Detections
+from pneumonia.system.errors import BadInput
 
 QUICK = Budget(trials=12)
 

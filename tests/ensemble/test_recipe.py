@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.calibrate import Calibration, fit_exponent, fit_images, fit_logistic, fit_rank
 from pneumonia.ensemble.nested import problem_of, with_members
 from pneumonia.ensemble.recipe import (
@@ -17,8 +18,7 @@ from pneumonia.ensemble.recipe import (
     write_recipe,
 )
 from pneumonia.ensemble.tune import Budget, fit
-from pneumonia.errors import BadInput
-from pneumonia.predictions import ClassProbabilities, Detections
+from pneumonia.system.errors import BadInput
 
 
 def single(boxes, scores, ids=("a",)):

@@ -5,15 +5,16 @@ import numpy as np
 import pytest
 
 from pneumonia import schema
+from pneumonia.boxes.predictions import read_detections
+from pneumonia.commands import train_run as job
+from pneumonia.commands.predict import network_of
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.data.samples import Samples
-from pneumonia.inference.command import network_of
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.models.unet import MobileNetUNet
-from pneumonia.predictions import read_detections
-from pneumonia.training import checkpoint, job
-from pneumonia.training.run import Run
+from pneumonia.runs import checkpoint
+from pneumonia.runs.run import Run
 
 SIZE = 64
 SMALL, LARGE = 4, 16  # pixels of a box's side; a small one's mask has fewer pixels than min_area by default

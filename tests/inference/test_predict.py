@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from pneumonia import schema
-from pneumonia.errors import BadInput
 from pneumonia.inference.predict import predict
 from pneumonia.models.family import Family, ImageBoxes
+from pneumonia.system.errors import BadInput
 
 SIZE, ORIGINAL = 128, 1024
 TTA = ["identity", "flip", "shift_16_-32"]  # at 128 px: 2 to the right, 4 up

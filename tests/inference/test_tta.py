@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from pneumonia import boxes as geometry
-from pneumonia.errors import BadInput
+from pneumonia.boxes import geometry
 from pneumonia.inference.tta import variant, variants
+from pneumonia.system.errors import BadInput
 
 SIZE = 256  # a shift of 4 is one pixel
 WHOLE = ["identity", "flip", "shift_16_0", "shift_-8_24", "flip+shift_32_-4", "shift_32_-4+flip", "flip+flip"]

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from pneumonia.errors import BadInput, BadSurroundings
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob
+from pneumonia.system.errors import BadInput, BadSurroundings
 
 executor, folder, *words = sys.argv[1:]
 jobs = []

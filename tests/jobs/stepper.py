@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from pneumonia.files import held, write_json, written_whole
+from pneumonia.system.files import held, write_json, written_whole
 
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 options = dict(word.split("=", 1) for word in sys.argv[3:])

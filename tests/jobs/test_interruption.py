@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.errors import BadSurroundings
-from pneumonia.files import held
+from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.files import held
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = str(Path(__file__).with_name("driver.py"))

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from pneumonia.errors import BadInput, BadSurroundings
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
+from pneumonia.system.errors import BadInput, BadSurroundings
 
 
 def started(job):

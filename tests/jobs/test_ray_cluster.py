@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from pneumonia.errors import BadSurroundings
 from pneumonia.jobs import process, ray_cluster
 from pneumonia.jobs.executors import run_all
+from pneumonia.system.errors import BadSurroundings
 
 
 @pytest.fixture(scope="module")

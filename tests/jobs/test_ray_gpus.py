@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from pneumonia.errors import BadSurroundings
 from pneumonia.jobs import ray_cluster
 from pneumonia.jobs.executors import run_all
+from pneumonia.system.errors import BadSurroundings
 
 
 def test_each_job_sees_its_gpus(stepper, tmp_path, monkeypatch):

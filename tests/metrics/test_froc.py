@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.froc import (
     LARGE,
     RATES,
@@ -17,7 +18,6 @@ from pneumonia.metrics.froc import (
 )
 from pneumonia.metrics.intervals import person_draws
 from pneumonia.metrics.iou_map import Truth
-from pneumonia.predictions import Detections
 
 A, B = (0, 0, 10, 10), (50, 50, 10, 10)
 ELSEWHERE = (80, 80, 10, 10)

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumonia.errors import BadInput
+from pneumonia.boxes.predictions import Detections, read_detections
 from pneumonia.metrics.iou_map import Truth, box_credits, image_scores, mean_iou_map, read_truth, steps_of, sweep
-from pneumonia.predictions import Detections, read_detections
+from pneumonia.system.errors import BadInput
 
 
 def one(truth, predictions):

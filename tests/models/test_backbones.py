@@ -7,12 +7,12 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
 from pneumonia import schema
-from pneumonia.files import sha256
 from pneumonia.models import pretrained
 from pneumonia.models.backbones import backbone, constructors
 from pneumonia.models.normalisation import DEVIATION, MEAN
 from pneumonia.models.registry import family
-from pneumonia.training import checkpoint
+from pneumonia.runs import checkpoint
+from pneumonia.system.files import sha256
 
 SIZE = 32
 ONE_OF_EACH_RANGE = ("mobilenetv2", "densenet121", "vgg16", "efficientnetb0", "efficientnetv2b0")

@@ -9,11 +9,11 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from pneumonia import schema
-from pneumonia.data.facts import facts_of, model_input
-from pneumonia.errors import BadInput
+from pneumonia.data.person_features import facts_of, model_input
 from pneumonia.models.classifier_losses import balanced_weights, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.registry import family
 from pneumonia.reports.grad_cam import gradient
+from pneumonia.system.errors import BadInput
 
 SIZE = 64
 LOGITS = np.array([[2.0], [-1.0], [0.5], [-3.0]], np.float32)

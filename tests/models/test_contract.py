@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from pneumonia import boxes as geometry
 from pneumonia import schema
-from pneumonia.errors import BadInput
+from pneumonia.boxes import geometry
 from pneumonia.models.registry import FAMILIES, family
-from pneumonia.training import checkpoint
+from pneumonia.runs import checkpoint
+from pneumonia.system.errors import BadInput
 from pneumonia.training.learner import as_tensors
 
 SIZE = 64

@@ -4,12 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from pneumonia import boxes as geometry
 from pneumonia import schema
-from pneumonia.errors import BadInput, BadSurroundings
+from pneumonia.boxes import geometry
 from pneumonia.models.box_regressor import BoxRegressor
 from pneumonia.models.segmentation_unet import SegmentationUNet, is_encoder
 from pneumonia.models.unet import MobileNetUNet
+from pneumonia.system.errors import BadInput, BadSurroundings
 
 SIZE = 64
 BOXES = [np.array([[8.0, 16, 24, 32]]), np.empty((0, 4)), np.array([[4.0, 4, 20, 40], [36, 8, 24, 44]])]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from pneumonia import boxes as geometry
-from pneumonia.errors import BadInput
+from pneumonia.boxes import geometry
 from pneumonia.models import mask_losses, masks
+from pneumonia.system.errors import BadInput
 
 SETTINGS = {"image_size": 256, "threshold": 0.5, "min_area": 0.001}
 APART = np.array([[20.0, 30, 50, 90], [150.3, 41.7, 60.9, 100.2]])

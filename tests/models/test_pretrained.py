@@ -10,12 +10,12 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from pneumonia import schema
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.errors import BadInput, BadSurroundings
-from pneumonia.files import sha256
 from pneumonia.models import pretrained
 from pneumonia.models.registry import family
 from pneumonia.models.yolo.network import BACKBONE, SIZES
-from pneumonia.training import checkpoint
+from pneumonia.runs import checkpoint
+from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.files import sha256
 
 
 def model(**settings) -> schema.Model:

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from pneumonia import boxes as geometry
 from pneumonia import schema
-from pneumonia.errors import BadInput
-from pneumonia.files import sha256, write_json
+from pneumonia.boxes import geometry
 from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.family import MOST_BOXES, YOLOv8
 from pneumonia.models.yolo.network import BINS, anchor_points
-from pneumonia.training import checkpoint
+from pneumonia.runs import checkpoint
+from pneumonia.system.errors import BadInput
+from pneumonia.system.files import sha256, write_json
 from pneumonia.training.learner import Learner, as_tensors
 
 SIZE = 64

@@ -9,11 +9,12 @@ import yaml
 from sklearn.metrics import average_precision_score, brier_score_loss, f1_score, roc_auc_score
 
 from pneumonia import schema
-from pneumonia.errors import BadInput
+from pneumonia.commands import evaluate
 from pneumonia.metrics.calibration import calibration_error
 from pneumonia.metrics.classification import average_precision_interval, best_threshold, cross_fitted
-from pneumonia.reports import evaluate, results
+from pneumonia.reports import results
 from pneumonia.reports.evaluated import read_evaluated
+from pneumonia.system.errors import BadInput
 
 
 def make_run(folder, fold, images=60, seed=0, kind="classifier", model=None, **settings):
@@ -171,7 +172,7 @@ def test_published_parameter_counts_are_those_of_the_experiments():
     """The table's counts are what the models have at the report's size."""
     from pneumonia import config
     from pneumonia.models.registry import family
-    from pneumonia.reports.published import REPORT
+    from pneumonia.reports.report_figures import REPORT
 
     for published in REPORT:
         experiment = config.read_experiment(published.experiment, "full", {"model": {"weights": "none"}})

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pneumonia import cli
-from pneumonia.data import phantom
+from pneumonia.demo import competition as phantom
 
 NORMAL, NOT_NORMAL, OPACITY = "Normal", "No Lung Opacity / Not Normal", "Lung Opacity"
 IDS = [f"00000000-0000-0000-0000-00000000000{k}" for k in range(5)]

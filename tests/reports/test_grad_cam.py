@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.data.facts import FACTS, model_input
+from pneumonia.data.person_features import FACTS, model_input
 from pneumonia.models.registry import family
 from pneumonia.reports.grad_cam import has_feature_map, heat_map
 

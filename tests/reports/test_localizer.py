@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from pneumonia import schema
+from pneumonia.boxes.predictions import Detections, read_detections, write_detections
 from pneumonia.ensemble.nested import fit_nested
 from pneumonia.ensemble.tune import Budget
-from pneumonia.errors import BadInput
 from pneumonia.metrics import froc
 from pneumonia.metrics.iou_map import Truth
-from pneumonia.predictions import Detections, read_detections, write_detections
 from pneumonia.reports import localizer
+from pneumonia.system.errors import BadInput
 
 
 def make_run(experiment, fold=0, images=80, kind="localizer", positive=0.4, images_of_a_person=2, **environment):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
 
-from pneumonia.errors import BadInput
-from pneumonia.training import checkpoint, loop
-from pneumonia.training.history import read_history
+from pneumonia.runs import checkpoint
+from pneumonia.runs.history import read_history
+from pneumonia.system.errors import BadInput
+from pneumonia.training import loop
 from pneumonia.training.schedules import optimizer
 from pneumonia.training.stopping import best_epoch
 

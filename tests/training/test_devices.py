@@ -92,8 +92,8 @@ def losses(folder: Path, devices: int) -> dict:
         two_cpus()
     from spots import SIZE, SpotClassifier, experiment, spot_samples
 
+    from pneumonia.runs.history import read_history
     from pneumonia.training import loop
-    from pneumonia.training.history import read_history
 
     class WithoutDropout(SpotClassifier):  # whose draws differ from device to device
         rate, calls = 0.0, 0

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from pneumonia import schema
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
 from pneumonia.data.samples import Samples
-from pneumonia.errors import BadInput
-from pneumonia.predictions import ClassProbabilities, Detections, write_classes, write_detections
-from pneumonia.training.material import Material
-from pneumonia.training.run import Run
+from pneumonia.runs.run import Run
+from pneumonia.system.errors import BadInput
+from pneumonia.training.run_data import Material
 
 IDS = ["a", "b", "c", "d"]
 BOX = [10.0, 20.0, 30.0, 40.0]

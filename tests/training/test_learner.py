@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumonia import schema
-from pneumonia.data.facts import FACTS
+from pneumonia.data.person_features import FACTS
 from pneumonia.data.samples import Samples
 from pneumonia.models.registry import family
 from pneumonia.training.learner import compiled

@@ -13,12 +13,13 @@ import pytest
 from keras import ops
 from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
 
-from pneumonia.data.batches import Batches
-from pneumonia.data.loading import Loaded
 from pneumonia.data.samples import Samples
-from pneumonia.errors import BadSurroundings
-from pneumonia.training import checkpoint, loop
-from pneumonia.training.history import read_history
+from pneumonia.runs import checkpoint
+from pneumonia.runs.history import read_history
+from pneumonia.system.errors import BadSurroundings
+from pneumonia.training import loop
+from pneumonia.training.batches import Batches
+from pneumonia.training.loading import Loaded
 from pneumonia.training.sampling import epoch_order
 
 HERE = Path(__file__).resolve()

@@ -5,15 +5,16 @@ import pytest
 import tensorflow as tf
 
 from pneumonia import config, schema
+from pneumonia.commands.train_run import train_run
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
-from pneumonia.errors import BadSurroundings
 from pneumonia.models.plain_classifiers import FCNN
-from pneumonia.training import checkpoint, watch
-from pneumonia.training.job import train_run
+from pneumonia.runs import checkpoint
+from pneumonia.runs.run import Run
+from pneumonia.system.errors import BadSurroundings
+from pneumonia.training import progress_callback as watch
 from pneumonia.training.learner import Learner
-from pneumonia.training.run import Run
-from pneumonia.training.watch import memory_watched
+from pneumonia.training.progress_callback import memory_watched
 
 
 def exhausted(*_, **__):

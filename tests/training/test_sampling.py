@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pneumonia.errors import BadInput
 from pneumonia.schema import Sampling
+from pneumonia.system.errors import BadInput
 from pneumonia.training.sampling import epoch_order
 
 POSITIVE = np.arange(100) < 20

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pneumonia import config, pipeline, schema
-from pneumonia.errors import BadInput
+from pneumonia import config, schema
+from pneumonia.commands import main_job as pipeline
+from pneumonia.system.errors import BadInput
 from pneumonia.training.settings import check_experiment
 
 HARD = ("sampling.hard_negatives=0.5", "sampling.hard_from=mobilenetv2", "sampling.positives=0.5")

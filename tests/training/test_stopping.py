@@ -3,7 +3,7 @@
 import pytest
 
 from pneumonia import schema
-from pneumonia.errors import BadInput
+from pneumonia.system.errors import BadInput
 from pneumonia.training.stopping import best_epoch, check_stopping, plateau_rate, stops
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.files import sha256
+from pneumonia.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 KILLS = int(os.environ.get("KILLS", "4"))  # of each experiment

@@ -8,8 +8,8 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from pneumonia import config
-from pneumonia.errors import BadInput, BadSurroundings, Fault, bad_input
-from pneumonia.progress import progress
+from pneumonia.system.errors import BadInput, BadSurroundings, Fault, bad_input
+from pneumonia.system.progress import progress
 
 WANTED = (".dcm", ".csv", ".json")  # members that a competition has; the rest stays in the zip
 LARGEST_MEMBER = 256 * 2**20  # bytes; as data/dicom.py has it, and RSNA's mapping has 17 MB

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pneumonia.data.transforms import Exposure, Warp
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 import albumentations as A  # isort: skip  (transforms.py has told it not to look for updates)
 

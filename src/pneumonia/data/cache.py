@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pneumonia.errors import BadSurroundings
-from pneumonia.files import read_json, sha256, write_json, written_whole
+from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.files import read_json, sha256, write_json, written_whole
 
 VERSION = 1  # of this layout and of how a DICOM becomes a square
 SMALLEST = 256  # pixels of the smallest squares that are cached

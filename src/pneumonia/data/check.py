@@ -8,7 +8,7 @@ from pneumonia import schema
 from pneumonia.data import check_tables, tables
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import Competition, resolve
-from pneumonia.errors import BadInput, Fault
+from pneumonia.system.errors import BadInput, Fault
 
 SHOWN = 20  # faults of a kind that a person sees; json=true lists them all
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pneumonia.data.competition import OLDEST
 from pneumonia.data.dicom import read_scaled
-from pneumonia.errors import BadInput, Fault
-from pneumonia.processes import cores, mapped
-from pneumonia.progress import progress
+from pneumonia.system.errors import BadInput, Fault
+from pneumonia.system.processes import cores, mapped
+from pneumonia.system.progress import progress
 
 PROBE = 128  # pixels: enough to have decoded the frame, and as fast as decoding gets
 CHUNK = 64  # files a worker takes at a time

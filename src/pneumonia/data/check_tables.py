@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample_ids
-from pneumonia.errors import BadInput, Fault
+from pneumonia.system.errors import BadInput, Fault
 
 if TYPE_CHECKING:
     from pneumonia.data.competition import Competition

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pneumonia import boxes as geometry
 from pneumonia import config, schema
+from pneumonia.boxes import geometry
 from pneumonia.data.check_tables import class_faults, label_faults, outside_faults
+from pneumonia.data.people import read_people
 from pneumonia.data.tables import CLASS_OF_NAME, read_classes, read_labels
-from pneumonia.errors import BadInput, Fault, bad_input
-from pneumonia.people import read_people
+from pneumonia.system.errors import BadInput, Fault, bad_input
 
 __all__ = ["CLASS_OF_NAME", "Competition", "open_competition", "plausible_ages", "resolve", "study_table"]
 
@@ -105,7 +105,7 @@ def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool
     """
     source = settings.source()
     if source == "demo":
-        from pneumonia.data.demo import demo_folder
+        from pneumonia.demo.folder import demo_folder
 
         return open_competition(demo_folder(settings.chosen_preset()), settings.mapping, "demo")
     return open_competition(

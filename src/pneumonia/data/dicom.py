@@ -25,7 +25,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_windowing
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from pneumonia.errors import BadInput, bad_input
+from pneumonia.system.errors import BadInput, bad_input
 
 LARGEST_SIDE = 8192  # pixels; the largest detectors have about 4,300
 LARGEST_FILE = 256 * 2**20  # bytes; an uncompressed 16-bit image of LARGEST_SIDE is half of it

@@ -16,10 +16,10 @@ from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition, plausible_ages, resolve, study_table
 from pneumonia.data.headers import read_headers
-from pneumonia.errors import bad_input
-from pneumonia.files import sha256, written_whole
-from pneumonia.progress import say
-from pneumonia.rows import read_rows
+from pneumonia.system.csv_rows import read_rows
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import sha256, written_whole
+from pneumonia.system.progress import say
 
 AGE_BANDS = [0, 20, 40, 60, 200]  # years, right-closed
 STRATUM = 10  # images per fold that a stratum must have

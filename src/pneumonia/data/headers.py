@@ -6,9 +6,9 @@ import pandas as pd
 
 from pneumonia.data.competition import Competition
 from pneumonia.data.dicom import read_header
-from pneumonia.errors import BadInput, bad_input
-from pneumonia.processes import cores, mapped
-from pneumonia.progress import progress
+from pneumonia.system.errors import BadInput, bad_input
+from pneumonia.system.processes import cores, mapped
+from pneumonia.system.progress import progress
 
 COLUMNS = ["patientId", "rows", "columns", "sex", "age", "view"]
 CHUNK = 256  # files that a worker takes at a time

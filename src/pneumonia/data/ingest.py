@@ -23,10 +23,10 @@ from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.check import refuse_faults
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.data.dicom import read_scaled
-from pneumonia.errors import BadInput, BadSurroundings, Fault, bad_input
-from pneumonia.files import sha256
-from pneumonia.processes import cores, mapped
-from pneumonia.progress import progress, say
+from pneumonia.system.errors import BadInput, BadSurroundings, Fault, bad_input
+from pneumonia.system.files import sha256
+from pneumonia.system.processes import cores, mapped
+from pneumonia.system.progress import progress, say
 
 WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading so many
 BLOCK = 16  # images that a process reads before it reports: what an interruption can cost each process

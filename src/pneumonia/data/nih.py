@@ -14,10 +14,10 @@ import numpy as np
 
 from pneumonia import config
 from pneumonia.data.samples import Samples
-from pneumonia.errors import BadInput, Fault, bad_input
-from pneumonia.files import written_whole
-from pneumonia.progress import progress
-from pneumonia.rows import read_text, shortened
+from pneumonia.system.csv_rows import read_text, shortened
+from pneumonia.system.errors import BadInput, Fault, bad_input
+from pneumonia.system.files import written_whole
+from pneumonia.system.progress import progress
 
 NIH_LABELS = (
     "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",

@@ -12,8 +12,8 @@ from pneumonia import config, schema
 from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache, cached_size
 from pneumonia.data.competition import Competition, study_table
-from pneumonia.files import sha256
-from pneumonia.progress import say
+from pneumonia.system.files import sha256
+from pneumonia.system.progress import say
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pneumonia import boxes as geometry
+from pneumonia.boxes import geometry
 from pneumonia.data.cache import cached_size
 from pneumonia.data.dicom import Header, read_scaled
-from pneumonia.data.facts import facts_of
+from pneumonia.data.person_features import facts_of
 
 if TYPE_CHECKING:
     from pneumonia.data.cache import Cache

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia.errors import BadInput, Fault
-from pneumonia.rows import read_rows, read_text
+from pneumonia.system.csv_rows import read_rows, read_text
+from pneumonia.system.errors import BadInput, Fault
 
 LABEL_COLUMNS = ["patientId", "x", "y", "width", "height", "Target"]
 BOX_COLUMNS = LABEL_COLUMNS[1:5]

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.iou_map import Truth, box_credits
-from pneumonia.predictions import Detections
 
 KINDS = ("none", "logistic", "rank")
 SMALLEST = 1e-6  # confidences are kept this far from 0 and 1 where a logit is taken

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pneumonia.predictions import ClassProbabilities, Detections
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 
 
 def image_probability(

@@ -13,8 +13,8 @@ from pathlib import Path
 from pneumonia import schema
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
-from pneumonia.files import written_whole
-from pneumonia.rows import read_text
+from pneumonia.system.csv_rows import read_text
+from pneumonia.system.files import written_whole
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]

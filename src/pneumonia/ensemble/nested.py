@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, suppressed
 from pneumonia.ensemble.tune import SPACE, Budget, Problem, applies, fit, with_threshold
-from pneumonia.errors import bad_input
 from pneumonia.metrics.intervals import DRAWS, Interval, difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
-from pneumonia.predictions import ClassProbabilities, Detections
-from pneumonia.progress import say
+from pneumonia.system.errors import bad_input
+from pneumonia.system.progress import say
 
 OUTER_FOLDS = 5
 JUMP = 1.5  # a parameter whose folds' standard deviation exceeds this many of its scales is unstable

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia import boxes as geometry
+from pneumonia.boxes import geometry
+from pneumonia.boxes.fusion import CONFIDENCES, METHODS, fuse
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.config import nearest
 from pneumonia.ensemble.calibrate import KINDS, Calibration
 from pneumonia.ensemble.gate import gated, image_probability
-from pneumonia.errors import BadInput, Fault, bad_input
-from pneumonia.files import written_whole
-from pneumonia.fusion import CONFIDENCES, METHODS, fuse
-from pneumonia.predictions import ClassProbabilities, Detections
+from pneumonia.system.errors import BadInput, Fault, bad_input
+from pneumonia.system.files import written_whole
 
 # The submission's numbers are rounded before the threshold, so that the file says it all; corners to a quarter of a
 # pixel, which binary numbers hold exactly: x + width cannot come out a hair beyond the frame.

@@ -9,14 +9,14 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import numpy as np
 
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.nested import OUTER_FOLDS, Fitted, alone, assembled, outer_folds, problem_of, with_members
 from pneumonia.ensemble.recipe import Recipe
 from pneumonia.ensemble.tune import Budget, fit, refit
-from pneumonia.errors import bad_input
 from pneumonia.metrics.intervals import DRAWS
 from pneumonia.metrics.iou_map import Truth, image_scores
-from pneumonia.predictions import ClassProbabilities, Detections
-from pneumonia.progress import say
+from pneumonia.system.errors import bad_input
+from pneumonia.system.progress import say
 
 
 def fit_shifted(

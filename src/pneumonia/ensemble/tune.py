@@ -16,12 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.calibrate import STEEPEST, fit_boxes, fit_exponent, fit_images
 from pneumonia.ensemble.recipe import Member, Recipe, calibrated, finished, fused, probabilities, suppressed
 from pneumonia.metrics.intervals import person_draws
 from pneumonia.metrics.iou_map import Steps, ThresholdCurve, Truth, box_credits, curve_of, steps_of, sweep
-from pneumonia.predictions import ClassProbabilities, Detections
-from pneumonia.progress import say
+from pneumonia.system.progress import say
 
 PENALTY = 0.01  # of the score, for one parameter one scale away from its start; divided by the root of images / 1000
 SMOOTHING = 0.3  # the curve over the threshold is averaged over this share of the positive images, counted in boxes

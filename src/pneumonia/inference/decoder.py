@@ -6,13 +6,13 @@ import keras
 import numpy as np
 
 from pneumonia import schema
+from pneumonia.boxes.predictions import Detections
 from pneumonia.data.samples import Samples
 from pneumonia.inference.predict import passes
 from pneumonia.metrics.intervals import difference_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, sweep
 from pneumonia.models.family import Family
-from pneumonia.predictions import Detections
-from pneumonia.progress import say
+from pneumonia.system.progress import say
 
 FEWEST_POSITIVES = 20  # inner images with a finding, below which nothing is fitted
 

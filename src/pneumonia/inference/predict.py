@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 import keras
 import numpy as np
 
-from pneumonia import boxes as geometry
-from pneumonia.data.facts import model_input
+from pneumonia.boxes import geometry
+from pneumonia.boxes.fusion import merge_tta
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.fusion import merge_tta
+from pneumonia.data.person_features import model_input
 from pneumonia.inference.tta import variants
 from pneumonia.models.family import Family
-from pneumonia.predictions import ClassProbabilities, Detections
-from pneumonia.progress import progress
+from pneumonia.system.progress import progress
 
 
 def predict(

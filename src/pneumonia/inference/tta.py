@@ -20,7 +20,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 FORMS = "identity, flip, scale_<factor>, shift_<dx>_<dy>, and any of them joined by '+', like flip+scale_0.875"
 SHIFT_UNIT = 1024  # side, in its own pixels, of the image on which a shift is given

@@ -3,8 +3,8 @@
 import importlib
 from collections.abc import Sequence
 
-from pneumonia.errors import BadInput, BadSurroundings, bad_input
 from pneumonia.jobs.job import Outcome, TrainJob, job_environment
+from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
 
 EXECUTORS = {"local": "pneumonia.jobs.local", "ray": "pneumonia.jobs.ray_cluster"}  # imported when chosen
 

@@ -10,10 +10,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from pneumonia.errors import BadSurroundings
-from pneumonia.jobs import process, tied
-from pneumonia.jobs.board import Board
+from pneumonia.jobs import process
 from pneumonia.jobs.job import Outcome, TrainJob
+from pneumonia.jobs.job_table import Board
+from pneumonia.system import die_with_parent as tied
+from pneumonia.system.errors import BadSurroundings
 
 SECONDS_BETWEEN_LOOKS = 0.2
 

@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pneumonia.errors import BadSurroundings, bad_input
-from pneumonia.files import written_whole
-from pneumonia.jobs import process, tied
-from pneumonia.jobs.board import Board
+from pneumonia.jobs import process
 from pneumonia.jobs.job import Outcome, TrainJob
+from pneumonia.jobs.job_table import Board
+from pneumonia.system import die_with_parent as tied
+from pneumonia.system.errors import BadSurroundings, bad_input
+from pneumonia.system.files import written_whole
 
 RETRIES = 5  # of a task whose worker was lost
 SECONDS_BETWEEN_LOOKS = 0.5

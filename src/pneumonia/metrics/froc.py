@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pneumonia.compiled import compiled
+from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.intervals import DRAWS, Interval, bootstrap_means, percentile_interval, person_draws
 from pneumonia.metrics.iou_kernels import iou as overlap_of
 from pneumonia.metrics.iou_map import Truth, aligned_to
-from pneumonia.predictions import Detections
+from pneumonia.system.compiled import compiled
 
 IOU = 0.4  # the lowest of the competition's thresholds
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)  # false positives per image

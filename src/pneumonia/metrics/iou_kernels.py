@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pneumonia.compiled import compiled
+from pneumonia.system.compiled import compiled
 
 STEPS = 8
 FIRST_STEP = 8  # thresholds k / 20, k = 8 .. 15: 0.40, 0.45, ..., 0.75

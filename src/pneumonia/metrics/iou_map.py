@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia.errors import BadInput, Fault
+from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.metrics.iou_kernels import credits_kernel, scores_kernel, steps_kernel
-from pneumonia.predictions import Detections, offsets_of
-from pneumonia.rows import read_rows, shortened
+from pneumonia.system.csv_rows import read_rows, shortened
+from pneumonia.system.errors import BadInput, Fault
 
 LABEL_HEADER = ["patientId", "x", "y", "width", "height", "Target"]
 

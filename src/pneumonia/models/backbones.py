@@ -8,9 +8,9 @@ import numpy as np
 from keras import ops
 
 from pneumonia import config, schema
-from pneumonia.errors import bad_input
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import DEVIATION
+from pneumonia.system.errors import bad_input
 
 # which of normalisation.RANGES the weights of a keras.applications module were trained with
 RANGE_OF_MODULE = {

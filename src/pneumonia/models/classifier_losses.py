@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 LOSSES = ("cross_entropy", "focal")
 

@@ -7,14 +7,14 @@ import numpy as np
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.data.facts import FACT_NAMES, width_of
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.errors import bad_input
+from pneumonia.data.person_features import FACT_NAMES, width_of
 from pneumonia.models import backbones
 from pneumonia.models.classifier_losses import check_loss, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
 from pneumonia.models.masks import filled
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
+from pneumonia.system.errors import bad_input
 
 OUTPUTS = {"binary": 1, "classes": 3, "nih": len(NIH_LABELS)}
 POOLINGS = ("average", "max", "both")

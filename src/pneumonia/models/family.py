@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from pneumonia import schema
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 
 class ImageBoxes(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from keras import ops
 
 from pneumonia import config
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 FOCUS = 2.0  # exponent of the focal loss, Lin et al.'s best
 SMOOTHING = 1.0  # pixels added to both sides of a ratio: masks without a box have one too

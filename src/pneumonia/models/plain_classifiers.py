@@ -2,9 +2,9 @@
 
 from keras import layers
 
-from pneumonia.errors import bad_input
 from pneumonia.models.classifiers import Classifier
 from pneumonia.models.normalisation import normalised
+from pneumonia.system.errors import bad_input
 
 CHANNELS = 3  # the report read its radiographs as colour images
 

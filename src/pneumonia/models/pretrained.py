@@ -22,9 +22,9 @@ from safetensors.numpy import load_file
 
 from pneumonia import config, schema
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.errors import BadInput, BadSurroundings, bad_input
-from pneumonia.files import read_json, sha256
-from pneumonia.progress import say
+from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.system.files import read_json, sha256
+from pneumonia.system.progress import say
 
 # DenseNet121 with 14 sigmoid outputs, ImageNet input range, trained on NIH ChestX-ray14; as brucechou1983 published it
 # (https://github.com/brucechou1983/CheXNet-Keras). Its authors give no checksum, so the user must.

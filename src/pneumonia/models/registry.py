@@ -4,8 +4,8 @@ import dataclasses
 import importlib
 
 from pneumonia import config, schema
-from pneumonia.errors import bad_input
 from pneumonia.models.family import Family
+from pneumonia.system.errors import bad_input
 
 FAMILIES = {
     "chexnet": "pneumonia.models.classifiers:CheXNet",

@@ -7,10 +7,10 @@ import os
 import keras
 
 from pneumonia import config, schema
-from pneumonia.errors import BadInput, BadSurroundings, bad_input
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalised
 from pneumonia.models.unet import MaskFamily
+from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
 
 # encoders of segmentation-models 1.0.1, by which of normalisation.RANGES their ImageNet weights want
 ENCODERS_OF_RANGE = {

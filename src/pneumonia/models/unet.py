@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.errors import bad_input
 from pneumonia.models import mask_losses, masks
 from pneumonia.models.backbones import backbone
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
+from pneumonia.system.errors import bad_input
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # that a trained network's masks may be cut at
 AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # smallest components, as shares of the image

@@ -3,7 +3,7 @@
 import dataclasses
 
 from pneumonia import schema
-from pneumonia.errors import BadInput, Fault, bad_input
+from pneumonia.system.errors import BadInput, Fault, bad_input
 
 START = {"name", "weights", "weights_folder", "weights_sha256", "frozen_epochs"}
 HEAD = {"head", "inputs", "dropout"}

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import config
-from pneumonia.files import read_json, without_nan, write_json, written_whole
 from pneumonia.metrics import calibration
 from pneumonia.metrics.classification import (
     auc,
@@ -20,8 +19,9 @@ from pneumonia.metrics.subgroups import subgroups
 from pneumonia.reports import classifier_figures as figures
 from pneumonia.reports import page
 from pneumonia.reports.evaluated import Evaluated
-from pneumonia.reports.looked_at import looked_at
-from pneumonia.training.history import read_history
+from pneumonia.reports.grad_cam_gallery import looked_at
+from pneumonia.runs.history import read_history
+from pneumonia.system.files import read_json, without_nan, write_json, written_whole
 
 
 def evaluate(found: Evaluated, draws: int, seed: int) -> dict:

@@ -12,9 +12,9 @@ from pneumonia.data.competition import Competition, resolve, study_table
 from pneumonia.data.folds import STAGE_1_FILES, holdout_ids
 from pneumonia.data.headers import read_headers
 from pneumonia.data.tables import CLASS_OF_NAME
-from pneumonia.files import write_json, written_whole
 from pneumonia.reports import eda_figures as figures
 from pneumonia.reports import page
+from pneumonia.system.files import write_json, written_whole
 
 NAME_OF_CLASS = {value: name for name, value in CLASS_OF_NAME.items()}
 CACHED = 256  # pixels: enough for means and examples

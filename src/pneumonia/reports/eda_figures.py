@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
 
-from pneumonia import boxes as geometry
+from pneumonia.boxes import geometry
 from pneumonia.data.competition import OLDEST
 from pneumonia.data.samples import CLASSES, CachedImages, original_sizes
 from pneumonia.reports.figures import picture, png

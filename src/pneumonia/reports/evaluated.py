@@ -8,9 +8,9 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold
 
 from pneumonia import config
-from pneumonia.errors import bad_input
-from pneumonia.predictions import read_classes
-from pneumonia.training.run import Run
+from pneumonia.boxes.predictions import read_classes
+from pneumonia.runs.run import Run
+from pneumonia.system.errors import bad_input
 
 TEXT = dict.fromkeys(("patientId", "class", "group", "sex", "view", "boxes"), str)  # `NA` is an id like any other
 PARTS = 5  # of a single fold, for thresholds that are fitted on other people than they are scored on

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia import boxes as geometry
+from pneumonia.boxes import geometry
+from pneumonia.boxes.predictions import Detections
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
-from pneumonia.files import read_json, written_whole
 from pneumonia.metrics.iou_map import Truth
-from pneumonia.predictions import Detections
 from pneumonia.reports import figures, page
-from pneumonia.training.history import read_history
+from pneumonia.runs.history import read_history
+from pneumonia.system.files import read_json, written_whole
 
 PICTURES = 16  # held-out images shown: half of them positive
 SCOPE = (

@@ -7,17 +7,17 @@ import numpy as np
 import pandas as pd
 
 from pneumonia import schema
-from pneumonia.combine import joined
+from pneumonia.boxes.predictions import read_detections
+from pneumonia.commands.submit import joined
 from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
-from pneumonia.errors import bad_input
-from pneumonia.files import write_json, written_whole
 from pneumonia.metrics import froc
 from pneumonia.metrics.intervals import Interval, mean_interval
 from pneumonia.metrics.iou_map import ThresholdCurve, Truth, image_scores, mean_of_counted, sweep
 from pneumonia.metrics.subgroups import subgroups
-from pneumonia.predictions import read_detections
 from pneumonia.reports.evaluated import Evaluated, read_evaluated
 from pneumonia.reports.localizer_page import as_page, summary
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import write_json, written_whole
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 import numpy as np
 from matplotlib import pyplot as plt
 
-from pneumonia.files import read_json
 from pneumonia.metrics import froc
 from pneumonia.metrics.iou_map import ThresholdCurve
 from pneumonia.reports import page
 from pneumonia.reports.figures import png
-from pneumonia.training.run import Run
+from pneumonia.runs.run import Run
+from pneumonia.system.files import read_json
 
 SHOWN = (1 / 4, 1 / 2, 1.0)  # false positives per image, of those in the table of people
 BLUE, GRAY = "#1f6feb", "#8b949e"

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 
 from pneumonia import config, schema
-from pneumonia.errors import BadInput
-from pneumonia.files import without_nan
+from pneumonia.boxes.predictions import read_detections
 from pneumonia.metrics.classification import auc_interval, per_class
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
-from pneumonia.predictions import read_detections
 from pneumonia.reports.classifier import interval, shown
 from pneumonia.reports.evaluated import Evaluated, read_evaluated
-from pneumonia.reports.published import REPORT, Published
+from pneumonia.reports.report_figures import REPORT, Published
+from pneumonia.system.errors import BadInput
+from pneumonia.system.files import without_nan
 
 DRAWS = 2000
 APART = ("weights", "weights_folder", "weights_sha256")  # of model: weights are shown anyway, the others are paths

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from pneumonia import schema
-from pneumonia.data.batches import Batches
 from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
-from pneumonia.training.precision import share_of_device, uses_xla
+from pneumonia.runs.precision import share_of_device, uses_xla
+from pneumonia.training.batches import Batches
 from pneumonia.training.schedules import optimizer
 
 

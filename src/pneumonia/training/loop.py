@@ -14,20 +14,21 @@ import keras
 import numpy as np
 
 from pneumonia import schema
-from pneumonia.data.batches import Batches
-from pneumonia.data.loading import Loaded
 from pneumonia.data.samples import Samples
 from pneumonia.models import pretrained
 from pneumonia.models.family import Family
-from pneumonia.progress import say
-from pneumonia.training import checkpoint, room
-from pneumonia.training.history import write_history
+from pneumonia.runs import checkpoint
+from pneumonia.runs.history import write_history
+from pneumonia.runs.precision import computing, on_gpu
+from pneumonia.system.progress import say
+from pneumonia.training import disk_space as room
+from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner, compiled
-from pneumonia.training.precision import computing, on_gpu
+from pneumonia.training.loading import Loaded
+from pneumonia.training.progress_callback import Watch
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, kept_weights
 from pneumonia.training.stopping import best_epoch, check_stopping, plateau_rate, stops
-from pneumonia.training.watch import Watch
 
 INNER_EPOCH = 2**31 - 1  # seed of the inner split's batches: the same in every epoch, none of training's own
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from pneumonia.errors import bad_input
 from pneumonia.schema import Sampling
+from pneumonia.system.errors import bad_input
 
 
 def epoch_order(

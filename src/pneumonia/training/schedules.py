@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.errors import bad_input
-from pneumonia.training.checkpoint import array_of
+from pneumonia.runs.checkpoint import array_of
+from pneumonia.system.errors import bad_input
 
 
 @keras.saving.register_keras_serializable(package="pneumonia")

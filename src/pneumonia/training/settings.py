@@ -6,8 +6,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from pneumonia import schema
-from pneumonia.errors import BadInput, bad_input
 from pneumonia.models.used import check_used
+from pneumonia.system.errors import BadInput, bad_input
 from pneumonia.training.stopping import check_stopping
 
 

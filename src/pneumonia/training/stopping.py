@@ -5,7 +5,7 @@ without any state of its own. The inner split is people of the training folds, n
 """
 
 from pneumonia import schema
-from pneumonia.errors import bad_input
+from pneumonia.system.errors import bad_input
 
 LEAST_GAIN = 1e-4  # smaller improvements of a loss do not count, as in Keras's callbacks
 

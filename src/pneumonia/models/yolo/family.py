@@ -5,14 +5,14 @@ import keras
 import numpy as np
 from keras import ops
 
-from pneumonia import boxes as geometry
 from pneumonia import config, schema
+from pneumonia.boxes import geometry
 from pneumonia.data.samples import CLASSES
-from pneumonia.errors import bad_input
 from pneumonia.models import pretrained
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.network import BACKBONE, SIZES, anchor_points, build_network, expected_distances
+from pneumonia.system.errors import bad_input
 
 MOST_BOXES = 8  # of one image; the competition's tables have at most 4
 KEPT = 300  # boxes of one picture; the table's own limits are the experiment's (boxes_kept, lowest_confidence)

@@ -1,0 +1,291 @@
+"""The compiled loops of fusion, one image after another.
+
+Each kernel takes the boxes of a run of images, all members' together: offsets (images + 1,), corners (n, 4)
+x1 y1 x2 y2, scores (n,), member (n,), weights (members,), and writes its results to out_corners and out_scores from
+offsets[i] on, most confident first. Returns how many boxes each image keeps, (images,).
+"""
+
+import numpy as np
+
+from pneumonia.system.compiled import compiled, compiled_loosely
+
+MEAN, MAXIMUM, BOX_AND_MODEL, ABSENT_MODEL_AWARE, VOTES, MEMBERS = range(6)
+FOLD = 8  # clusters that one comparison rules out
+SLACK = 1e-9  # of a box's area
+
+
+@compiled
+def gather(offsets, boxes, scores, first, starts, filled, number, corners, all_scores, member):
+    """Append one member's boxes of images first, first + 1, ... to those images' places in a run's arrays."""
+    for i in range(len(filled)):
+        for row in range(offsets[first + i], offsets[first + i + 1]):
+            place = starts[i] + filled[i]
+            filled[i] += 1
+            corners[place, 0] = boxes[row, 0]
+            corners[place, 1] = boxes[row, 1]
+            corners[place, 2] = boxes[row, 0] + boxes[row, 2]
+            corners[place, 3] = boxes[row, 1] + boxes[row, 3]
+            all_scores[place] = scores[row]
+            member[place] = number
+
+
+@compiled
+def compact(starts, counts, corners, scores, out_boxes, out_scores):
+    """The kept boxes of every image, one after another, as x, y, width, height."""
+    place = 0
+    for i in range(len(counts)):
+        for row in range(starts[i], starts[i] + counts[i]):
+            out_boxes[place, 0] = corners[row, 0]
+            out_boxes[place, 1] = corners[row, 1]
+            out_boxes[place, 2] = corners[row, 2] - corners[row, 0]
+            out_boxes[place, 3] = corners[row, 3] - corners[row, 1]
+            out_scores[place] = scores[row]
+            place += 1
+
+
+@compiled
+def overlap(a, b):
+    """IoU of two boxes given as corners."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0.0 or height <= 0.0:
+        return 0.0
+    shared = width * height
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+@compiled
+def weighted_order(scores, member, weights, first, last, lowest, weighted):
+    """Rows of one image with a confidence of at least `lowest`, by descending weight x confidence; ties in row order.
+    Their products go to `weighted` (by row, from `first`)."""
+    rows = np.empty(last - first, dtype=np.int64)
+    keys = np.empty(last - first)
+    kept = 0
+    for row in range(first, last):
+        value = scores[row] * weights[member[row]]
+        weighted[row - first] = value
+        if scores[row] >= lowest and value > 0.0:
+            rows[kept] = row
+            keys[kept] = -value
+            kept += 1
+    return rows[:kept][np.argsort(keys[:kept], kind="mergesort")]
+
+
+@compiled_loosely
+def above(a1, b1, a2, b2, iou, x1, y1, x2, y2, area, clusters, excess, folded):
+    """How far the box's IoU with each cluster is above `iou`, as an area: shared - iou * union, to `excess`; and the
+    largest of every FOLD of them to `folded`: its entry k speaks for clusters k, k + length, k + 2 * length, ...
+
+    No division, no branch, no reduction, so that both loops run in vector registers. It only tells where no cluster can
+    match: within SLACK of zero the exact IoU decides. Returns the length of `folded`.
+    """
+    own = (a2 - a1) * (b2 - b1)
+    for k in range(clusters):
+        width = max(min(a2, x2[k]) - max(a1, x1[k]), 0.0)
+        height = max(min(b2, y2[k]) - max(b1, y1[k]), 0.0)
+        excess[k] = width * height * (1.0 + iou) - iou * (own + area[k])
+    length = (clusters + FOLD - 1) // FOLD
+    for k in range(clusters, length * FOLD):
+        excess[k] = -1e30
+    for k in range(length):
+        left = max(max(excess[k], excess[k + length]), max(excess[k + 2 * length], excess[k + 3 * length]))
+        right = max(
+            max(excess[k + 4 * length], excess[k + 5 * length]), max(excess[k + 6 * length], excess[k + 7 * length])
+        )
+        folded[k] = max(left, right)
+    return length
+
+
+@compiled
+def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confidence, votes, out_corners, out_scores):
+    """Weighted box fusion (Solovyev et al. 2021, https://arxiv.org/abs/1910.13302) as ensemble-boxes 1.0.9 computes it;
+    `votes` drops clusters to which fewer members contributed."""
+    images, members = len(offsets) - 1, len(weights)
+    counts = np.zeros(images, dtype=np.int64)
+    most = 0
+    for i in range(images):
+        most = max(most, offsets[i + 1] - offsets[i])
+    all_weights, top_weight = weights.sum(), weights.max()
+    x1, y1, x2, y2 = np.empty(most), np.empty(most), np.empty(most), np.empty(most)
+    area = np.empty(most)
+    excess, folded = np.empty(most + FOLD), np.empty(most)
+    sums = np.empty((most, 4))
+    conf, peak, heft = np.empty(most), np.empty(most), np.empty(most)
+    size = np.empty(most, dtype=np.int64)
+    present = np.zeros((most, members), dtype=np.bool_)
+    bests = np.empty(most)  # sum over the members of the best of each one's boxes
+    weighted = np.empty(most)
+    final = np.empty(most)
+    for i in range(images):
+        first = offsets[i]
+        clusters = 0
+        for row in weighted_order(scores, member, weights, first, offsets[i + 1], lowest, weighted):
+            a1, b1, a2, b2 = corners[row, 0], corners[row, 1], corners[row, 2], corners[row, 3]
+            own = (a2 - a1) * (b2 - b1)
+            best, best_iou = -1, iou
+            length = above(a1, b1, a2, b2, iou, x1, y1, x2, y2, area, clusters, excess, folded)
+            for fold in range(length):
+                if folded[fold] > -SLACK * own:
+                    for k in range(fold, clusters, length):
+                        width = min(a2, x2[k]) - max(a1, x1[k])
+                        height = min(b2, y2[k]) - max(b1, y1[k])
+                        if width > 0.0 and height > 0.0:
+                            shared = width * height
+                            value = shared / (own + area[k] - shared)
+                            if value > best_iou or (value == best_iou and k < best):
+                                best, best_iou = k, value
+            value = weighted[row - first]
+            if best < 0:
+                k = clusters
+                clusters += 1
+                x1[k], y1[k], x2[k], y2[k] = a1, b1, a2, b2
+                sums[k, 0], sums[k, 1], sums[k, 2], sums[k, 3] = value * a1, value * b1, value * a2, value * b2
+                conf[k], peak[k], heft[k], size[k] = value, value, weights[member[row]], 1
+                bests[k] = 0.0
+                present[k, :] = False
+            else:
+                k = best
+                sums[k, 0] += value * a1
+                sums[k, 1] += value * b1
+                sums[k, 2] += value * a2
+                sums[k, 3] += value * b2
+                conf[k] += value
+                peak[k] = max(peak[k], value)
+                heft[k] += weights[member[row]]
+                size[k] += 1
+                x1[k], y1[k] = sums[k, 0] / conf[k], sums[k, 1] / conf[k]
+                x2[k], y2[k] = sums[k, 2] / conf[k], sums[k, 3] / conf[k]
+            area[k] = (x2[k] - x1[k]) * (y2[k] - y1[k])
+            if not present[k, member[row]]:  # boxes come in descending confidence: a member's first is its best
+                present[k, member[row]] = True
+                bests[k] += value
+        for k in range(clusters):
+            voters, voted = 0, 0.0
+            for m in range(members):
+                if present[k, m]:
+                    voters += 1
+                    voted += weights[m]
+            if voters < votes:
+                final[k] = -1.0
+            elif confidence == MEAN:
+                final[k] = conf[k] / size[k] * min(members, size[k]) / all_weights
+            elif confidence == MAXIMUM:
+                final[k] = peak[k] / top_weight
+            elif confidence == BOX_AND_MODEL:
+                final[k] = conf[k] / heft[k] * voted / all_weights
+            elif confidence == ABSENT_MODEL_AWARE:
+                final[k] = conf[k] / (heft[k] + all_weights - voted)
+            elif confidence == MEMBERS:
+                final[k] = bests[k] / all_weights
+            else:
+                # votes first, the agreeing boxes' mean confidence within equal votes
+                final[k] = (voters - 1 + conf[k] / heft[k]) / members
+        order = np.argsort(-final[:clusters], kind="mergesort")
+        for k in order:
+            if final[k] >= 0.0:
+                place = first + counts[i]
+                out_corners[place, 0], out_corners[place, 1] = x1[k], y1[k]
+                out_corners[place, 2], out_corners[place, 3] = x2[k], y2[k]
+                out_scores[place] = min(final[k], 1.0)
+                counts[i] += 1
+    return counts
+
+
+@compiled
+def non_maximum_weighted(offsets, corners, scores, member, weights, iou, lowest, out_corners, out_scores):
+    """Non-maximum weighted: a cluster's box is the mean of its boxes, weighted by confidence x IoU with the best of
+    them; its confidence is the best one's. Weights are relative to the largest."""
+    images = len(offsets) - 1
+    counts = np.zeros(images, dtype=np.int64)
+    relative = weights / weights.max()
+    for i in range(images):
+        first, last = offsets[i], offsets[i + 1]
+        weighted = np.empty(last - first)
+        heads = np.empty(last - first, dtype=np.int64)
+        sums = np.zeros((last - first, 4))
+        total = np.zeros(last - first)
+        clusters = 0
+        for row in weighted_order(scores, member, relative, first, last, lowest, weighted):
+            best, best_iou = -1, iou
+            for k in range(clusters):
+                value = overlap(corners[heads[k]], corners[row])
+                if value > best_iou:
+                    best, best_iou = k, value
+            if best < 0:
+                best, best_iou = clusters, 1.0
+                heads[clusters] = row
+                clusters += 1
+            share = weighted[row - first] * best_iou
+            total[best] += share
+            for side in range(4):
+                sums[best, side] += share * corners[row, side]
+        for k in range(clusters):  # heads came in descending confidence
+            for side in range(4):
+                out_corners[first + k, side] = sums[k, side] / total[k]
+            out_scores[first + k] = weighted[heads[k] - first]
+        counts[i] = clusters
+    return counts
+
+
+@compiled
+def suppression(offsets, corners, scores, member, weights, iou, lowest, out_corners, out_scores):
+    """Greedy non-maximum suppression: a box goes if its IoU with a kept one is above `iou`. Weights sum to the
+    members' number, so that equal weights leave the confidences as they are."""
+    images = len(offsets) - 1
+    counts = np.zeros(images, dtype=np.int64)
+    relative = weights * (len(weights) / weights.sum())
+    for i in range(images):
+        first = offsets[i]
+        weighted = np.empty(offsets[i + 1] - first)
+        for row in weighted_order(scores, member, relative, first, offsets[i + 1], lowest, weighted):
+            kept = True
+            for place in range(first, first + counts[i]):
+                if overlap(out_corners[place], corners[row]) > iou:
+                    kept = False
+                    break
+            if kept:
+                place = first + counts[i]
+                for side in range(4):
+                    out_corners[place, side] = corners[row, side]
+                out_scores[place] = min(weighted[row - first], 1.0)
+                counts[i] += 1
+    return counts
+
+
+@compiled
+def soft_suppression(
+    offsets, corners, scores, member, weights, iou, lowest, linear, sigma, floor, out_corners, out_scores
+):
+    """Soft-NMS (Bodla et al. 2017, https://arxiv.org/abs/1704.04503): each box lowers the confidence of the less
+    confident boxes that it overlaps, linearly above `iou` or by a Gaussian of width `sigma`; what falls to `floor` or
+    below goes."""
+    images = len(offsets) - 1
+    counts = np.zeros(images, dtype=np.int64)
+    relative = weights * (len(weights) / weights.sum())
+    for i in range(images):
+        first = offsets[i]
+        weighted = np.empty(offsets[i + 1] - first)
+        left = weighted_order(scores, member, relative, first, offsets[i + 1], lowest, weighted)
+        values = weighted[left - first]
+        done = np.zeros(len(left), dtype=np.bool_)
+        for _ in range(len(left)):
+            best = -1
+            for j in range(len(left)):
+                if not done[j] and (best < 0 or values[j] > values[best]):
+                    best = j
+            if values[best] <= floor:
+                break
+            done[best] = True
+            place = first + counts[i]
+            for side in range(4):
+                out_corners[place, side] = corners[left[best], side]
+            out_scores[place] = min(values[best], 1.0)
+            counts[i] += 1
+            for j in range(len(left)):
+                if not done[j]:
+                    value = overlap(corners[left[best]], corners[left[j]])
+                    if not linear:
+                        values[j] *= np.exp(-value * value / sigma)
+                    elif value > iou:
+                        values[j] *= 1.0 - value
+    return counts

@@ -1,0 +1,120 @@
+"""The competition's submission: written as the sample demands, and validated row by row."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pneumonia import config, schema
+from pneumonia.boxes.predictions import HEADER, Detections, parse_detections, write_detections
+from pneumonia.system.csv_rows import read_rows
+from pneumonia.system.errors import Fault, bad_input
+
+FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
+SLACK = 1e-6  # pixels by which x + width may leave the frame: numbers as text are rounded
+
+
+def command(settings: schema.Validate) -> dict:
+    """`./run.sh validate`: valid, and every fault with its row; the faults go to stderr one a line."""
+    submission = needed(settings.submission, "submission", "the file to validate")
+    sample = config.user_path(settings.sample) if settings.sample else None
+    faults = validate(submission, sample, settings.frame)
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    if not faults:
+        asked = "ids and order as in the sample" if sample else "no sample given: the ids were not compared"
+        print(f"{settings.submission}: valid ({asked})")
+    return {"valid": not faults, "faults": [fault.as_json() for fault in faults]}
+
+
+def needed(text: str, key: str, what: str) -> Path:
+    """A setting that must be given, as a path. Raises BadInput."""
+    if not text:
+        raise bad_input("command line", f"{key}= is missing", f"give {key}=FILE, {what}")
+    return config.user_path(text)
+
+
+def read_sample(path: str | Path) -> tuple[str, ...]:
+    """The ids of a sample submission, in its order; its boxes are not looked at. Raises BadInput."""
+    faults: list[Fault] = []
+    ids = tuple(name for _, (name, _) in read_rows(path, [HEADER], faults))
+    if faults or len(set(ids)) != len(ids):
+        what = str(faults[0].what) if faults else "an id stands twice"
+        raise bad_input(path, what, "take the competition's own sample submission", faults[0].row if faults else None)
+    return ids
+
+
+def write_submission(path: str | Path, detections: Detections, sample: tuple[str, ...] | None = None) -> None:
+    """Write the images that the sample lists, in its order; without a sample, all in their own order.
+
+    Raises:
+        BadInput: the sample has an image that was not predicted.
+    """
+    if sample is not None:
+        have = set(detections.ids)
+        lacking = [name for name in sample if name not in have]
+        if lacking:
+            what = f"{len(lacking)} images of the sample are not predicted, the first is {lacking[0]}"
+            raise bad_input(path, what, "predict every image that the sample lists")
+        detections = detections.select(sample)
+    write_detections(path, detections)
+
+
+def validate(path: str | Path, sample: str | Path | None = None, frame: float = FRAME) -> list[Fault]:
+    """Every fault of a submission, in the order of its rows; an empty list if it is acceptable.
+
+    Args:
+        sample: the file whose ids, in whose order, it must have; None compares no ids.
+        frame: width and height of the images in pixels; 0 does not compare.
+
+    Raises:
+        BadInput: the file or the sample cannot be read at all, or has the wrong header.
+    """
+    detections, lines, faults = parse_detections(path)
+    if frame > 0:
+        faults += frame_faults(detections, lines, path, frame)
+    if sample is not None:
+        faults += id_faults(path, read_sample(sample))
+    return sorted(faults, key=lambda fault: fault.row or 0)
+
+
+def frame_faults(detections: Detections, lines: list[int], path: str | Path, frame: float) -> list[Fault]:
+    x, y, width, height = detections.boxes.T
+    with np.errstate(invalid="ignore", over="ignore"):
+        outside = (x < 0) | (y < 0) | (x + width > frame + SLACK) | (y + height > frame + SLACK)
+    image = detections.image_of_box
+    mend = "cut it to the image"
+    return [
+        Fault(
+            "frame",
+            str(path),
+            lines[image[box]],
+            f"the box {' '.join(f'{number:g}' for number in detections.boxes[box])} leaves the frame of {frame:g}",
+            mend,
+        )
+        for box in np.flatnonzero(outside & np.isfinite(detections.boxes).all(axis=1))
+    ]
+
+
+def id_faults(path: str | Path, wanted: tuple[str, ...]) -> list[Fault]:
+    """Ids that the sample lacks, ids that are missing, and the first row that is out of order."""
+    rows = [(line, name) for line, (name, _) in read_rows(path, [HEADER], [])]
+    known, given = set(wanted), {name for _, name in rows}
+    faults = [
+        Fault("unknown-id", str(path), line, f"{name} is not in the sample", "drop the row")
+        for line, name in rows
+        if name not in known
+    ]
+    missing = [name for name in wanted if name not in given]
+    if missing:
+        what = f"{len(missing)} ids of the sample are missing, the first is {missing[0]}"
+        faults.append(
+            Fault("missing-id", str(path), None, what, "write a row for each, empty where nothing is predicted")
+        )
+    if not faults:
+        for (line, name), expected in zip(rows, wanted):
+            if name != expected:
+                what = f"{name} stands where the sample has {expected}"
+                faults.append(Fault("order", str(path), line, what, "keep the sample's order"))
+                break
+    return faults

@@ -1,0 +1,189 @@
+"""`./run.sh ensemble` and `./run.sh apply`: a recipe from anybody's prediction files, and its use on new ones."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pneumonia import config, schema
+from pneumonia.boxes.predictions import Detections, read_classes, read_detections, write_detections
+from pneumonia.boxes.submission import needed, read_sample, write_submission
+from pneumonia.commands.score import number
+from pneumonia.data.people import read_people
+from pneumonia.ensemble import leaderboard
+from pneumonia.ensemble.nested import Fitted, check_same_images, fit_nested
+from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
+from pneumonia.ensemble.recipe import apply as apply_recipe
+from pneumonia.ensemble.stage1 import fit_shifted
+from pneumonia.ensemble.tune import Budget
+from pneumonia.metrics.iou_map import read_truth
+from pneumonia.system.csv_rows import read_text
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import sha256, write_json
+
+
+def fit(settings: schema.Ensemble) -> dict:
+    """`./run.sh ensemble`: fit a recipe, score its procedure, write recipe.yaml, submission.csv and nested.csv."""
+    files = named_files(settings.members, "members", required=True)
+    gates = named_files(settings.classifiers, "classifiers")
+    labels = needed(settings.labels, "labels", "the label table")
+    truth = read_truth(labels)
+    groups = read_people(config.user_path(settings.groups)) if settings.groups else None
+    start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
+    sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
+    budget = Budget(settings.trials or Budget.trials, settings.seconds)
+    given = (truth, groups, start, budget, settings.seed, settings.draws)
+    # the tables are read where they are used, and again for the submission: held by nobody else, they can be let go
+    if settings.tune_on:
+        ids = read_ids(settings.tune_on, labels)
+        fitted = fit_shifted(ids, read_all(files, read_detections), read_all(gates, read_classes), *given)
+    else:
+        fitted = fit_nested(read_all(files, read_detections), read_all(gates, read_classes), *given)
+
+    folder = config.user_path(settings.out) if settings.out else default_folder(settings, [*files.values(), labels])
+    # what `apply` gives for these files: through the written recipe, not through the one in memory
+    write_recipe(folder / "recipe.yaml", fitted.recipe, head_of(fitted))
+    write_submission(folder / "submission.csv", applied(read_recipe(folder / "recipe.yaml"), files, gates), sample)
+    if fitted.detections is not None:
+        write_detections(folder / "nested.csv", fitted.detections)
+    result = {
+        "nested_score": number(fitted.nested.value),
+        "low": number(fitted.nested.low),
+        "high": number(fitted.nested.high),
+        "fitted_score": number(fitted.fitted_score),
+        "members": {name: number(interval.value) for name, interval in fitted.members.items()},
+        "added": {name: number(interval.value) for name, interval in fitted.added.items()},
+        "unstable": fitted.unstable,
+        "recipe": folder / "recipe.yaml",
+        "submission": folder / "submission.csv",
+    }
+    write_json(folder / "result.json", {**result, **{name: str(result[name]) for name in ("recipe", "submission")}})
+    leaderboard.record(folder, fitted, data=str(labels))
+    print(table_of(fitted))
+    print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
+    return result
+
+
+def apply(settings: schema.Apply) -> dict:
+    """`./run.sh apply`: the fitted recipe on new prediction files."""
+    recipe_file = needed(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
+    recipe = read_recipe(recipe_file)
+    names = [part.name for part in recipe.members], [part.name for part in recipe.classifiers]
+    files = matched(named_files(settings.members, "members", required=True), settings.members, names[0], "members")
+    gates = matched(named_files(settings.classifiers, "classifiers"), settings.classifiers, names[1], "classifiers")
+    found = applied(recipe, files, gates)
+    out = config.user_path(settings.out) if settings.out else recipe_file.with_name("applied.csv")
+    sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
+    write_submission(out, found, sample)
+    print(f"submission:  {out}")
+    return {"submission": out}
+
+
+def applied(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> Detections:
+    """The recipe on these files, in its order; images in the order of the first."""
+    members, classifiers = read_all(files, read_detections), read_all(gates, read_classes)
+    check_same_images(members, classifiers)
+    ids = next(iter(members.values())).ids
+    aligned = [
+        [table if table.ids == ids else table.select(ids) for table in tables.values()]
+        for tables in (members, classifiers)
+    ]
+    return apply_recipe(recipe, *aligned)
+
+
+# ------------------------------------------------------------------ members
+
+
+def named_files(given: Any, key: str, required: bool = False) -> dict[str, Path]:
+    """`[A.csv,B.csv]` by path as given, or `{name: FILE}` by name. Raises BadInput."""
+    if isinstance(given, str):
+        given = [given] if given else []
+    texts = given or []
+    pairs = list(texts.items()) if isinstance(texts, Mapping) else [(text, text) for text in texts]
+    if required and not pairs:
+        raise bad_input("command line", f"{key}= is missing", f"give {key}=[A.csv,B.csv] or {key}={{name: A.csv}}")
+    named: dict[str, Path] = {}
+    for name, text in pairs:
+        if not isinstance(text, str) or not text:
+            raise bad_input("command line", f"{key}: {text!r} is no path", f"give {key}=[A.csv,B.csv]")
+        if str(name) in named:
+            raise bad_input("command line", f"{key}: {name} is given twice", "give every table once")
+        named[str(name)] = config.user_path(text)
+    return named
+
+
+def matched(files: dict[str, Path], given: Any, names: list[str], key: str) -> dict[str, Path]:
+    """The files in the recipe's order: a list by position, a mapping by name. Raises BadInput."""
+    if isinstance(given, Mapping):
+        lacking = [name for name in names if name not in files]
+        extra = [name for name in files if name not in names]
+        if lacking or extra:
+            parts = [f"missing: {', '.join(lacking)}"] if lacking else []
+            parts += [f"not in the recipe: {', '.join(extra)}"] if extra else []
+            known = f"the recipe's {key} are {', '.join(names) or 'none'}"
+            raise bad_input("command line", f"{key}: {'; '.join(parts)}", known)
+        return {name: files[name] for name in names}
+    if len(files) != len(names):
+        known = f"give them in its order: {', '.join(names) or 'none'}"
+        raise bad_input("command line", f"{key}: {len(files)} files, the recipe has {len(names)}", known)
+    return files
+
+
+def read_all(files: dict[str, Path], reader: Callable) -> dict:
+    return {name: reader(path) for name, path in files.items()}
+
+
+def read_ids(tune_on: str, labels: Path) -> list[str]:
+    """The ids of `tune_on=`: a file with one id a line (a header and further columns are ignored), or `stage1`, whose
+    file is looked for beside the labels. Raises BadInput."""
+    if tune_on == "stage1":
+        names = ("stage_1_test_ids.csv", "stage_1_test_ids.txt", "stage_1_sample_submission.csv")
+        path = next((labels.with_name(name) for name in names if labels.with_name(name).is_file()), None)
+        if path is None:
+            raise bad_input(labels.parent, f"has none of {', '.join(names)}", "name the file: tune_on=FILE")
+    else:
+        path = config.user_path(tune_on)
+    cells = (line.split(",")[0].strip().strip('"') for line in read_text(path).splitlines())
+    ids = list(dict.fromkeys(cell for cell in cells if cell and cell != "patientId"))
+    if not ids:
+        raise bad_input(path, "names no image", "write one patientId a line")
+    return ids
+
+
+def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:
+    """submissions/ensemble-HASH, of the settings and of the files' content: two different ones never share a path."""
+    tree = config.as_tree(settings) | {"json": False, "out": ""}
+    content = [sha256(path) for path in files]
+    for text in (settings.groups, settings.recipe, settings.sample):
+        if text:
+            content.append(sha256(config.user_path(text)))
+    digest = hashlib.sha256(repr((tree, content)).encode()).hexdigest()[:8]
+    return config.REPOSITORY / "submissions" / f"ensemble-{digest}"
+
+
+# ------------------------------------------------------------------ what a person reads
+
+
+def head_of(fitted: Fitted) -> str:
+    return "\n".join(
+        [
+            f"Nested score {fitted.nested}; on its own images {fitted.fitted_score:.4f} (optimistic).",
+            "./run.sh apply recipe=THIS members=[...] classifiers=[...] out=FILE.csv, in the order below.",
+        ]
+    )
+
+
+def table_of(fitted: Fitted) -> str:
+    """Scores of the ensemble and of its members."""
+    width = max([len(name) for name in fitted.members] + [30])
+    lines = [f"{'':{width}s}  nested score, 95 % interval   it adds to the ensemble"]
+    for name, interval in fitted.members.items():
+        added = f"   {fitted.added[name].value:+.4f}" if name in fitted.added else ""
+        lines.append(f"{name:{width}s}  {interval}{added}")
+    lines.append(f"{'ensemble':{width}s}  {fitted.nested}")
+    lines.append(f"{'fitted score (optimistic)':{width}s}  {fitted.fitted_score:.4f}")
+    if not fitted.fold_recipes:
+        lines.append("no nested score: the images are of a single person")
+    for name, values in fitted.unstable.items():
+        lines.append(f"unstable: {name} is {', '.join(f'{value:g}' for value in values)} in the outer folds")
+    return "\n".join(lines)

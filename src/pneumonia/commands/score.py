@@ -1,0 +1,60 @@
+"""`./run.sh score`: the competition's metric of a file, with an interval over people."""
+
+import math
+
+from pneumonia import config, schema
+from pneumonia.boxes.predictions import parse_detections
+from pneumonia.boxes.submission import needed
+from pneumonia.data.people import read_people
+from pneumonia.metrics.intervals import mean_interval, people_of
+from pneumonia.metrics.iou_map import image_scores, read_truth
+from pneumonia.system.csv_rows import shortened
+from pneumonia.system.errors import BadInput, Fault
+
+
+def command(settings: schema.Score) -> dict:
+    """Score the images that the submission lists.
+
+    Raises:
+        BadInput: a broken file, an image without a label; with complete=true, a labelled image that is not listed.
+    """
+    path = needed(settings.submission, "submission", "the file to score")
+    labels = needed(settings.labels, "labels", "the label table")
+    truth = read_truth(labels)
+    detections, lines, faults = parse_detections(path)
+    known, listed = set(truth.ids), set(detections.ids)
+    for line, name in zip(lines, detections.ids):
+        if name not in known:
+            mend = f"drop the row, or give labels of {name}"
+            faults.append(Fault("unlabelled", str(path), line, f"{name} has no label in {labels.name}", mend))
+    left_out = [name for name in truth.ids if name not in listed]
+    if settings.complete and left_out:
+        what = f"{len(left_out)} labelled images are left out, the first is {left_out[0]}"
+        faults.append(Fault("left-out", str(path), None, what, "list every labelled image, empty for no box"))
+    if faults:
+        raise BadInput(shortened(faults, path))
+    groups = read_people(config.user_path(settings.groups)) if settings.groups else None
+    scores = image_scores(truth, detections)
+    interval = mean_interval(scores, people_of(detections.ids, groups), settings.draws, settings.seed)
+    scored = int((scores == scores).sum())
+    if left_out:
+        print(f"{len(left_out)} labelled images are not in the submission and not scored (first: {left_out[0]})")
+    if not scored:
+        print(f"no score: none of the {len(detections)} images counts (nothing to find, nothing predicted)")
+    else:
+        over = "people" if groups is not None else "images (give groups=MAPPING.csv for people)"
+        print(f"score {interval.value:.5f}, 95 % interval {interval.low:.5f} to {interval.high:.5f} over {over}")
+        print(f"{scored} images in the mean, of {len(detections)} listed")
+    return {
+        "score": number(interval.value),
+        "low": number(interval.low),
+        "high": number(interval.high),
+        "images_scored": scored,
+        "images_listed": len(detections),
+        "left_out": {"count": len(left_out), "first": left_out[0] if left_out else None},
+    }
+
+
+def number(value: float) -> float | None:
+    """JSON has no NaN: None in its place."""
+    return None if math.isnan(value) else value

@@ -1,0 +1,196 @@
+"""The main job's last stage: from the runs' prediction tables to a recipe, a submission, its scores and its page."""
+
+import os
+
+import numpy as np
+
+from pneumonia import config, schema
+from pneumonia.boxes.fusion import merge_class_folds, merge_folds
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, read_classes, read_detections
+from pneumonia.boxes.submission import read_sample, validate, write_submission
+from pneumonia.config import REPOSITORY
+from pneumonia.data.prepared import Prepared
+from pneumonia.data.samples import original_sizes
+from pneumonia.ensemble import leaderboard
+from pneumonia.ensemble.nested import Fitted, fit_nested
+from pneumonia.ensemble.recipe import Recipe, apply_to_sizes, recipe_of, write_recipe
+from pneumonia.ensemble.tune import Budget
+from pneumonia.metrics.classification import auc_interval
+from pneumonia.metrics.intervals import mean_interval, people_of
+from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_truth
+from pneumonia.reports.job import write_report
+from pneumonia.runs.run import Run
+from pneumonia.system.errors import BadInput
+from pneumonia.system.files import without_nan, write_json
+
+Tables = dict[str, Detections | ClassProbabilities]
+TRIALS = {"smoke": 5, "quick": 60, "full": 150}  # of the recipe's search, one per outer fold and one on everything
+
+
+def make_submission(
+    settings: schema.Job, preset: str, data: Prepared, runs: dict[str, list[Run]], start: dict | None
+) -> dict:
+    """Combine the members' runs (one per wanted fold); returns the main job's JSON, but for its seconds.
+
+    Args:
+        runs: {member: its runs, all of the same folds}.
+        start: where the recipe's search begins, as experiments/ensembles/ has it.
+    """
+    kinds = {name: each[0].done()["kind"] for name, each in runs.items()}
+    held_out = {name: joined([table(run, "oof", kinds[name]) for run in each]) for name, each in runs.items()}
+    truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
+    groups = dict(zip(data.study["patientId"], data.study["group"]))
+    localizers, classifiers = of_kind(held_out, kinds, "localizer"), of_kind(held_out, kinds, "classifier")
+    fitted = fit_nested(
+        localizers,
+        classifiers,
+        truth,
+        groups,
+        recipe_of({**(start or {}), "frame": data.frame}, "experiments/ensembles"),
+        Budget(trials=TRIALS[preset]),
+        settings.seed,
+    )
+    result = scores_of(fitted, truth, groups, classifiers, runs, kinds)
+    folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
+    test = submission_of(fitted.recipe, data, runs, kinds)
+    sample = data.competition.sample
+    write_submission(folder / "submission.csv", test, read_sample(sample))
+    faults = validate(folder / "submission.csv", sample, max(data.frame))
+    if faults:
+        raise BadInput(faults)
+    write_recipe(folder / "recipe.yaml", fitted.recipe)
+    if data.competition.test_labels is not None:
+        result |= test_scores(read_truth(data.competition.test_labels), test, data, settings.seed)
+        result |= single_fold_scores(read_truth(data.competition.test_labels), fitted.recipe, data, runs, kinds)
+    result = {
+        "dataset": data.dataset,
+        "preset": preset,
+        "folds": [run.fold for run in next(iter(runs.values()))],
+        "submission": folder / "submission.csv",
+        "recipe": folder / "recipe.yaml",
+        "report": folder / "report.html",
+        "images_held_out": len(fitted.detections),
+        "people_held_out": len(set(people_of(fitted.detections.ids, groups).tolist())),
+        "test_images": len(test),
+        "runs": {name: [os.path.relpath(run.folder, REPOSITORY) for run in each] for name, each in runs.items()},
+        **result,
+    }
+    write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
+    leaderboard.record(folder, fitted, data=data.dataset)
+    write_json(folder / "result.json", without_nan({key: plain(value) for key, value in result.items()}))
+    return result
+
+
+def scores_of(
+    fitted: Fitted, truth: Truth, groups: dict, classifiers: Tables, runs: dict[str, list[Run]], kinds: dict[str, str]
+) -> dict:
+    """Scores of the ensemble and of each member on the held-out images."""
+    members = {}
+    for name, each in runs.items():
+        member = {"kind": kinds[name], "seconds": sum(run.done()["seconds"] for run in each)}
+        if name in classifiers:
+            found = classifiers[name]
+            positive = truth.select(found.ids).positive
+            interval = auc_interval(positive, found.opacity, people_of(found.ids, groups))
+            member |= {"auc": interval.value, "low": interval.low, "high": interval.high}
+        else:
+            interval = fitted.members[name]
+            member |= {"held_out_score": interval.value, "low": interval.low, "high": interval.high}
+        members[name] = member
+    return {
+        "held_out_score": fitted.nested_score,
+        "held_out_low": fitted.low,
+        "held_out_high": fitted.high,
+        "fitted_score": fitted.fitted_score,
+        "members": members,
+    }
+
+
+def submission_of(recipe: Recipe, data: Prepared, runs: dict[str, list[Run]], kinds: dict[str, str]) -> Detections:
+    """The recipe on the test images, each member's folds merged first."""
+    merged: Tables = {}
+    for name, each in runs.items():
+        merge = merge_folds if kinds[name] == "localizer" else merge_class_folds
+        merged[name] = merge([table(run, "test", kinds[name]) for run in each])
+    localizers, classifiers = of_kind(merged, kinds, "localizer"), of_kind(merged, kinds, "classifier")
+    sizes = original_sizes(data.cache, next(iter(localizers.values())).ids)
+    return apply_to_sizes(recipe, list(localizers.values()), list(classifiers.values()), sizes)
+
+
+def test_scores(truth: Truth, test: Detections, data: Prepared, seed: int) -> dict:
+    """The demo's true leaderboard: the submission's score on the test labels, with an interval over people."""
+    scores = image_scores(truth, test)
+    interval = mean_interval(scores, people_of(test.ids, data.competition.people()), seed=seed)
+    return {"test_score": interval.value, "test_low": interval.low, "test_high": interval.high}
+
+
+def single_fold_scores(
+    truth: Truth, recipe: Recipe, data: Prepared, runs: dict[str, list[Run]], kinds: dict[str, str]
+) -> dict:
+    """The recipe on each fold's test predictions alone: what merging the folds must not fall below."""
+    folds = range(len(next(iter(runs.values()))))
+    if len(folds) == 1:
+        return {}
+    scores = []
+    for fold in folds:
+        test = submission_of(recipe, data, {name: [each[fold]] for name, each in runs.items()}, kinds)
+        scores.append(mean_iou_map(truth, test))
+    return {"test_scores_of_single_folds": scores}
+
+
+def table(run: Run, images: str, kind: str) -> Detections | ClassProbabilities:
+    read = read_detections if kind == "localizer" else read_classes
+    return read(run.table(images, kind))
+
+
+def of_kind(tables: Tables, kinds: dict[str, str], kind: str) -> Tables:
+    return {name: each for name, each in tables.items() if kinds[name] == kind}
+
+
+def joined(tables: list) -> Detections | ClassProbabilities:
+    """The folds' held-out images one after another: every image is held out once."""
+    ids = [image for each in tables for image in each.ids]
+    if isinstance(tables[0], ClassProbabilities):
+        columns = zip(*(each.columns() for each in tables))
+        return ClassProbabilities(tuple(ids), *(None if part[0] is None else np.concatenate(part) for part in columns))
+    parts = [each.image(row) for each in tables for row in range(len(each))]
+    return Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])
+
+
+def submission_folder(settings: schema.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):
+    """submissions/<name>/: the name says dataset, ensemble, preset and folds, a hash says every setting behind them."""
+    if settings.out:
+        return config.user_path(settings.out)
+    fold = "all" if len(folds) > 1 else str(folds[0])
+    experiments = [config.as_tree(config.read_experiment(name, preset, {"seed": settings.seed})) for name in members]
+    key = config.short_hash([data.identity, config.read_ensemble(settings.ensemble), experiments, folds])
+    return REPOSITORY / "submissions" / f"{data.competition.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
+
+
+def plain(value):
+    return str(value) if hasattr(value, "__fspath__") else value
+
+
+def summary(result: dict) -> str:
+    """The end of the job for a person: scores and the paths of what was written."""
+    lines = ["", f"{'member':24s} {'held-out score alone':>22s}"]
+    for name, member in result["members"].items():
+        what, value = ("AUC", member["auc"]) if "auc" in member else ("IoU-mAP", member["held_out_score"])
+        lines.append(f"{name:24s} {what:>9s} {value:.3f} ({member['low']:.3f}-{member['high']:.3f})")
+    interval = f"({result['held_out_low']:.3f}-{result['held_out_high']:.3f})"
+    lines += [
+        f"{'ensemble':24s} {'IoU-mAP':>9s} {result['held_out_score']:.3f} {interval}",
+        f"{'  tuned on itself':24s} {'IoU-mAP':>9s} {result['fitted_score']:.3f} (optimistic)",
+    ]
+    if "test_score" in result:
+        interval = f"({result['test_low']:.3f}-{result['test_high']:.3f})"
+        singles = result.get("test_scores_of_single_folds", [])
+        if singles:
+            mean = sum(singles) / len(singles)
+            lines.append(f"{'  test images, one fold':24s} {'IoU-mAP':>9s} {mean:.3f} (mean of {len(singles)})")
+        lines += [
+            f"{'  test images':24s} {'IoU-mAP':>9s} {result['test_score']:.3f} {interval}",
+            "\nMade on the synthetic demo: these scores say nothing about RSNA.",
+        ]
+    lines += ["", f"submission  {result['submission']}", f"report      {result['report']}"]
+    return "\n".join(lines)

@@ -1,0 +1,134 @@
+"""`./run.sh train`: one experiment on one fold, from prepared data to weights and prediction tables."""
+
+import dataclasses
+import time
+
+import keras
+import numpy as np
+
+from pneumonia import schema
+from pneumonia.boxes.predictions import write_classes, write_detections
+from pneumonia.data.cache import Cache
+from pneumonia.data.person_features import facts_of
+from pneumonia.data.prepared import Prepared
+from pneumonia.data.samples import CachedImages, original_sizes
+from pneumonia.inference.decoder import fit_decoder
+from pneumonia.inference.predict import predict
+from pneumonia.models.classifier_losses import balanced_weights
+from pneumonia.models.family import Family
+from pneumonia.models.registry import family as family_of
+from pneumonia.runs import checkpoint
+from pneumonia.runs.precision import computing
+from pneumonia.runs.run import Run
+from pneumonia.system.files import held
+from pneumonia.system.progress import say
+from pneumonia.training import loop
+from pneumonia.training.progress_callback import memory_watched
+from pneumonia.training.run_data import Material, learned_from, material_of, start_of
+
+WRITERS = {"classifier": write_classes, "localizer": write_detections}
+
+
+def train_run(
+    run: Run, experiment: schema.Experiment, data: Prepared, title: str, words: tuple[str, ...] = (), nih: str = ""
+) -> None:
+    """Train, predict the held-out fold, the holdout and the test images, and mark the run done.
+
+    A run that was interrupted goes on where it stood; one that is done is left alone.
+
+    Args:
+        run: its fold is a number of the fold table, or `report`.
+        words: the command line after `./run.sh train` that amounts to this, for environment.json.
+        nih: folder of ChestX-ray14, for a head of its 14 labels.
+
+    Raises:
+        BadInput: the folder holds a run with other settings or data.
+        BadSurroundings: another process holds the run, the disk is full, memory is short, the loss diverged.
+    """
+    with held(run.folder / "lock", title):
+        run.begin(experiment, data.identity | {"fold": run.fold}, words, learned_from(run, experiment))
+        remove_leftovers(run)
+        if run.is_done:
+            say(f"{title}: done before, in {run.folder}")
+            return
+        with memory_watched(experiment, run.folder):
+            train_and_predict(run, experiment, data, title, nih)
+
+
+def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, title: str, nih: str) -> None:
+    """What a run that was begun still lacks, and its marker."""
+    started = time.monotonic()
+    material = material_of(data, run.fold, experiment, nih)
+    network, family = trained(run, experiment, material, title)
+    people = dict(zip(data.study["patientId"], data.study["group"]))
+    decoder = fit_decoder(network, family, experiment, material.inner, people, title)
+    family = family.decoding_with(decoder)
+    cache = data.cache
+    material.write_held_out(run.folder / "held_out.csv", run.fold)
+    test = cache.index.loc[cache.index["split"] == "test", "patientId"]
+    images = {"oof": material.held_out["patientId"], "test": test, "holdout": material.holdout["patientId"]}
+    tables = {}
+    for name, ids in images.items():
+        if len(ids) == 0:
+            continue
+        tables[name] = run.table(name, family.kind)
+        predicted = predict_ids(network, family, experiment, cache, list(ids), f"{title}: predicting {name} images")
+        WRITERS[family.kind](tables[name], predicted)
+    run.finish(family.kind, time.monotonic() - started, tables, decoder)
+    remove_leftovers(run)
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove what killed processes were writing, and once the run is done its checkpoints: its weights are what is left
+    to be used. The run's lock is held: nobody is writing."""
+    patterns = [".*.tmp", ".probe-*"]
+    patterns += ["epoch-*.safetensors", "best-*.safetensors"] if run.is_done else []
+    for pattern in patterns:
+        for file in run.folder.glob(pattern):
+            file.unlink(missing_ok=True)
+
+
+def trained(run: Run, experiment: schema.Experiment, material: Material, title: str) -> tuple[keras.Model, Family]:
+    """The network with its final weights: trained, or read where training had ended before."""
+    if run.weights.exists():
+        family = family_of(experiment.model, experiment.image_size, pretrained=False)
+        with computing(experiment):
+            network = family.build()
+        try:
+            checkpoint.read_weights(run.weights, network.variables)
+            return network, family
+        except checkpoint.Damaged:
+            say(f"{run.weights}: damaged, set aside; the run is trained again from its newest sound checkpoint, if any")
+            run.weights.rename(run.weights.with_suffix(".damaged"))
+            (run.folder / "done.json").unlink(missing_ok=True)
+    samples, inner = material.samples, material.inner
+    say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
+    model, loss = start_of(experiment.model, run), experiment.loss
+    if loss.class_weights == "balanced":
+        counts = np.bincount(samples.classes, minlength=3).tolist()
+        counts = counts if model.head == "classes" else [counts[0] + counts[1], counts[2]]
+        loss = dataclasses.replace(loss, class_weights=balanced_weights(counts))
+    family = family_of(model, experiment.image_size, loss)
+    network = loop.train(experiment, family, samples, inner, run.folder, title, material.hardness(run))
+    checkpoint.write_weights(run.weights, network.variables)
+    return network, family
+
+
+def predict_ids(
+    network: keras.Model, family: Family, experiment: schema.Experiment, cache: Cache, ids: list[str], title: str
+):
+    """Prediction table of cached images, by the experiment's test-time variants."""
+    images = CachedImages(cache, ids, experiment.image_size)
+    return predict(
+        network,
+        family,
+        ids,
+        images,
+        original_sizes(cache, ids),
+        experiment.tta,
+        experiment.batch_size,
+        title,
+        experiment.boxes_kept,
+        experiment.lowest_confidence,
+        facts_of(cache.index.iloc[images.rows]),
+    )

@@ -1,0 +1,73 @@
+"""Grad-CAM pictures of a classifier's surest true and false positives, where its weights and images are still there."""
+
+import base64
+import dataclasses
+
+import cv2
+import pandas as pd
+
+from pneumonia import config, schema
+from pneumonia.data.competition import resolve
+from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.person_features import facts_of, model_input
+from pneumonia.data.samples import read_at_size
+from pneumonia.metrics.classification import cross_fitted
+from pneumonia.reports.evaluated import Evaluated
+from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.files import read_json
+from pneumonia.system.progress import say
+from pneumonia.system.quiet import import_keras_quietly
+
+PICTURES = 8  # of each kind
+
+
+def looked_at(found: Evaluated) -> list[tuple[str, str]]:
+    """(data URI, caption) of held-out images of the first run, called at thresholds that were fitted on other people;
+    none where it has no feature map or its data is gone."""
+    run, table = found.runs[0], found.table
+    is_called, _ = cross_fitted(table["target"].to_numpy(), table["opacity"].to_numpy(), found.parts())
+    own = table[is_called & (table["fold"].astype(str) == str(run.fold)).to_numpy()]
+    called = own.sort_values("opacity", ascending=False, kind="stable")
+    chosen = pd.concat([called[called["target"] == target][:PICTURES] for target in (1, 0)])
+    try:
+        files = dicoms_of(run)
+        missing = [image for image in chosen["patientId"] if image not in files]
+        if missing:
+            raise FileNotFoundError(missing[0])
+        return drawn(run, chosen, files)
+    except (BadInput, BadSurroundings, OSError) as error:
+        say(f"no Grad-CAM: {error}")
+        return []
+
+
+def dicoms_of(run) -> dict:
+    """{patientId: DICOM} of the competition that a run was trained on, by the command line it was begun with."""
+    words = read_json(run.folder / "environment.json").get("command", [])
+    return resolve(config.from_arguments(schema.Train, list(words))).train_images
+
+
+def drawn(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
+    import_keras_quietly()
+    from pneumonia.commands.predict import network_of
+    from pneumonia.reports.classifier_figures import heated
+    from pneumonia.reports.grad_cam import has_feature_map, heat_map
+
+    network, family, experiment = network_of(run)
+    if not has_feature_map(network):
+        return []
+    output = NIH_LABELS.index("Pneumonia") if experiment.model.head == "nih" else -1  # what the table calls opacity
+    made = []
+    for row in chosen.itertuples():
+        image, header = read_at_size(files[row.patientId], experiment.image_size)
+        facts = facts_of(pd.DataFrame([dataclasses.asdict(header)]))
+        heat = heat_map(network, model_input(image[None, ..., None], facts, family.person_inputs), output)[0]
+        _, encoded = cv2.imencode(".jpg", heated(image, heat)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+        kind = "true positive" if row.target else f"false positive ({row[own_class(chosen)]})"
+        uri = "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+        made.append((uri, f"{kind}, {row.opacity:.2f} · {row.patientId[:8]}"))
+    return made
+
+
+def own_class(table: pd.DataFrame) -> int:
+    """Position of the column `class` in itertuples: a Python keyword is no attribute."""
+    return 1 + table.columns.get_loc("class")

@@ -1,0 +1,17 @@
+"""metrics.jsonl: one line per epoch."""
+
+import json
+from pathlib import Path
+
+from pneumonia.system.files import written_whole
+
+
+def read_history(folder: Path) -> list[dict]:
+    """The lines of a run's metrics.jsonl; empty where there is none."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def write_history(folder: Path, history: list[dict]) -> None:
+    with written_whole(folder / "metrics.jsonl") as file:
+        file.writelines(json.dumps(line) + "\n" for line in history)

@@ -1,0 +1,135 @@
+"""One run: an experiment on one fold of one dataset. Its path is its identity; what it depended on lies beside it."""
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumonia import config, schema
+from pneumonia.runs.environment import OF_BITS, differences, environment, told
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import read_json, sha256, write_json, written_whole
+from pneumonia.system.progress import say
+
+
+@dataclass(frozen=True)
+class Run:
+    """runs/<dataset>/<experiment>/fold<k>/ and the files in it."""
+
+    folder: Path
+
+    @property
+    def fold(self) -> int | str:
+        """A number, or `report` for the student report's split."""
+        text = self.folder.name.removeprefix("fold")
+        return int(text) if text.isdigit() else text.removeprefix("-")
+
+    @property
+    def dataset(self) -> Path:
+        """Folder of all runs on the same data and folds; the report's experiments lie one folder deeper."""
+        experiments = self.folder.parent.parent
+        return experiments.parent if experiments.name == "report" else experiments
+
+    @property
+    def settings_file(self) -> Path:
+        return self.folder / "config.yaml"
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    def table(self, images: str, kind: str) -> Path:
+        """Prediction table of `images` (oof, test, holdout) by a model of `kind` (classifier, localizer)."""
+        return self.folder / f"{images}_{'classes' if kind == 'classifier' else 'detections'}.csv"
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether it was done once: its weights are final, though a table may have gone since."""
+        return (self.folder / "done.json").exists()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its marker is there, and every table that the marker names."""
+        if not self.is_marked:
+            return False
+        return all((self.folder / table["file"]).exists() for table in self.done().get("tables", {}).values())
+
+    def done(self) -> dict:
+        return read_json(self.folder / "done.json")
+
+    def begin(
+        self,
+        experiment: schema.Experiment,
+        identity: dict,
+        words: Sequence[str] = (),
+        learned_from: dict | None = None,
+    ) -> None:
+        """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
+
+        environment.json stays what the run was first begun with, but for `command`, whose paths are those of today, and
+        `starts`: of each start the time, and what of the environment was another than at the first.
+
+        Args:
+            identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
+            words: the command line after `./run.sh train`, with which `rerun` repeats it.
+            learned_from: checksums of what it learns from besides the images, as training/material.py has them.
+
+        Raises:
+            BadInput: the folder holds a run with other settings, data or folds, or one that another backend began; the
+                difference is shown.
+        """
+        import yaml
+
+        self.refuse_other(experiment, identity)
+        if not self.settings_file.exists():
+            with written_whole(self.settings_file) as stream:
+                yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
+        if self.is_done:
+            return  # what it was made with stays what it was
+        file = self.folder / "environment.json"
+        now = environment(experiment) | {"learned_from": learned_from or {}} | identity
+        first = read_json(file) if file.exists() else now
+        changed = differences(first, now)
+        if "backend" in changed:
+            mend = f"set KERAS_BACKEND={first['backend']} to go on with it, or remove {self.folder} to train it anew"
+            raise bad_input(file, f"was begun with another backend: {told(changed, ('backend',))}", mend)
+        if of_bits := told(changed, OF_BITS):
+            say(f"{self.folder}: goes on in other surroundings, so that its bits will differ: {of_bits}")
+        start = {
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "changed": {key: value for key, (_, value) in changed.items()},
+        }
+        write_json(file, first | {"command": list(words), "starts": [*first.get("starts", []), start]})
+
+    def refuse_other(self, experiment: schema.Experiment, identity: dict) -> None:
+        """Raises BadInput where the folder holds a run with other settings, data or folds, and shows the difference."""
+        if not self.settings_file.exists():
+            return
+        # a setting that an older version of the program did not know had its default's effect
+        before = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(self.settings_file))
+        known = before.get("identity") or {}  # of which an older version wrote less
+        identity = {key: value for key, value in identity.items() if key in known}
+        changed = config.difference(before, config.as_tree(experiment) | {"identity": identity})
+        changed.pop("loaders", None)  # who makes the batches does not change them
+        if changed:
+            shown = ", ".join(
+                f"{key} was {config.value_at(before, key)} and is now {value}" for key, value in changed.items()
+            )
+            mend = f"remove {self.folder} to train it anew, or choose another out="
+            raise bad_input(self.settings_file, f"was begun with other settings: {shown}", mend)
+
+    def finish(self, kind: str, seconds: float, tables: dict[str, Path], decoder: dict) -> None:
+        """The marker, written last: with it the run is complete.
+
+        decoder: settings of `model` that were fitted after training, and predicted with.
+        """
+        write_json(
+            self.folder / "done.json",
+            {
+                "kind": kind,
+                "seconds": round(seconds, 1),
+                "decoder": decoder,
+                "weights_sha256": sha256(self.weights),
+                "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
+            },
+        )

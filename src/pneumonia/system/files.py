@@ -1,0 +1,103 @@
+"""Files that appear whole or not at all, and the checksums that name their content."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import math
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from pneumonia.system.errors import BadSurroundings, bad_input
+
+
+@contextlib.contextmanager
+def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
+    """Open `path` for writing so that it appears complete or stays as it was.
+
+    The text goes to a temporary name in the same folder, is flushed to disk, and takes the final name by
+    rename. `mode` is "w" (UTF-8 text, "\\n" line ends) or "wb".
+
+    Raises:
+        BadSurroundings: the disk is full or the folder cannot be written.
+        BadInput: there is a folder of that name, or a file where its folder would be.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, mode, **text) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
+        if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
+            raise bad_input(path, f"is no name for a file ({error.strerror})", "choose another out=") from error
+        raise
+    finally:
+        if temporary.parent.is_dir():
+            temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, value) -> None:
+    with written_whole(path) as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+
+
+def without_nan(value):
+    """What was not measurable as null: JSON knows no NaN."""
+    if isinstance(value, dict):
+        return {key: without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def read_json(path: str | Path):
+    with open(path, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def sha256(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def held(path: str | Path, what: str) -> Iterator[None]:
+    """Hold a lock file while the block runs; the kernel lets go of it however the process ends.
+
+    Raises:
+        BadSurroundings: another process holds it; its number is named.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise BadSurroundings(f"{path.parent}: cannot be written: {error.strerror}; choose out=") from error
+    with open(path, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            text = f"{path.parent}: {what} is held by process {holder}; wait for it or end it"
+            raise BadSurroundings(text) from error
+        try:
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+        except OSError as error:
+            raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
+        yield

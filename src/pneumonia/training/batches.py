@@ -1,0 +1,56 @@
+"""Training batches, a pure function of (seed, epoch, index): whatever the number of loaders, the same bits."""
+
+import threading
+
+import keras
+import numpy as np
+
+from pneumonia.data.augment import Augmentation
+from pneumonia.data.person_features import model_input
+from pneumonia.data.samples import Samples
+from pneumonia.models.family import Family
+
+
+class Batches(keras.utils.PyDataset):
+    """One epoch's batches of a family's targets, augmented, in the order given.
+
+    Each item is `(inputs, targets)`: images (batch, size, size, 1) uint8, or {gray: images, person: facts} for a
+    network that sees the person too; targets as `family.targets` makes them.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        order: np.ndarray,
+        batch_size: int,
+        family: Family,
+        augment: str | list,
+        seed: list[int],
+    ):
+        super().__init__()
+        self.samples, self.order, self.batch_size, self.family = samples, order, batch_size, family
+        self.augment, self.seed = augment, seed
+        self.of_thread = threading.local()
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        if not hasattr(self.of_thread, "augmentation"):
+            self.of_thread.augmentation = Augmentation(self.augment)
+        start = index * self.batch_size
+        rows = self.order[start : start + self.batch_size]
+        images, boxes = [], []
+        for position, row in enumerate(rows, start):
+            seed = int(np.random.SeedSequence([*self.seed, position]).generate_state(1)[0])
+            image, kept = self.of_thread.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
+            images.append(image)
+            boxes.append(kept)
+        facts = None if self.samples.facts is None else self.samples.facts[rows]
+        inputs = model_input(np.stack(images)[..., None], facts, self.family.person_inputs)
+        return inputs, self.family.targets(boxes, self.samples.classes[rows])
+
+    def ids(self, index: int) -> list[str]:
+        """patientIds of a batch, to name it when something is wrong with it."""
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        return [str(self.samples.ids[row]) for row in rows]

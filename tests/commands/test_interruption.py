@@ -1,0 +1,36 @@
+"""The main job interrupted as people and machines interrupt it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def start(*words):
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    command = [sys.executable, "-P", "-m", "pneumonia", *words]
+    return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def test_ctrl_c_stops_every_job_and_says_how_to_go_on(tmp_path):
+    """A run of its own (another seed), so that there is something to train."""
+    job = start("fold=0", "data=demo", "preset=smoke", "seed=11", f"out={tmp_path}")
+    said = []
+    for line in job.stderr:
+        said.append(line)
+        if "training images" in line:  # the first of three trainings has begun
+            break
+    started = time.monotonic()
+    os.killpg(job.pid, signal.SIGINT)  # what a terminal does with Ctrl-C
+    said += job.stderr.readlines()
+    assert job.wait(60) == 130, "".join(said)
+    text = "".join(said)
+    assert text.count("training images") == 1
+    assert "the same command goes on from here" in text
+    assert "Traceback" not in text
+    assert time.monotonic() - started < 60
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,165 @@
+"""The main job as a new user runs it: every stage for real, on the smallest demo."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import yaml
+
+from pneumonia.boxes.predictions import read_detections
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(*words, **env):
+    command = [sys.executable, "-P", "-m", "pneumonia", *words]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **env}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    out = tmp_path_factory.mktemp("submission") / "with space"
+    done = run("fold=0", "data=demo", "preset=smoke", f"out={out}", "json=true")
+    assert done.returncode == 0, done.stderr
+    return done, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_the_json_holds_what_it_promises(job):
+    _, result = job
+    promised = {
+        "dataset", "submission", "report", "held_out_score", "held_out_low", "held_out_high", "members", "seconds",
+        "test_score",
+    }  # fmt: skip
+    assert promised <= set(result)
+    assert {member["kind"] for member in result["members"].values()} == {"classifier", "localizer"}
+    assert 0 <= result["held_out_score"] <= 1
+
+
+def test_the_submission_is_valid_and_lists_the_sample(job):
+    _, result = job
+    with open(result["submission"], newline="") as file:
+        ids = [row["patientId"] for row in csv.DictReader(file)]
+    assert len(ids) == 20
+    done = run("validate", f"submission={result['submission']}", "json=true")
+    assert done.returncode == 0 and json.loads(done.stdout.splitlines()[-1])["valid"]
+
+
+def test_the_report_opens_offline(job):
+    _, result = job
+    page = Path(result["report"]).read_text()
+    assert "Held-out score" in page and "demo" in page
+    assert page.count("data:image/jpeg;base64,") >= 8 and "data:image/png;base64," in page
+    assert 'src="http' not in page and "<script" not in page and "<link" not in page
+
+
+def test_every_run_says_what_it_depended_on(job):
+    _, result = job
+    assert set(result["runs"]) == set(result["members"])
+    for (path,) in result["runs"].values():
+        folder = REPOSITORY / path
+        environment = json.loads((folder / "environment.json").read_text())
+        assert environment["packages"]["keras"] and environment["folds_sha256"] and environment["data_key"]
+        assert (folder / "config.yaml").exists() and (folder / "done.json").exists()
+        assert len((folder / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_the_second_time_nothing_is_trained_again(job, tmp_path):
+    _, result = job
+    again = run("fold=0", "data=demo", "preset=smoke", f"out={tmp_path}", "json=true")
+    assert "epoch" not in again.stderr
+    second = json.loads(again.stdout.splitlines()[-1])
+    assert Path(second["submission"]).read_bytes() == Path(result["submission"]).read_bytes()
+    assert second["held_out_score"] == result["held_out_score"]
+
+
+def test_stderr_is_plain_lines_without_chatter(job):
+    done, _ = job
+    assert "\r" not in done.stderr
+    for chatter in ("oneDNN", "cuda", "InitializeLog", "Segmentation Models", "UserWarning"):
+        assert chatter not in done.stderr
+    assert "says nothing about RSNA" in done.stderr.replace("say nothing", "says nothing")
+
+
+def test_a_run_with_other_settings_has_a_path_of_its_own(job):
+    _, result = job
+    done = run(
+        "train", "experiment=mobilenetv2", "fold=0", "data=demo", "preset=smoke", "model.dropout=0.5", "json=true"
+    )
+    assert done.returncode == 0, done.stderr
+    folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
+    assert folder.parent.name.startswith("mobilenetv2-smoke-")
+    assert folder.parents[2].name == result["dataset"]
+
+
+def test_any_dicom_through_the_whole_ensemble(job, tmp_path):
+    _, result = job
+    dicom = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
+    folder = Path(result["submission"]).parent
+    done = run("predict", f"run={folder}", f"images={dicom}", f"out={tmp_path / 'one.csv'}", "json=true")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert Path(found["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
+    rows = Path(found["predictions"]).read_text().splitlines()
+    assert rows[0] == "patientId,PredictionString" and len(rows) == 2 and rows[1].startswith(f"{dicom.stem},")
+    assert run("validate", f"submission={found['predictions']}").returncode == 0
+
+
+def test_a_dicom_of_another_size_is_predicted_in_its_own_pixels(job, tmp_path):
+    """The same radiograph at twice the size, through a recipe that lets every box pass."""
+    _, result = job
+    ensemble = tmp_path / "ensemble"
+    shutil.copytree(Path(result["submission"]).parent, ensemble)
+    recipe = yaml.safe_load((ensemble / "recipe.yaml").read_text())
+    recipe |= {"threshold": 0.0, "share_of_top": 0.0}
+    recipe["gate"]["cutoff"] = 0.0
+    (ensemble / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    source = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
+    dataset = pydicom.dcmread(source)
+    pixels = np.kron(dataset.pixel_array, np.ones((2, 2), np.uint8))
+    (tmp_path / "images").mkdir()
+    for name, array in (("as_it_is", dataset.pixel_array), ("twice", pixels)):
+        dataset.PixelData, (dataset.Rows, dataset.Columns) = array.tobytes(), array.shape
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        dataset.save_as(tmp_path / "images" / f"{name}.dcm")
+    done = run("predict", f"run={ensemble}", f"images={tmp_path / 'images'}", "json=true")
+    assert done.returncode == 0, done.stderr
+    table = Path(json.loads(done.stdout.splitlines()[-1])["predictions"])
+    assert table.parent == ensemble / "predictions"
+    found = read_detections(table)
+    (once, sure), (twice, as_sure) = found.image(0), found.image(1)
+    assert len(once) and np.allclose(twice, 2 * once, atol=2) and np.allclose(sure, as_sure, atol=0.02)
+    assert (twice[:, 0] + twice[:, 2]).max() > 1024
+
+
+@pytest.mark.parametrize("out", ["a_folder", "picture.jpg"])
+def test_predict_refuses_a_name_that_it_cannot_use(job, tmp_path, out):
+    _, result = job
+    (tmp_path / "a_folder").mkdir()
+    run_folder = Path(result["submission"]).parent
+    dicom = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
+    done = run("predict", f"run={run_folder}", f"images={dicom}", f"out={tmp_path / out}")
+    assert done.returncode == 2 and out in done.stderr and "predictions.csv" in done.stderr
+
+
+def test_predict_refuses_an_ensemble_without_its_models(job, tmp_path):
+    _, result = job
+    folder = Path(result["submission"]).parent
+    shutil.copy(folder / "recipe.yaml", tmp_path / "recipe.yaml")
+    done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
+    assert done.returncode == 2 and "apply recipe=" in done.stderr
+    (tmp_path / "result.json").write_text(json.dumps({"runs": {"yolov8_xs": ["runs/gone/yolov8_xs/fold0"]}}))
+    done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
+    assert done.returncode == 2 and "runs/gone/yolov8_xs/fold0 is not there any more" in done.stderr
+
+
+def test_predict_refuses_what_is_no_run(tmp_path):
+    done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
+    assert done.returncode == 2 and "is no finished run" in done.stderr

@@ -1,0 +1,114 @@
+"""A finished run, repeated: the same bits, or told where they part."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pneumonia.commands.rerun import tables_apart
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def run(*words, **env):
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **env}
+    command = [sys.executable, "-P", "-m", "pneumonia", *words, "json=true"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return done, json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    done, result = run("train", "experiment=report/fcnn", "preset=smoke", "data=demo", "image_size=32", f"out={out}")
+    assert done.returncode == 0, done.stderr
+    return Path(result["runs"][0])
+
+
+def test_a_run_repeats_bit_by_bit(folder):
+    """Whatever backend and threads this shell asks for: those of the first time are taken."""
+    done, result = run("rerun", f"run={folder}", KERAS_BACKEND="jax", TF_NUM_INTRAOP_THREADS="3", NPROC="3")
+    assert done.returncode == 0, done.stderr
+    assert result["same"] and not {"backend", "threads"} & set(result["changed"]) and set(result["files"]) == {
+        "weights.safetensors", "metrics.jsonl", "oof_classes.csv", "test_classes.csv"
+    }  # fmt: skip
+    assert "repeated bit by bit" in done.stdout
+    assert not list(folder.parent.glob(".rerun-*"))
+
+
+def test_what_differs_is_named(folder):
+    table = folder / "oof_classes.csv"
+    before = table.read_text()
+    table.write_text(before.replace("0.", "0.0", 1))
+    first = (folder / "environment.json").read_text()
+    environment = json.loads(first)
+    del environment["git_commit"]  # as an older version of the program wrote it
+    environment |= {"processor": "another", "learned_from": {"weights": "1"}, "git_dirty": True}
+    environment["starts"].append({"time": "noon", "changed": {"threads": 64}})
+    (folder / "environment.json").write_text(json.dumps(environment))
+    try:
+        done, result = run("rerun", f"run={folder}")
+    finally:
+        table.write_text(before)
+        (folder / "environment.json").write_text(first)
+    assert done.returncode == 0 and not result["same"]
+    assert [name for name, same in result["files"].items() if not same] == ["oof_classes.csv"]
+    assert result["changed"]["processor"][0] == "another" and "NOT repeated" in done.stdout
+    assert result["changed"]["learned_from.weights"] == ["1", None] and "git_commit" not in result["changed"]
+    assert "the source had changes then" in done.stdout and "went on at noon with threads 64" in done.stdout
+    assert "oof_classes.csv: probabilities differ by " in done.stdout
+
+
+def test_settings_that_were_edited_since_are_named(folder):
+    file = folder / "config.yaml"
+    before = file.read_text()
+    file.write_text(before.replace("ema: 0.5", "ema: 0.25"))
+    try:
+        done, result = run("rerun", f"run={folder}")
+    finally:
+        file.write_text(before)
+    assert done.returncode == 0 and result["changed"]["ema"] == [0.25, 0.5], done.stderr
+    assert "then 0.25, now 0.5: ema" in done.stdout
+
+
+def test_how_far_detections_are_apart(tmp_path):
+    header = "patientId,PredictionString\n"
+    (tmp_path / "before.csv").write_text(header + "a,0.5 0 0 9 9\nb,0.25 0 0 9 9 0.125 5 5 9 9\nc,\n")
+    (tmp_path / "now.csv").write_text(header + "a,0.25 0 0 9 9\nb,0.25 0 0 9 9\nc,\n")
+    told = tables_apart(tmp_path / "before.csv", tmp_path / "now.csv")
+    assert told == "1 of 3 images have another number of boxes, in the others confidences differ by 0.25 at most"
+
+
+def test_how_far_probabilities_are_apart_in_any_class(tmp_path):
+    header = "patientId,normal,not_normal,opacity\n"
+    (tmp_path / "before_classes.csv").write_text(header + "a,0.5,0.25,0.25\n")
+    (tmp_path / "now_classes.csv").write_text(header + "a,0.25,0.5,0.25\n")
+    told = tables_apart(tmp_path / "before_classes.csv", tmp_path / "now_classes.csv")
+    assert told == "probabilities differ by 0.25 at most"
+
+
+def test_what_cannot_be_repeated_is_refused(folder, tmp_path):
+    done, _ = run("rerun", f"run={tmp_path}")
+    assert done.returncode == 2 and "no finished run" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"images_sha256": "1"}, "cannot be repeated: images_sha256 was 1 and is now "),
+        ({"command": ["experiment=report/fcnn", "data=/no/such/folder"]}, "/no/such/folder: there is no such folder"),
+    ],
+)
+def test_a_run_whose_data_changed_or_is_gone_is_not_trained_again(folder, change, says):
+    file = folder / "environment.json"
+    before = file.read_text()
+    file.write_text(json.dumps(json.loads(before) | change))
+    try:
+        done, _ = run("rerun", f"run={folder}")
+    finally:
+        file.write_text(before)
+    assert done.returncode == 3 and says in done.stderr and "training again" not in done.stderr
+    assert not list(folder.parent.glob(".rerun-*"))

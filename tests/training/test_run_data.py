@@ -1,0 +1,154 @@
+"""What a run learns from others of the same data: command lines on the smallest demo, with the quickest network."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from pneumonia import config, schema
+from pneumonia.data.competition import resolve
+from pneumonia.data.prepared import prepare
+from pneumonia.system.errors import BadInput
+from pneumonia.training.run_data import material_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+QUICK = ("experiment=report/fcnn", "preset=smoke", "data=demo", "n_folds=2", "image_size=32")
+
+
+def train(out, *words):
+    command = [sys.executable, "-P", "-m", "pneumonia", "train", *QUICK, f"out={out}", *words, "json=true"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    result = json.loads(done.stdout.splitlines()[-1])
+    return done, [Path(folder) for folder in result.get("runs", [])]
+
+
+@pytest.fixture(scope="module")
+def both_folds(tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs")
+    done, folders = train(out, "fold=all")
+    assert done.returncode == 0, done.stderr
+    return out, folders
+
+
+def test_the_held_out_table_says_who_was_held_out(both_folds):
+    _, folders = both_folds
+    tables = [pd.read_csv(folder / "held_out.csv", dtype=str) for folder in folders]
+    assert not set(tables[0]["group"]) & set(tables[1]["group"])
+    assert list(tables[0].columns) == [
+        "patientId", "target", "class", "group", "sex", "age", "view", "fold", "boxes"
+    ]  # fmt: skip
+    assert ((tables[0]["target"] == "1") == tables[0]["boxes"].notna()).all()
+    oof = pd.read_csv(folders[0] / "oof_classes.csv", dtype=str)
+    assert oof["patientId"].tolist() == tables[0]["patientId"].tolist()
+
+
+def test_the_command_line_that_began_a_run_is_kept_with_it(both_folds):
+    _, folders = both_folds
+    environment = json.loads((folders[1] / "environment.json").read_text())
+    words = dict(word.split("=", 1) for word in environment["command"])
+    assert words["fold"] == "1" and words["experiment"] == "report/fcnn" and words["image_size"] == "32"
+
+
+def test_hard_negatives_come_from_the_other_folds_predictions(both_folds):
+    out, folders = both_folds
+    label = folders[0].parent.relative_to(folders[0].parents[2]).as_posix()
+    words = ("fold=0", f"sampling.hard_from={label}", "sampling.hard_negatives=0.5", "sampling.positives=0.5")
+    done, runs = train(out, *words)
+    assert done.returncode == 0, done.stderr
+    assert runs[0].parent != folders[0].parent
+    done, _ = train(out, "fold=0", "sampling.hard_from=report/fcn", *words[2:])
+    assert done.returncode == 2
+    assert "there are no runs of 'report/fcn'" in done.stderr and "report/fcnn-smoke" in done.stderr
+
+
+def test_a_run_starts_from_another_s_backbone_on_the_same_fold(both_folds):
+    out, _ = both_folds
+    small = ("fold=0", "model.name=mobilenetv2", "model.alpha=0.35")
+    done, first = train(out, *small)
+    assert done.returncode == 0, done.stderr
+    label = first[0].parent.relative_to(first[0].parents[2]).as_posix()
+    done, second = train(out, *small, f"model.weights=run:{label}", "model.head=classes")
+    assert done.returncode == 0, done.stderr
+    assert f"backbone from {first[0]}" in done.stderr and "the rest of the network" not in done.stderr
+    assert yaml.safe_load((second[0] / "config.yaml").read_text())["model"]["weights"] == f"run:{label}"
+    done, _ = train(out, *small[1:], "fold=1", f"model.weights=run:{label}", "model.head=classes")
+    assert done.returncode == 2 and "no finished run on this fold" in done.stderr
+
+    weights = first[0] / "weights.safetensors"
+    done, third = train(out, *small, f"model.weights={weights}", "epochs=2")
+    assert done.returncode == 0 and "the rest of the network from there too" in done.stderr, done.stderr
+    assert third[0] != first[0]
+    for _ in range(2):
+        done, _ = train(out, *small[1:], "fold=1", f"model.weights={weights}")
+        assert done.returncode == 2
+        assert "another fold, which may have seen the images held out here; take model.weights=run:" in done.stderr
+        # the loss of a table makes its weights no less trained on these images
+        (first[0] / "oof_classes.csv").unlink(missing_ok=True)
+
+
+def test_the_report_s_split_trains_looks_and_scores_on_its_own_parts(tmp_path):
+    done, folders = train(tmp_path, "split=report")
+    assert done.returncode == 0, done.stderr
+    assert folders[0].name == "fold-report"
+    table = pd.read_csv(folders[0] / "held_out.csv", dtype=str)
+    assert len(table) == 6  # a tenth of 60 images
+    assert "inner_loss" in (folders[0] / "metrics.jsonl").read_text()
+    done, _ = train(tmp_path, "split=halves")
+    assert done.returncode == 2 and "report" in done.stderr
+
+
+def test_age_sex_and_view_go_through_training_and_prediction(tmp_path):
+    done, folders = train(tmp_path, "fold=0", "model.inputs=[age,view]")
+    assert done.returncode == 0, done.stderr
+    assert len(pd.read_csv(folders[0] / "test_classes.csv")) == 20
+
+
+@pytest.fixture
+def nih_run(tmp_path, monkeypatch):
+    """The demo in two folds, one person of the second in the holdout; an NIH folder with everybody in it; settings."""
+    settings = config.from_arguments(schema.Train, [*QUICK, "model.head=nih"])
+    data = prepare(settings, resolve(settings), [32])
+    table = data.folds.assign(fold=data.folds["fold"].astype(str))
+    table.loc[table["group"] == table[table["fold"] == "1"]["group"].iloc[0], "fold"] = "holdout"
+    names = [f"{int(person):08d}_000.png" for person in sorted(set(table["group"]))]
+    rows = [f"{name},No Finding,0,{name[:8]},50,M,PA" for name in names]
+    header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+    (tmp_path / "Data_Entry_2017_v2020.csv").write_text("\n".join([header, *rows, ""]))
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), np.zeros((32, 32), np.uint8))
+    monkeypatch.setattr(config, "REPOSITORY", tmp_path / "repository")  # where the squares are kept
+    return dataclasses.replace(data, folds=table), str(tmp_path), config.experiment_of(settings)
+
+
+def test_pretraining_on_nih_sees_nobody_who_is_held_out(nih_run):
+    data, folder, experiment = nih_run
+    material = material_of(data, 0, experiment, folder)
+    people = {str(int(name[:8])) for part in (material.samples, material.inner) for name in part.ids}
+    assert not people & (set(material.held_out["group"]) | set(material.holdout["group"]))
+    assert len(material.held_out) and len(material.holdout)
+    assert people == set(data.folds[data.folds["fold"] == "1"]["group"])
+
+
+@pytest.mark.parametrize("fold", ["0", "holdout"])
+def test_held_out_images_of_nobody_known_are_named(nih_run, tmp_path, fold):
+    data, folder, experiment = nih_run
+    mapping = pd.read_csv(data.competition.mapping, dtype=str)
+    nobody = sorted(data.folds[data.folds["fold"] == fold]["patientId"])[:4]
+    mapping[~mapping["patientId"].isin(nobody)].to_csv(tmp_path / "mapping.csv", index=False)
+    other = dataclasses.replace(data.competition, mapping=tmp_path / "mapping.csv")
+    named = ", ".join(nobody[:3])
+    match = rf"mapping\.csv: names no person for {len(nobody)} held-out images \({named}.*official JSON"
+    with pytest.raises(BadInput, match=match):
+        material_of(dataclasses.replace(data, competition=other), 0, experiment, folder)
+    without = dataclasses.replace(data.competition, mapping=None)
+    with pytest.raises(BadInput, match="give mapping="):
+        material_of(dataclasses.replace(data, competition=without), 0, experiment, folder)
