@@ -36,7 +36,7 @@ install() {
             "$base" -m venv --clear "$venv" || fail "$base cannot make a virtual environment; on Debian: apt install python3-venv"
         fi
         "$python" -m pip install --quiet --disable-pip-version-check -r "$lock" >&2 ||
-            fail "pip could not install $1; see above, mend it and run again"
+            fail "pip could not install $1; see above, fix it and run again"
         touch "$stamp"
     fi
     exec 9>&-

@@ -32,9 +32,10 @@ import keras
 import numpy as np
 
 from pneumonia import config, schema
-from pneumonia.data.competition import resolve, study_table
+from pneumonia.data.competition import resolve
 from pneumonia.data.ingest import ingest
 from pneumonia.data.samples import Samples, samples_of
+from pneumonia.data.study_table import study_table
 from pneumonia.inference.predict import passes
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs.environment import processor

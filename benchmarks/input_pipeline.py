@@ -56,9 +56,10 @@ import tensorflow as tf
 from classifier_throughput import Constant
 from pneumonia import schema
 from pneumonia.data.cache import Cache
-from pneumonia.data.competition import Competition, open_competition, study_table
+from pneumonia.data.competition import Competition, open_competition
 from pneumonia.data.ingest import ingest
 from pneumonia.data.samples import Samples, samples_of
+from pneumonia.data.study_table import study_table
 from pneumonia.demo.competition import generate
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs.precision import computing, on_gpu, precision_of

@@ -16,10 +16,11 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.data.check import refuse_faults
-from pneumonia.data.competition import open_competition, resolve, study_table
+from pneumonia.data.competition import open_competition, resolve
 from pneumonia.data.folds import make_folds
 from pneumonia.data.ingest import ingest
 from pneumonia.data.prepared import prepare
+from pneumonia.data.study_table import study_table
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.schema import setting
 
@@ -146,14 +147,14 @@ def of_member(settings: Settings) -> dict:
     from pneumonia.training.batches import Batches
     from pneumonia.training.learner import compiled
     from pneumonia.training.loading import Loaded
-    from pneumonia.training.run_data import Rows, material_of
+    from pneumonia.training.run_data import Rows, run_data_of
 
     experiment = config.read_experiment(settings.measure, settings.preset, {"image_size": settings.size})
     job = schema.Job(data=settings.data, preset=settings.preset)
     looking = clocks()
     data = prepare(job, resolve(job), [settings.size])
     looking = clocks() - looking  # its costs are measured apart
-    samples = material_of(data, 0, experiment).samples
+    samples = run_data_of(data, 0, experiment).samples
     batch, rng = experiment.batch_size, np.random.default_rng(0)
     with computing(experiment):
         family = family_of(experiment.model, experiment.image_size)

@@ -57,7 +57,7 @@ from pneumonia.training.batches import Batches
 from pneumonia.training.learner import compiled
 from pneumonia.training.loading import Loaded
 from pneumonia.training.loop import Stage
-from pneumonia.training.run_data import material_of
+from pneumonia.training.run_data import run_data_of
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, optimizer
 
@@ -188,7 +188,7 @@ def main(settings: Settings) -> None:
     experiment = config.read_experiment("yolov8_xs", "quick", changes)
     job = schema.Job(data="demo", preset=settings.preset)
     data = prepare(job, resolve(job), [settings.image_size])
-    material = material_of(data, settings.fold, experiment)
+    material = run_data_of(data, settings.fold, experiment)
     chosen = [each for each in TRAININGS if each.name in (OURS, *(settings.networks or [each.name]))]
     found = {}
     for training in chosen:

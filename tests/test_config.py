@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pneumonia import config, schema
-from pneumonia.commands import main_job as pipeline
+from pneumonia.commands import folds_and_runs
 from pneumonia.system.errors import BadInput
 
 
@@ -38,26 +38,26 @@ def test_exponents_are_numbers():
     ],
 )
 def test_a_bad_word_is_one_clear_line(arguments, says):
-    assert says in fault(config.from_arguments, schema.Job, arguments).mend
+    assert says in fault(config.from_arguments, schema.Job, arguments).fix
 
 
 def test_an_unknown_nested_key_names_the_nearest():
     wrong = fault(config.from_arguments, schema.Train, ["experiment=yolov8_xs", "optimizer.rat=1"])
-    assert "optimizer.rate" in wrong.mend
+    assert "optimizer.rate" in wrong.fix
 
 
 def test_an_unknown_experiment_lists_the_known_ones():
     wrong = fault(config.from_arguments, schema.Train, ["experiment=yolov9"])
-    assert "yolov8_xs" in wrong.mend and "mobilenetv2" in wrong.mend
+    assert "yolov8_xs" in wrong.fix and "mobilenetv2" in wrong.fix
 
 
 def test_an_unknown_ensemble_lists_the_known_ones():
-    assert "default" in fault(config.read_ensemble, "best").mend
+    assert "default" in fault(config.read_ensemble, "best").fix
 
 
 def test_an_unknown_preset_lists_the_known_ones(monkeypatch):
     monkeypatch.delenv("RSNA_DATA", raising=False)
-    assert "smoke" in fault(schema.Job(preset="fast").chosen_preset).mend
+    assert "smoke" in fault(schema.Job(preset="fast").chosen_preset).fix
 
 
 def test_the_preset_follows_the_data(monkeypatch):
@@ -97,7 +97,7 @@ def given(*words):
     experiment = config.experiment_of(settings)
     usual = config.as_tree(config.read_experiment("mobilenet_unet", "smoke"))
     changed = config.difference(usual, config.as_tree(experiment))
-    return settings, experiment, pipeline.words_of(settings, "smoke", "mobilenet_unet", 0, changed)
+    return settings, experiment, folds_and_runs.words_of(settings, "smoke", "mobilenet_unet", 0, changed)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_a_setting_that_is_a_dictionary_is_replaced_not_merged():
 def test_an_emptied_setting_reaches_the_process():
     """An experiment's file may set what the command line takes away."""
     settings, _, _ = given()
-    words = pipeline.words_of(settings, "smoke", "mobilenet_unet", 0, {"model.weights_folder": ""})
+    words = folds_and_runs.words_of(settings, "smoke", "mobilenet_unet", 0, {"model.weights_folder": ""})
     assert "model.weights_folder=" in words
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pneumonia import config, schema
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 
 class Command(NamedTuple):
@@ -31,26 +31,28 @@ COMMANDS = {
         "the main job: from DICOMs to a scored submission.csv",
         "fold=0",
     ),
-    "check": Command("pneumonia.data.check:command", schema.Check, "every fault of a data folder at once", "data=DIR"),
+    "check": Command(
+        "pneumonia.commands.check:check", schema.Check, "every fault of a data folder at once", "data=DIR"
+    ),
     "ingest": Command(
-        "pneumonia.data.ingest:command", schema.Ingest, "DICOMs to image cache", "data=DIR image_size=512"
+        "pneumonia.commands.ingest:ingest", schema.Ingest, "DICOMs to image cache", "data=DIR image_size=512"
     ),
     "folds": Command(
-        "pneumonia.data.folds:command", schema.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
+        "pneumonia.commands.folds:folds", schema.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
     ),
-    "eda": Command("pneumonia.reports.eda:command", schema.Eda, "counts, figures, summary", "data=DIR"),
-    "train": Command("pneumonia.commands.main_job:train", schema.Train, "one run", "experiment=NAME fold=0"),
+    "eda": Command("pneumonia.commands.eda:eda", schema.Eda, "counts, figures, summary", "data=DIR"),
+    "train": Command("pneumonia.commands.train:train", schema.Train, "one run", "experiment=NAME fold=0"),
     "evaluate": Command(
-        "pneumonia.commands.evaluate:command",
+        "pneumonia.commands.evaluate:evaluate",
         schema.Evaluate,
         "everything about a finished run, or an experiment's runs over several folds",
         "run=runs/DATASET/EXPERIMENT",
     ),
     "rerun": Command(
-        "pneumonia.commands.rerun:command", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
+        "pneumonia.commands.rerun:rerun", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
     ),
     "predict": Command(
-        "pneumonia.commands.predict:command",
+        "pneumonia.commands.predict:predict",
         schema.Predict,
         "prediction tables for any DICOMs from a run, or a submission from a whole ensemble",
         "images=DIR-or-FILE.dcm run=PATH",
@@ -68,19 +70,22 @@ COMMANDS = {
         "recipe=DIR/recipe.yaml members=[...] out=FILE.csv",
     ),
     "score": Command(
-        "pneumonia.commands.score:command",
+        "pneumonia.commands.score:score",
         schema.Score,
         "the competition's metric, with a 95 % interval",
         "submission=FILE labels=FILE [groups=FILE]",
     ),
     "validate": Command(
-        "pneumonia.boxes.submission:command", schema.Validate, "is this file acceptable", "submission=FILE sample=FILE"
+        "pneumonia.commands.validate:validate",
+        schema.Validate,
+        "is this file acceptable",
+        "submission=FILE sample=FILE",
     ),
     "results": Command(
-        "pneumonia.reports.results:command", schema.Results, "the report's table, published figures beside ours", ""
+        "pneumonia.commands.results:results", schema.Results, "the report's table, published figures beside ours", ""
     ),
     "leaderboard": Command(
-        "pneumonia.ensemble.leaderboard:command", schema.Leaderboard, "every submission made here", ""
+        "pneumonia.commands.leaderboard:leaderboard", schema.Leaderboard, "every submission made here", ""
     ),
 }
 
@@ -103,8 +108,8 @@ def main(arguments: list[str]) -> int:
         result = getattr(importlib.import_module(module), function)(settings)
     except BadInput as error:
         return failed(error, [fault.as_json() for fault in error.faults], wants_json)
-    except BadSurroundings as error:
-        return failed(f"error: {error}", str(error), wants_json, BadSurroundings.exit_code)
+    except EnvironmentFailure as error:
+        return failed(f"error: {error}", str(error), wants_json, EnvironmentFailure.exit_code)
     except KeyboardInterrupt:
         return failed("stopped; the same command goes on from here", "stopped", wants_json, 130)
     except Exception as error:

@@ -30,6 +30,13 @@ def user_path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
+def needed(text: str, key: str, what: str) -> Path:
+    """A setting that must be given, as a path. Raises BadInput."""
+    if not text:
+        raise bad_input("command line", f"{key}= is missing", f"give {key}=FILE, {what}")
+    return user_path(text)
+
+
 # ------------------------------------------------------------------ command lines
 
 
@@ -101,7 +108,7 @@ def parse_value(schema: type, key: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise bad_input(
-            "command line", f"{key}: '{text}' cannot be read as YAML", "quote it, or mend the brackets"
+            "command line", f"{key}: '{text}' cannot be read as YAML", "quote it, or close the brackets"
         ) from error
 
 
@@ -267,7 +274,7 @@ def read_yaml(file: Path) -> dict:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         row = mark.line + 1 if mark else None
-        raise bad_input(file, "is no valid YAML", "mend the line", row=row) from error
+        raise bad_input(file, "is no valid YAML", "correct the line", row=row) from error
 
 
 def merge(tree: dict, over: dict, prefix: str = "") -> dict:

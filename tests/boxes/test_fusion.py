@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pneumonia.boxes import to_corners
-from pneumonia.boxes.fusion import METHODS, fuse, like_one_of, merge_class_folds, merge_folds, merge_tta
+from pneumonia.boxes.fusion import METHODS, fuse, match_score_distribution, merge_class_folds, merge_folds, merge_tta
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, read_detections
 
 THEIR_CONFIDENCE = {
@@ -231,9 +231,9 @@ def test_one_fold_stays_as_it_is():
 
 def test_confidences_are_given_out_by_order():
     own = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    assert like_one_of(np.array([0.2, 0.6]), own, 3).tolist() == [0.5, 0.8]
-    assert like_one_of(np.array([0.3, 0.3]), own, 3).tolist() == [0.5, 0.5]  # ties stay ties
-    more = like_one_of(np.array([0.6, 0.5, 0.2]), own, 3)  # than the pool has
+    assert match_score_distribution(np.array([0.2, 0.6]), own, 3).tolist() == [0.5, 0.8]
+    assert match_score_distribution(np.array([0.3, 0.3]), own, 3).tolist() == [0.5, 0.5]  # ties stay ties
+    more = match_score_distribution(np.array([0.6, 0.5, 0.2]), own, 3)  # than the pool has
     np.testing.assert_allclose(more, [0.8, 0.5, 0.4 * 0.2 / 0.5])
 
 

@@ -76,7 +76,7 @@ def test_a_bad_row_is_named_with_its_mend(tmp_path, row, word):
     with pytest.raises(BadInput) as caught:
         read_detections(file)
     (fault,) = caught.value.faults
-    assert fault.row == 3 and word in fault.what and fault.mend
+    assert fault.row == 3 and word in fault.what and fault.fix
 
 
 def test_every_bad_row_is_named(tmp_path):

@@ -4,7 +4,8 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.boxes.predictions import Detections, read_detections
-from pneumonia.boxes.submission import command, read_sample, validate, write_submission
+from pneumonia.boxes.submission import read_sample, validate, write_submission
+from pneumonia.commands.validate import validate as command
 from pneumonia.system.errors import BadInput
 
 HEADER = "patientId,PredictionString\n"

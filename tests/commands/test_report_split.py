@@ -3,13 +3,14 @@
 import pandas as pd
 
 from pneumonia import config, schema
+from pneumonia.commands import folds_and_runs
 from pneumonia.commands import main_job as pipeline
 
 
 def test_the_main_job_trains_looks_and_scores_on_the_report_s_parts(tmp_path, monkeypatch):
     # two quick members in place of the default's three
     monkeypatch.setattr(config, "read_ensemble", lambda name: {"members": ["report/fcnn", "mobilenet_unet"]})
-    monkeypatch.setattr(pipeline, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(folds_and_runs, "REPOSITORY", tmp_path)
     monkeypatch.setattr(pipeline, "train_command", lambda words: pipeline_command((*words, f"out={tmp_path / 'runs'}")))
     job = schema.Job(data="demo", preset="smoke", split="report", out=str(tmp_path / "made"))
     result = pipeline.main_job(job)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pneumonia import schema
-from pneumonia.commands.score import command
+from pneumonia.commands.score import score as command
 from pneumonia.data.people import read_people
 from pneumonia.system.errors import BadInput
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from pneumonia import config, schema
-from pneumonia.commands import main_job as pipeline
+from pneumonia.commands import train as pipeline
 from pneumonia.system.errors import BadInput
 
 SMALL = ("experiment=mobilenetv2", "preset=smoke", "data=demo", "model.alpha=0.35")
@@ -55,7 +55,7 @@ def test_one_fold_is_a_job_where_it_is_to_run_elsewhere_or_with_threads(
 WATCHED = """
 import sys
 from pneumonia import cli
-from pneumonia.commands import main_job as pipeline
+from pneumonia.commands import train as pipeline
 def run_all(jobs, *_):
     print(*(job.folder.name for job in jobs), *({"keras", "tensorflow", "jax", "torch"} & set(sys.modules)))
 pipeline.run_all = run_all

@@ -1,4 +1,4 @@
-"""`check` names every fault of the tables with its file, row and mend; each fault here has its own small files."""
+"""`check` names every fault of the tables with its file, row and fix; each fault here has its own small files."""
 
 import json
 import os
@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from pneumonia import cli
 from pneumonia.config import REPOSITORY
 from pneumonia.data import check, check_tables
-from pneumonia.data.competition import open_competition, study_table
+from pneumonia.data.competition import open_competition
+from pneumonia.data.study_table import study_table
 from pneumonia.system.errors import BadInput
 
 LABELS, CLASSES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
@@ -107,7 +108,7 @@ def test_fault_of_one_row(tmp_path, capsys, cells, code):
     labels = [HEADER, *LABEL_LINES[1:3], cells, f"{B},,,,,0"]
     faults = checked(capsys, write(tmp_path / "data", labels=labels))
     assert places(faults) == [(code, LABELS, 4)]
-    assert faults[0]["what"] and faults[0]["mend"]
+    assert faults[0]["what"] and faults[0]["fix"]
     assert "\0" not in faults[0]["what"]
 
 
@@ -159,8 +160,8 @@ def test_all_tables_missing_is_said_at_once(tmp_path, capsys):
 def test_box_outside_the_image(tmp_path, capsys, row, wholly):
     folder = write(tmp_path / "data", labels=with_line(LABEL_LINES, 3, f"{A},{row},1"))
     assert places(checked(capsys, folder)) == [("box-outside", LABELS, 3)]
-    mended = checked(capsys, folder, "clip_boxes=true")
-    assert places(mended) == ([("box-outside", LABELS, 3)] if wholly else [])
+    corrected = checked(capsys, folder, "clip_boxes=true")
+    assert places(corrected) == ([("box-outside", LABELS, 3)] if wholly else [])
 
 
 def test_box_at_the_frame_is_no_fault(tmp_path, capsys):
@@ -270,7 +271,7 @@ def test_one_bad_id_is_one_fault(tmp_path, capsys):
     """The image is meant, so that it is not a second time an image without a label or without a class."""
     folder = write(tmp_path / "data", labels=with_line(LABEL_LINES, 4, f"{B.upper()},,,,,0"))
     (fault,) = checked(capsys, folder)
-    assert (fault["code"], fault["mend"]) == ("id", f"write {B}")
+    assert (fault["code"], fault["fix"]) == ("id", f"write {B}")
 
 
 def test_every_fault_of_a_row(tmp_path, capsys):

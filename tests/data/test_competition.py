@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 
 from pneumonia import schema
-from pneumonia.data.competition import open_competition, plausible_ages, resolve, study_table
+from pneumonia.data.competition import open_competition, resolve
+from pneumonia.data.headers import plausible_ages
+from pneumonia.data.study_table import study_table
 from pneumonia.demo.competition import generate
 from pneumonia.system.errors import BadInput
 

@@ -27,8 +27,8 @@ from pydicom.uid import (
 
 from pneumonia import cli
 from pneumonia.data.check_dicoms import dicom_faults
-from pneumonia.data.competition import plausible_ages
 from pneumonia.data.dicom import read_dicom, read_scaled
+from pneumonia.data.headers import plausible_ages
 from pneumonia.demo import competition as phantom
 from pneumonia.system.errors import BadInput
 
@@ -78,7 +78,7 @@ def fault(path, expected_id=None):
     with pytest.raises(BadInput) as caught:
         read_scaled(path, 32, expected_id)
     (only,) = caught.value.faults
-    assert only.file == str(path) and only.what and only.mend
+    assert only.file == str(path) and only.what and only.fix
     return only
 
 
@@ -200,7 +200,7 @@ def test_an_unreadable_compression_says_which_package_reads_it(tmp_path):
     made.PixelData = encapsulate([b"\xff\xd8\xff\xf7" + b"\0" * 64])
     made["PixelData"].is_undefined_length = True
     found = fault(written(tmp_path, made))
-    assert found.code == "compression" and "pyjpegls" in found.mend and "JPEG-LS" in found.what
+    assert found.code == "compression" and "pyjpegls" in found.fix and "JPEG-LS" in found.what
 
 
 def test_an_unknown_transfer_syntax(tmp_path):
@@ -307,5 +307,5 @@ def test_check_names_the_bad_file_and_writes_nothing(sound, tmp_path, capsys, co
     assert cli.main(["check", f"data={folder}", "json=true"]) == 2
     faults = json.loads(capsys.readouterr().out.splitlines()[-1])["faults"]
     assert [(fault["file"], fault["row"]) for fault in faults] == [(str(bad), None)]
-    assert faults[0]["code"] == code and faults[0]["mend"]
+    assert faults[0]["code"] == code and faults[0]["fix"]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before

@@ -11,9 +11,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
 from pneumonia import cli
-from pneumonia.data.competition import open_competition, study_table
+from pneumonia.data.competition import open_competition
 from pneumonia.data.folds import leaking, make_folds, report_split, with_holdout
 from pneumonia.data.headers import read_headers
+from pneumonia.data.study_table import study_table
 from pneumonia.demo import competition as phantom
 
 needs_tables = pytest.mark.skipif("RSNA_TABLES" not in os.environ, reason="RSNA_TABLES names no folder")

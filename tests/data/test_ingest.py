@@ -22,7 +22,7 @@ from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import open_competition
 from pneumonia.data.ingest import ingest
 from pneumonia.demo.competition import generate
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 TRAIN, TEST, SIZE = 20, 5, 64
 ALONE = """
@@ -272,7 +272,7 @@ def test_two_at_once_do_the_work_once(demo, tmp_path):
 def test_a_full_disk_is_foreseen(demo, tmp_path, monkeypatch, read):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(BadSurroundings, match="MB more"):
+    with pytest.raises(EnvironmentFailure, match="MB more"):
         ingest(open_competition(demo), SIZE, 1, tmp_path / "cache")
     assert read == [] and list((tmp_path / "cache").glob("pixels-*")) == []
 
@@ -285,7 +285,7 @@ def test_a_disk_that_fills_up_during_the_work_keeps_what_was_done(demo, tmp_path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9 * SIZE**2 + 100, hard))
     try:
-        with pytest.raises(BadSurroundings, match="what was done is kept"):
+        with pytest.raises(EnvironmentFailure, match="what was done is kept"):
             ingest(competition, SIZE, 1, folder)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -302,10 +302,10 @@ def test_a_disk_that_really_is_full(demo, tmp_path, monkeypatch):
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
         pytest.skip("this user cannot mount a tmpfs; the limit on file sizes stands for it above")
     try:
-        with pytest.raises(BadSurroundings, match="MB more"):
+        with pytest.raises(EnvironmentFailure, match="MB more"):
             ingest(open_competition(demo), 512, 1, mount / "cache")
         monkeypatch.setattr(module, "refuse_full_disk", lambda *_: None)
-        with pytest.raises(BadSurroundings, match="disk is full"):
+        with pytest.raises(EnvironmentFailure, match="disk is full"):
             ingest(open_competition(demo), 512, 1, mount / "cache")
         agrees(ingest(open_competition(demo), SIZE, 1, mount / "other"), demo)
     finally:
@@ -319,7 +319,7 @@ def test_no_size_below_one(demo, tmp_path):
 
 def test_a_place_that_cannot_be_a_folder(demo, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(BadSurroundings, match="cannot be made"):
+    with pytest.raises(EnvironmentFailure, match="cannot be made"):
         ingest(open_competition(demo), SIZE, 1, tmp_path / "file")
 
 

@@ -7,11 +7,11 @@ import pytest
 from pneumonia import schema
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.commands import train_run as job
-from pneumonia.commands.predict import network_of
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.data.samples import Samples
 from pneumonia.inference.decoder import fit_decoder
+from pneumonia.inference.network import network_of
 from pneumonia.models.unet import MobileNetUNet
 from pneumonia.runs import checkpoint
 from pneumonia.runs.run import Run

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 executor, folder, *words = sys.argv[1:]
 jobs = []
@@ -18,5 +18,5 @@ try:
     run_all(jobs, executor)
 except KeyboardInterrupt:
     sys.exit(130)
-except (BadInput, BadSurroundings) as error:
+except (BadInput, EnvironmentFailure) as error:
     sys.exit(error.exit_code)

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from pneumonia.system.files import held, write_json, written_whole
+from pneumonia.system.files import atomic_write, exclusive_lock, write_json
 
 folder, steps = Path(sys.argv[1]), int(sys.argv[2])
 options = dict(word.split("=", 1) for word in sys.argv[3:])
@@ -23,7 +23,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
-with held(folder / "lock", "stepper"):
+with exclusive_lock(folder / "lock", "stepper"):
     write_json(folder / "started.json", {"parent": os.getppid(), **{name: os.environ.get(name) for name in KEPT}})
     if "meet" in options:
         wait_for(lambda: (Path(options["meet"]) / "started.json").exists())
@@ -43,5 +43,5 @@ with held(folder / "lock", "stepper"):
     if code := int(options.get("exit", 0)):
         print("this job fails", file=sys.stderr)
         sys.exit(code)
-    with written_whole(folder / "weights") as file:
+    with atomic_write(folder / "weights") as file:
         file.write(state["weights"])

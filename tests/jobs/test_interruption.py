@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.system.errors import BadSurroundings
-from pneumonia.system.files import held
+from pneumonia.system.errors import EnvironmentFailure
+from pneumonia.system.files import exclusive_lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = str(Path(__file__).with_name("driver.py"))
@@ -83,9 +83,9 @@ def test_a_killed_driver_leaves_no_orphan_that_holds_the_run(executor, tmp_path,
 
     def is_free():
         try:
-            with held(tmp_path / "a" / "lock", "test"):
+            with exclusive_lock(tmp_path / "a" / "lock", "test"):
                 return True
-        except BadSurroundings:
+        except EnvironmentFailure:
             return False
 
     wait_for(is_free)

@@ -7,7 +7,7 @@ import pytest
 
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 
 def started(job):
@@ -25,7 +25,7 @@ def test_all_are_done_each_with_its_own_log(stepper, capfd):
 
 def test_a_job_that_fails_does_not_stop_the_others(stepper, capfd):
     jobs = [stepper("bad", "exit=7"), stepper("good"), stepper("worse", "exit=2")]
-    with pytest.raises(BadSurroundings, match=r"2 of 3 jobs failed: bad \(exit code 7\), worse \(exit code 2\)"):
+    with pytest.raises(EnvironmentFailure, match=r"2 of 3 jobs failed: bad \(exit code 7\), worse \(exit code 2\)"):
         run_all(jobs)
     assert (jobs[1].folder / "weights").exists()
     said = capfd.readouterr().err
@@ -36,7 +36,7 @@ def test_a_job_that_cannot_be_started_does_not_stop_the_others(stepper, capfd):
     jobs = [stepper("before"), stepper("blocked"), stepper("after")]
     jobs[1].folder.touch()  # a file where its folder would be
     with pytest.raises(
-        BadSurroundings, match=r"1 of 3 jobs failed: blocked \(exit code 3, it cannot be started: .*blocked"
+        EnvironmentFailure, match=r"1 of 3 jobs failed: blocked \(exit code 3, it cannot be started: .*blocked"
     ):
         run_all(jobs)
     assert all((job.folder / "weights").exists() for job in (jobs[0], jobs[2]))
@@ -65,7 +65,7 @@ def test_gpus_are_shared_out_and_threads_set(stepper, tmp_path, monkeypatch):
     assert sorted(started(both)["CUDA_VISIBLE_DEVICES"].split(",")) == ["4", "5"]
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         assert started(both)[name] == "3"
-    with pytest.raises(BadSurroundings, match="greedy: more GPUs"):
+    with pytest.raises(EnvironmentFailure, match="greedy: more GPUs"):
         run_all([stepper("greedy", gpus=3)])
 
 

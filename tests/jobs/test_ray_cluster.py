@@ -10,7 +10,7 @@ import pytest
 
 from pneumonia.jobs import process, ray_cluster
 from pneumonia.jobs.executors import run_all
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_the_environment_is_the_drivers_not_the_workers(ray, stepper, monkeypatc
 
 def test_a_job_that_fails_does_not_stop_the_others(ray, stepper, capfd):
     jobs = [stepper("bad", "exit=7"), stepper("good")]
-    with pytest.raises(BadSurroundings, match=r"1 of 2 jobs failed: bad \(exit code 7\)"):
+    with pytest.raises(EnvironmentFailure, match=r"1 of 2 jobs failed: bad \(exit code 7\)"):
         run_all(jobs, executor="ray")
     assert (jobs[1].folder / "weights").exists()
     assert "this job fails" in capfd.readouterr().err
@@ -62,7 +62,7 @@ def test_a_job_that_cannot_be_started_does_not_stop_the_others(ray, stepper, cap
     jobs = [stepper("before"), stepper("blocked"), stepper("after")]
     jobs[1].folder.touch()  # a file where its folder would be
     with pytest.raises(
-        BadSurroundings, match=r"1 of 3 jobs failed: blocked \(exit code 3, it cannot be started: .*blocked"
+        EnvironmentFailure, match=r"1 of 3 jobs failed: blocked \(exit code 3, it cannot be started: .*blocked"
     ):
         run_all(jobs, executor="ray")
     assert all((job.folder / "weights").exists() for job in (jobs[0], jobs[2]))
@@ -101,7 +101,7 @@ def test_another_driver_adds_to_a_runs_log_and_is_taken_for_no_lost_worker(ray, 
     def come_second():
         while not (job.folder / "paused").exists():
             time.sleep(0.05)
-        with pytest.raises(BadSurroundings, match="1 of 2 jobs failed"):
+        with pytest.raises(EnvironmentFailure, match="1 of 2 jobs failed"):
             run_all([job, other])
         (job.folder / "pause").unlink()
 
@@ -116,7 +116,7 @@ def test_another_driver_adds_to_a_runs_log_and_is_taken_for_no_lost_worker(ray, 
 
 
 def test_a_job_too_large_for_every_node_is_refused(ray, stepper):
-    with pytest.raises(BadSurroundings, match=r"a: no node has 64 CPU"):
+    with pytest.raises(EnvironmentFailure, match=r"a: no node has 64 CPU"):
         run_all([stepper("a")], executor="ray", threads=64)
 
 
@@ -125,6 +125,6 @@ def test_a_node_that_does_not_see_the_runs_folder_is_named(ray, stepper, monkeyp
     see = process.look
     monkeypatch.setattr(process, "look", lambda token, python: see(token + ".elsewhere", python))
     job = stepper("a")
-    with pytest.raises(BadSurroundings, match=r"node .* does not see"):
+    with pytest.raises(EnvironmentFailure, match=r"node .* does not see"):
         run_all([job], executor="ray")
     assert not job.log.exists()

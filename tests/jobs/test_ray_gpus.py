@@ -7,7 +7,7 @@ import pytest
 
 from pneumonia.jobs import ray_cluster
 from pneumonia.jobs.executors import run_all
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 
 
 def test_each_job_sees_its_gpus(stepper, tmp_path, monkeypatch):
@@ -18,7 +18,7 @@ def test_each_job_sees_its_gpus(stepper, tmp_path, monkeypatch):
     both = stepper("both", gpus=2)
     with ray_cluster.connected(num_cpus=2, num_gpus=2):
         run_all([*pair, both], executor="ray")
-        with pytest.raises(BadSurroundings, match=r"greedy: no node has 1 CPU, 3 GPU"):
+        with pytest.raises(EnvironmentFailure, match=r"greedy: no node has 1 CPU, 3 GPU"):
             run_all([stepper("greedy", gpus=3)], executor="ray")
     os.environ.clear()
     os.environ.update(before)

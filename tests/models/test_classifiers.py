@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_class_weight
 
 from pneumonia import schema
-from pneumonia.data.person_features import facts_of, model_input
+from pneumonia.data.person_features import model_input, person_features_of
 from pneumonia.models.classifier_losses import balanced_weights, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.registry import family
 from pneumonia.reports.grad_cam import gradient
@@ -51,7 +51,7 @@ def test_unknown_settings_list_the_known_ones(setting, match):
 
 def test_age_sex_and_view_change_the_answer_and_only_where_asked_for():
     table = pd.DataFrame({"age": [60.0, np.nan, 155.0], "sex": ["F", "M", ""], "view": ["AP", "PA", None]})
-    facts = facts_of(table)
+    facts = person_features_of(table)
     assert facts.tolist() == [
         pytest.approx([0.6, 1, 0, 1, 1, 0]),
         [0, 0, 1, 0, 0, 1],

@@ -9,7 +9,7 @@ from pneumonia.boxes import geometry
 from pneumonia.models.box_regressor import BoxRegressor
 from pneumonia.models.segmentation_unet import SegmentationUNet, is_encoder
 from pneumonia.models.unet import MobileNetUNet
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 SIZE = 64
 BOXES = [np.array([[8.0, 16, 24, 32]]), np.empty((0, 4)), np.array([[4.0, 4, 20, 40], [36, 8, 24, 44]])]
@@ -144,7 +144,7 @@ def test_encoder_weights_come_from_a_file(tmp_path):
     np.testing.assert_array_equal(
         np.asarray(unet.get_layer("block_3_expand").kernel), np.asarray(source.get_layer("block_3_expand").kernel)
     )
-    with pytest.raises(BadSurroundings, match="no such weights file"):
+    with pytest.raises(EnvironmentFailure, match="no such weights file"):
         make(SegmentationUNet, 32, weights=str(tmp_path / "none.h5")).build()
 
 

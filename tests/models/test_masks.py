@@ -23,15 +23,15 @@ def assert_boxes(found, wanted, least_iou):
 
 
 def test_a_filled_mask_has_the_boxes_area_wherever_its_edges_lie():
-    mask = masks.filled(APART, 256, 128)
+    mask = masks.rasterize(APART, 256, 128)
     assert mask.sum() * 4 == pytest.approx((APART[:, 2] * APART[:, 3]).sum(), rel=1e-5)
-    assert set(np.unique(masks.filled(APART[:1], 256, 128))) == {0.0, 1.0}
-    assert not masks.filled(np.empty((0, 4)), 256, 128).any()
+    assert set(np.unique(masks.rasterize(APART[:1], 256, 128))) == {0.0, 1.0}
+    assert not masks.rasterize(np.empty((0, 4)), 256, 128).any()
 
 
 def test_a_softened_mask_falls_from_one_to_its_edge_value_over_the_share_asked_for():
     box = np.array([[56.0, 56, 144, 144]])
-    mask = masks.filled(box, 256, 256, softness=0.5)
+    mask = masks.rasterize(box, 256, 256, softness=0.5)
     line = mask[128]
     assert not line[:56].any() and not line[200:].any()
     np.testing.assert_array_equal(line[92:164], 1.0)  # the inner half
@@ -41,7 +41,7 @@ def test_a_softened_mask_falls_from_one_to_its_edge_value_over_the_share_asked_f
 
 
 def test_a_softened_mask_has_a_valley_where_boxes_touch():
-    line = masks.filled(ALIGNED, 256, 256, softness=0.3)[75]
+    line = masks.rasterize(ALIGNED, 256, 256, softness=0.3)[75]
     assert line[99:101].max() < 0.8 < min(line[60], line[140])
 
 
@@ -52,12 +52,12 @@ def test_a_softened_mask_has_a_valley_where_boxes_touch():
 @pytest.mark.parametrize("blur", [0.0, 1.5])
 def test_edges_lie_between_pixels(softness, blur):
     """A network's mask is blurred and at half the image's size, and its boxes are exact nevertheless."""
-    mask = gaussian_filter(masks.filled(APART, 256, 128, softness), blur)
+    mask = gaussian_filter(masks.rasterize(APART, 256, 128, softness), blur)
     assert_boxes(masks.components(0.95 * mask, softness=softness, **SETTINGS), APART, 0.96)
 
 
 def test_a_pixel_that_sticks_out_moves_no_edge():
-    mask = masks.filled(APART[:1], 256, 128)
+    mask = masks.rasterize(APART[:1], 256, 128)
     mask[30, 35:50] = 1.0
     mask[5:15, 20] = 1.0
     assert_boxes(masks.components(mask, **SETTINGS), APART[:1], 0.96)
@@ -65,26 +65,26 @@ def test_a_pixel_that_sticks_out_moves_no_edge():
 
 def test_touching_boxes_come_apart_where_the_target_falls_off():
     for boxes in (TOUCHING, ALIGNED):
-        whole = masks.components(masks.filled(boxes, 256, 128), **SETTINGS)
+        whole = masks.components(masks.rasterize(boxes, 256, 128), **SETTINGS)
         assert len(whole.boxes) == 1
-        mask = gaussian_filter(masks.filled(boxes, 256, 128, softness=0.3), 1.0)
+        mask = gaussian_filter(masks.rasterize(boxes, 256, 128, softness=0.3), 1.0)
         assert_boxes(masks.components(mask, softness=0.3, **SETTINGS), boxes, 0.85)
 
 
 def test_a_bridge_between_two_findings_does_not_make_them_one():
-    mask = masks.filled(APART, 256, 128)
+    mask = masks.rasterize(APART, 256, 128)
     mask[40:44, 30:80] = np.maximum(mask[40:44, 30:80], 0.6)
     assert_boxes(masks.components(mask, **SETTINGS), APART, 0.9)
 
 
 def test_a_dip_inside_of_a_rectangle_does_not_make_it_two():
-    mask = 0.9 * masks.filled(APART[:1], 256, 128)
+    mask = 0.9 * masks.rasterize(APART[:1], 256, 128)
     mask[36:40] *= 0.85
     assert_boxes(masks.components(gaussian_filter(mask, 1.5), **SETTINGS), APART[:1], 0.95)
 
 
 def test_confidence_is_the_mean_probability_and_orders_the_boxes():
-    mask = 0.9 * masks.filled(APART[:1], 256, 128) + 0.7 * masks.filled(APART[1:], 256, 128)
+    mask = 0.9 * masks.rasterize(APART[:1], 256, 128) + 0.7 * masks.rasterize(APART[1:], 256, 128)
     found = masks.components(mask, **SETTINGS)
     likelier, other = np.argsort(-found.scores)
     assert found.scores[likelier] == pytest.approx(0.9, abs=0.02)
@@ -93,16 +93,16 @@ def test_confidence_is_the_mean_probability_and_orders_the_boxes():
 
 
 def test_an_unsure_mask_still_offers_its_best_candidate():
-    mask = 0.2 * masks.filled(APART[:1], 256, 128) + 0.01
+    mask = 0.2 * masks.rasterize(APART[:1], 256, 128) + 0.01
     found = masks.components(mask, **SETTINGS)
     assert_boxes(found, APART[:1], 0.9)
     assert found.scores[0] == pytest.approx(0.21, abs=0.02)
 
 
 def test_what_is_small_is_dropped_and_nothing_leaves_the_image():
-    specks = masks.filled(np.array([[10.0, 10, 6, 6]]), 256, 128)
+    specks = masks.rasterize(np.array([[10.0, 10, 6, 6]]), 256, 128)
     assert len(masks.components(specks, **SETTINGS).boxes) == 0
-    for mask in (np.full((64, 64), 0.3), masks.filled(np.array([[0.0, 0, 60, 256]]), 256, 64)):
+    for mask in (np.full((64, 64), 0.3), masks.rasterize(np.array([[0.0, 0, 60, 256]]), 256, 64)):
         boxes = masks.components(mask, **SETTINGS).boxes
         assert len(boxes) == 1
         assert (boxes[:, :2] >= 0).all() and (boxes[:, :2] + boxes[:, 2:] <= 256).all() and boxes[0, 3] == 256
@@ -119,7 +119,7 @@ def test_noise_gives_boxes_inside_the_image():
 
 # ------------------------------------------------------------------ losses
 
-MASKS = np.stack([masks.filled(APART, 256, 32, softness=0.4), masks.filled(np.empty((0, 4)), 256, 32)])[..., None]
+MASKS = np.stack([masks.rasterize(APART, 256, 32, softness=0.4), masks.rasterize(np.empty((0, 4)), 256, 32)])[..., None]
 
 
 def logits_of(probabilities):

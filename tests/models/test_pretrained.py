@@ -14,7 +14,7 @@ from pneumonia.models import pretrained
 from pneumonia.models.registry import family
 from pneumonia.models.yolo.network import BACKBONE, SIZES
 from pneumonia.runs import checkpoint
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 from pneumonia.system.files import sha256
 
 
@@ -78,12 +78,12 @@ def test_a_file_that_is_on_no_list_needs_its_checksum(chexnet):
 
 def test_a_missing_file_is_named_with_its_folder(tmp_path, monkeypatch):
     monkeypatch.delenv(pretrained.FOLDER_VARIABLE, raising=False)
-    with pytest.raises(BadSurroundings, match="weights_folder"):
+    with pytest.raises(EnvironmentFailure, match="weights_folder"):
         family(model(name="chexnet", weights="chexnet"), 64).build()
-    with pytest.raises(BadSurroundings, match=rf"{tmp_path}/{pretrained.CHEXNET_FILE}"):
+    with pytest.raises(EnvironmentFailure, match=rf"{tmp_path}/{pretrained.CHEXNET_FILE}"):
         family(model(name="chexnet", weights="chexnet", weights_folder=str(tmp_path)), 64).build()
     monkeypatch.setenv(pretrained.FOLDER_VARIABLE, str(tmp_path))
-    with pytest.raises(BadSurroundings, match=rf"{tmp_path}/mobilenet_v2_weights.*no_top.h5: is missing"):
+    with pytest.raises(EnvironmentFailure, match=rf"{tmp_path}/mobilenet_v2_weights.*no_top.h5: is missing"):
         family(model(weights="imagenet", alpha=1.0), 128).build()
 
 
@@ -94,7 +94,9 @@ def test_without_internet_the_error_says_what_to_download_and_where_to_put_it(mo
         raise OSError("no route to host")
 
     monkeypatch.setattr(pretrained.file_utils, "get_file", offline)
-    with pytest.raises(BadSurroundings, match=r"densenet121.*notop\.h5.*no route to host.*model\.weights_folder=DIR"):
+    with pytest.raises(
+        EnvironmentFailure, match=r"densenet121.*notop\.h5.*no route to host.*model\.weights_folder=DIR"
+    ):
         family(model(name="densenet121", weights="imagenet"), 64).build()
     assert pretrained.file_utils.get_file is offline
 
@@ -121,7 +123,7 @@ def test_segmentation_models_takes_its_encoders_from_the_folder_too(tmp_path, mo
         settings = schema.Model(
             name="segmentation_unet", encoder=encoder, weights="imagenet", weights_folder=str(tmp_path)
         )
-        with pytest.raises(BadSurroundings, match=rf"{tmp_path}/{start}.*h5: is missing; download http"):
+        with pytest.raises(EnvironmentFailure, match=rf"{tmp_path}/{start}.*h5: is missing; download http"):
             family(settings, 64).build()
     source = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None)
     file = tmp_path / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"

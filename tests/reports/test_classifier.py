@@ -10,9 +10,9 @@ from sklearn.metrics import average_precision_score, brier_score_loss, f1_score,
 
 from pneumonia import schema
 from pneumonia.commands import evaluate
+from pneumonia.commands import results as results_command
 from pneumonia.metrics.calibration import calibration_error
 from pneumonia.metrics.classification import average_precision_interval, best_threshold, cross_fitted
-from pneumonia.reports import results
 from pneumonia.reports.evaluated import read_evaluated
 from pneumonia.system.errors import BadInput
 
@@ -48,7 +48,7 @@ def make_run(folder, fold, images=60, seed=0, kind="classifier", model=None, **s
 
 
 def evaluated(folder):
-    return evaluate.command(schema.Evaluate(run=str(folder), draws=200))
+    return evaluate.evaluate(schema.Evaluate(run=str(folder), draws=200))
 
 
 def test_figures_are_scikit_learns(tmp_path):
@@ -141,7 +141,7 @@ def test_the_report_s_table_shows_ours_and_marks_what_is_missing(tmp_path, capsy
     unet = {"name": "mobilenet_unet", "mask_fit": False}
     make_run(demo / "mobilenet_unet-quick", 0, kind="localizer", model=unet)
     make_run(demo / "cnn_of_another_name", 0, model={"name": "cnn"})
-    rows = {row["experiment"]: row for row in results.command(schema.Results(runs=str(tmp_path)))["rows"]}
+    rows = {row["experiment"]: row for row in results_command.results(schema.Results(runs=str(tmp_path)))["rows"]}
     assert len(rows) == 8
     ours = rows["report/densenet121"]["ours"]
     assert [row["dataset"] for row in ours] == ["demo-1", "demo-2"]
@@ -160,7 +160,9 @@ def test_another_network_is_not_the_report_s_and_what_differs_is_said(tmp_path, 
     make_run(report / "mobilenetv2_transfer-quick", 0, model={"name": "mobilenetv2", "frozen_epochs": 0, "alpha": 0.35})
     as_published = {"name": "mobilenetv2", "frozen_epochs": -1, "weights": "imagenet"}
     make_run(report / "mobilenetv2_transfer", 0, model=as_published)
-    rows = {row["experiment"]: row["ours"] for row in results.command(schema.Results(runs=str(tmp_path)))["rows"]}
+    rows = {
+        row["experiment"]: row["ours"] for row in results_command.results(schema.Results(runs=str(tmp_path)))["rows"]
+    }
     assert rows["report/fcnn"] == []
     found = [row["unlike_experiment"] for row in rows["report/mobilenetv2_transfer"]]
     assert found == [{}, {"alpha": 0.35, "frozen_epochs": 0}]

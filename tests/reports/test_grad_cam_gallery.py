@@ -53,7 +53,7 @@ def test_true_and_false_positives_are_shown_on_the_page(run):
     assert captions[0].startswith("true positive, 0.90 · ")
     assert captions[-1].startswith(("false positive (normal), 0.90 · ", "false positive (not_normal), 0.90 · "))
     assert all(decoded(uri).shape == (320, 320, 3) for uri, _ in pictures)
-    evaluate.command(schema.Evaluate(run=str(run), draws=50))
+    evaluate.evaluate(schema.Evaluate(run=str(run), draws=50))
     page = (run / "evaluation.html").read_text()
     assert all(uri in page for uri, _ in pictures) and "false positive (" in page
 

@@ -9,11 +9,11 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.boxes.predictions import Detections, read_detections, write_detections
+from pneumonia.commands import evaluate
 from pneumonia.ensemble.nested import fit_nested
 from pneumonia.ensemble.tune import Budget
 from pneumonia.metrics import froc
 from pneumonia.metrics.iou_map import Truth
-from pneumonia.reports import localizer
 from pneumonia.system.errors import BadInput
 
 
@@ -50,7 +50,7 @@ def make_run(experiment, fold=0, images=80, kind="localizer", positive=0.4, imag
 
 
 def evaluated(folder, draws=100):
-    return localizer.command(schema.Evaluate(run=str(folder), draws=draws))
+    return evaluate.evaluate(schema.Evaluate(run=str(folder), draws=draws))
 
 
 def truth_of(*folders):

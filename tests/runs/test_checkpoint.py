@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from pneumonia.runs import checkpoint
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 
 
 def variables(value):
@@ -63,17 +63,17 @@ def test_damaged_weights_are_noticed_without_anybody_naming_a_checksum(tmp_path,
     path = tmp_path / "weights.safetensors"
     checkpoint.write_weights(path, variables(1))
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(BadSurroundings, match="is damaged"):
+    with pytest.raises(EnvironmentFailure, match="is damaged"):
         checkpoint.read_weights(path, variables(0))
 
 
 def test_weights_of_another_model_or_damaged_ones_are_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     checksum = checkpoint.write_weights(path, variables(1))
-    with pytest.raises(BadSurroundings, match="another model"):
+    with pytest.raises(EnvironmentFailure, match="another model"):
         checkpoint.read_weights(path, variables(0)[:1], checksum)
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
-    with pytest.raises(BadSurroundings, match="damaged"):
+    with pytest.raises(EnvironmentFailure, match="damaged"):
         checkpoint.read_weights(path, variables(0), checksum)
-    with pytest.raises(BadSurroundings, match="cannot be read"):
+    with pytest.raises(EnvironmentFailure, match="cannot be read"):
         checkpoint.read_weights(tmp_path / "none", variables(0))

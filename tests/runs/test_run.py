@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from pneumonia import config, schema
-from pneumonia.commands import main_job as pipeline
+from pneumonia.commands import folds_and_runs, main_job, train
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.models.used import LOCALIZERS, PLAIN, used
@@ -175,14 +175,14 @@ def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, mo
     """Before it trains anything: an ensemble of older members would carry the new settings' name."""
     job = schema.Job(data="demo", preset="smoke")
     data = prepare(job, resolve(job), [64])
-    monkeypatch.setattr(pipeline, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(pipeline, "run_all", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(folds_and_runs, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(main_job, "run_all", lambda *_: pytest.fail("it went on"))
     older = config.read_experiment("yolov8_xs", "smoke", {"epochs": 7})
-    run = pipeline.run_of(data, "yolov8_xs", "smoke", config.read_experiment("yolov8_xs", "smoke"), 0)
+    run = folds_and_runs.run_of(data, "yolov8_xs", "smoke", config.read_experiment("yolov8_xs", "smoke"), 0)
     run.begin(older, data.identity | {"fold": 0})
     (run.folder / "done.json").write_text("{}")
     with pytest.raises(BadInput, match="epochs was 7 and is now 1"):
-        pipeline.main_job(job)
+        main_job.main_job(job)
 
 
 @pytest.mark.parametrize(
@@ -250,10 +250,10 @@ def test_the_known_names_are_those_that_are_used():
     ],
 )
 def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch, name, word, says):
-    monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
+    monkeypatch.setattr(train, "prepare", lambda *_: pytest.fail("it read the data"))
     settings = config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", word])
     with pytest.raises(BadInput, match=says):
-        pipeline.train(settings)
+        train.train(settings)
 
 
 def test_every_setting_of_a_model_is_used_by_some_family():

@@ -7,18 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pneumonia.system.errors import BadInput, BadSurroundings
-from pneumonia.system.files import held, sha256, without_nan, write_json, written_whole
+from pneumonia.system.errors import BadInput, EnvironmentFailure
+from pneumonia.system.files import atomic_write, exclusive_lock, sha256, without_nan, write_json
 
 
 def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("before")
-    with pytest.raises(RuntimeError), written_whole(path) as file:
+    with pytest.raises(RuntimeError), atomic_write(path) as file:
         file.write("half")
         raise RuntimeError
     assert path.read_text() == "before"
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write("after\n")
     assert path.read_bytes() == b"after\n"
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
@@ -28,8 +28,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "table.csv"
     path.write_text("before")
     code = (
-        "import os, signal; from pneumonia.system.files import written_whole\n"
-        f"with written_whole({str(path)!r}) as file:\n"
+        "import os, signal; from pneumonia.system.files import atomic_write\n"
+        f"with atomic_write({str(path)!r}) as file:\n"
         "    file.write('half'); file.flush(); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     source = Path(__file__).resolve().parents[2] / "src"
@@ -42,13 +42,13 @@ def test_a_folder_or_a_name_below_a_file_is_bad_input(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").write_text("before")
     for path in (tmp_path / "folder", tmp_path / "file" / "table.csv"):
-        with pytest.raises(BadInput, match="choose another out="), written_whole(path) as file:
+        with pytest.raises(BadInput, match="choose another out="), atomic_write(path) as file:
             file.write("text")
     assert sorted(each.name for each in tmp_path.rglob("*")) == ["file", "folder"]
 
 
 def test_a_full_disk_is_a_surrounding(tmp_path):
-    with pytest.raises(BadSurroundings, match="free space"), written_whole(tmp_path / "a") as file:
+    with pytest.raises(EnvironmentFailure, match="free space"), atomic_write(tmp_path / "a") as file:
         file.write("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert list(tmp_path.iterdir()) == []
@@ -66,8 +66,9 @@ def test_sha256_is_the_standard_one(tmp_path):
 
 
 def test_the_second_process_is_told_who_holds_it(tmp_path):
-    with held(tmp_path / "lock", "the run"):
-        code = f"from pneumonia.system.files import held\nwith held({str(tmp_path / 'lock')!r}, 'the run'): pass"
+    with exclusive_lock(tmp_path / "lock", "the run"):
+        lock = str(tmp_path / "lock")
+        code = f"from pneumonia.system.files import exclusive_lock\nwith exclusive_lock({lock!r}, 'the run'): pass"
         source = Path(__file__).resolve().parents[2] / "src"
         second = subprocess.run(
             [sys.executable, "-c", code],
@@ -78,13 +79,16 @@ def test_the_second_process_is_told_who_holds_it(tmp_path):
         )
         assert second.returncode != 0
         assert f"held by process {os.getpid()}" in second.stderr
-    with held(tmp_path / "lock", "the run"):
+    with exclusive_lock(tmp_path / "lock", "the run"):
         pass
 
 
 def test_a_lock_in_a_folder_that_cannot_be_is_said(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(BadSurroundings, match="cannot be written"), held(tmp_path / "file" / "run" / "lock", "a run"):
+    with (
+        pytest.raises(EnvironmentFailure, match="cannot be written"),
+        exclusive_lock(tmp_path / "file" / "run" / "lock", "a run"),
+    ):
         pass
 
 

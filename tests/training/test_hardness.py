@@ -11,16 +11,16 @@ from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_cl
 from pneumonia.data.samples import Samples
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
-from pneumonia.training.run_data import Material
+from pneumonia.training.run_data import RunData
 
 IDS = ["a", "b", "c", "d"]
 BOX = [10.0, 20.0, 30.0, 40.0]
 
 
-def material(share=0.5) -> Material:
+def material(share=0.5) -> RunData:
     experiment = schema.Experiment(sampling=schema.Sampling(0.5, hard_negatives=share, hard_from="earlier"))
     samples = Samples(np.array(IDS), np.zeros((4, 8, 8), np.uint8), [np.empty((0, 4))] * 4, np.zeros(4, int))
-    return Material(experiment, samples, None, pd.DataFrame(), pd.DataFrame())
+    return RunData(experiment, samples, None, pd.DataFrame(), pd.DataFrame())
 
 
 def finished(folder, kind, table) -> None:

@@ -16,7 +16,7 @@ from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
 from pneumonia.data.samples import Samples
 from pneumonia.runs import checkpoint
 from pneumonia.runs.history import read_history
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.training import loop
 from pneumonia.training.batches import Batches
 from pneumonia.training.loading import Loaded
@@ -98,7 +98,7 @@ def test_a_gradient_that_is_no_number_names_the_images_it_came_from(tmp_path, ac
     classes[bad] = 9
     wanted = experiment(augment="none", optimizer={"accumulate": accumulate})
     family = BadGradient(wanted.model, SIZE)
-    with pytest.raises(BadSurroundings, match="the loss is nan in epoch 1, step") as caught:
+    with pytest.raises(EnvironmentFailure, match="the loss is nan in epoch 1, step") as caught:
         loop.train(wanted, family, dataclasses.replace(samples, classes=classes), None, tmp_path, "test")
     own, before = str(caught.value).split(f"; those of {where}, whose gradients moved the weights: ")
     shown = int(re.search(r"step (\d+);", own)[1]) - 1
@@ -114,7 +114,7 @@ def test_a_loss_that_is_no_number_in_the_first_step_names_its_images_only(tmp_pa
             return super().losses(targets, outputs) | {"log": ops.log(-ops.mean(targets["opacity"]) - 1.0)}
 
     wanted = experiment()
-    with pytest.raises(BadSurroundings, match="the loss is nan in epoch 1, step 1; its images: ") as caught:
+    with pytest.raises(EnvironmentFailure, match="the loss is nan in epoch 1, step 1; its images: ") as caught:
         loop.train(wanted, BadLoss(wanted.model, SIZE), spot_samples(), None, tmp_path, "test")
     assert len(ids_in(str(caught.value))) == 8 and "before" not in str(caught.value)
 
@@ -123,7 +123,7 @@ def test_a_loss_that_is_no_number_in_the_first_step_names_its_images_only(tmp_pa
 def test_a_training_that_diverges_stops_names_the_images_and_keeps_its_checkpoint(tmp_path, images, step):
     samples = spot_samples(images)
     trained(tmp_path, samples, epochs=1)
-    with pytest.raises(BadSurroundings, match=rf"epoch 2, step {step}; its images: .*id-") as caught:
+    with pytest.raises(EnvironmentFailure, match=rf"epoch 2, step {step}; its images: .*id-") as caught:
         trained(tmp_path, samples, epochs=2, optimizer={"rate": float("nan")})
     assert ids_in(str(caught.value)) == set(samples.ids)
     assert "the checkpoint of the epoch before is kept" in str(caught.value)

@@ -10,11 +10,11 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.models.plain_classifiers import FCNN
 from pneumonia.runs import checkpoint
+from pneumonia.runs.memory import memory_errors_explained
 from pneumonia.runs.run import Run
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.training import progress_callback as watch
 from pneumonia.training.learner import Learner
-from pneumonia.training.progress_callback import memory_watched
 
 
 def exhausted(*_, **__):
@@ -35,7 +35,7 @@ def small(**changes) -> schema.Experiment:
 
 def line_of(data, folder, experiment) -> str:
     """What a training says that runs out of memory."""
-    with pytest.raises(BadSurroundings) as caught:
+    with pytest.raises(EnvironmentFailure) as caught:
         train_run(Run(folder / "fold0"), experiment, data, "test")
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -53,8 +53,8 @@ def line_of(data, folder, experiment) -> str:
 def test_short_memory_is_said_in_one_line_wherever_it_shows(tmp_path, monkeypatch, data, owner, method, kept):
     monkeypatch.setattr(owner, method, exhausted)
     line = line_of(data, tmp_path, small(batch_size=8))
-    mend = "try batch_size=4 (and optimizer.accumulate=2 for nearly the same gradients)"
-    assert line == f"memory is short at batch_size=8; {kept}{mend}"
+    fix = "try batch_size=4 (and optimizer.accumulate=2 for nearly the same gradients)"
+    assert line == f"memory is short at batch_size=8; {kept}{fix}"
 
 
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
@@ -77,7 +77,7 @@ def test_the_checkpoint_of_the_epoch_before_is_kept_and_sound(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("changes", "mend"),
+    ("changes", "fix"),
     [
         ({"batch_size": 1}, "try a smaller image_size, or a smaller model"),
         ({"batch_size": 4, "devices": 4}, "try a smaller image_size, or a smaller model"),
@@ -85,10 +85,10 @@ def test_the_checkpoint_of_the_epoch_before_is_kept_and_sound(tmp_path, monkeypa
         ({"batch_size": 3, "optimizer": {"accumulate": 2}}, "try batch_size=1 (and optimizer.accumulate=6 "),
     ],
 )
-def test_what_to_try_is_a_batch_that_can_be_trained(changes, mend):
-    with pytest.raises(BadSurroundings) as caught, memory_watched(small(**changes)):
+def test_what_to_try_is_a_batch_that_can_be_trained(changes, fix):
+    with pytest.raises(EnvironmentFailure) as caught, memory_errors_explained(small(**changes)):
         exhausted()
-    assert mend in str(caught.value)
+    assert fix in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,15 @@ def test_what_to_try_is_a_batch_that_can_be_trained(changes, mend):
 def test_every_backend_s_words_for_it_are_known(monkeypatch, error):
     monkeypatch.setattr(watch, "on_gpu", lambda: True)
     with (
-        pytest.raises(BadSurroundings, match=r"^GPU memory is short at batch_size=16; use another device$") as caught,
-        memory_watched(schema.Experiment(), mend="use another device"),
+        pytest.raises(
+            EnvironmentFailure, match=r"^GPU memory is short at batch_size=16; use another device$"
+        ) as caught,
+        memory_errors_explained(schema.Experiment(), fix="use another device"),
     ):
         raise error
     assert caught.value.__cause__ is error
 
 
 def test_other_errors_stay_what_they_are():
-    with pytest.raises(ZeroDivisionError), memory_watched(schema.Experiment()):
+    with pytest.raises(ZeroDivisionError), memory_errors_explained(schema.Experiment()):
         1 / 0  # noqa: B018

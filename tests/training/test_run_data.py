@@ -17,7 +17,7 @@ from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.system.errors import BadInput
-from pneumonia.training.run_data import material_of
+from pneumonia.training.run_data import run_data_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 QUICK = ("experiment=report/fcnn", "preset=smoke", "data=demo", "n_folds=2", "image_size=32")
@@ -131,7 +131,7 @@ def nih_run(tmp_path, monkeypatch):
 
 def test_pretraining_on_nih_sees_nobody_who_is_held_out(nih_run):
     data, folder, experiment = nih_run
-    material = material_of(data, 0, experiment, folder)
+    material = run_data_of(data, 0, experiment, folder)
     people = {str(int(name[:8])) for part in (material.samples, material.inner) for name in part.ids}
     assert not people & (set(material.held_out["group"]) | set(material.holdout["group"]))
     assert len(material.held_out) and len(material.holdout)
@@ -148,7 +148,7 @@ def test_held_out_images_of_nobody_known_are_named(nih_run, tmp_path, fold):
     named = ", ".join(nobody[:3])
     match = rf"mapping\.csv: names no person for {len(nobody)} held-out images \({named}.*official JSON"
     with pytest.raises(BadInput, match=match):
-        material_of(dataclasses.replace(data, competition=other), 0, experiment, folder)
+        run_data_of(dataclasses.replace(data, competition=other), 0, experiment, folder)
     without = dataclasses.replace(data.competition, mapping=None)
     with pytest.raises(BadInput, match="give mapping="):
-        material_of(dataclasses.replace(data, competition=without), 0, experiment, folder)
+        run_data_of(dataclasses.replace(data, competition=without), 0, experiment, folder)

@@ -3,7 +3,7 @@
 import pytest
 
 from pneumonia import config, schema
-from pneumonia.commands import main_job as pipeline
+from pneumonia.commands import train as pipeline
 from pneumonia.system.errors import BadInput
 from pneumonia.training.settings import check_experiment
 

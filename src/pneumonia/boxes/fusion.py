@@ -154,7 +154,7 @@ def merge_folds(tables: Sequence[Detections], iou: float = SAME_BOX_IOU) -> Dete
         return tables[0]
     merged = fuse(tables, iou=iou)
     own = np.concatenate([fuse([table], iou=iou).scores for table in tables])
-    return merged.with_scores(like_one_of(merged.scores, own, len(tables)))
+    return merged.with_scores(match_score_distribution(merged.scores, own, len(tables)))
 
 
 def merge_class_folds(tables: Sequence[ClassProbabilities]) -> ClassProbabilities:
@@ -172,11 +172,11 @@ def merge_class_folds(tables: Sequence[ClassProbabilities]) -> ClassProbabilitie
         if any(value is None for value in values):
             columns.append(None)
         else:
-            columns.append(like_one_of(np.mean(values, axis=0), np.concatenate(values), len(tables)))
+            columns.append(match_score_distribution(np.mean(values, axis=0), np.concatenate(values), len(tables)))
     return ClassProbabilities(tables[0].ids, *columns)
 
 
-def like_one_of(merged: np.ndarray, own: np.ndarray, models: int) -> np.ndarray:
+def match_score_distribution(merged: np.ndarray, own: np.ndarray, models: int) -> np.ndarray:
     """Values for `merged` (n,), in its order, whose distribution is that of one of the models: the r-th largest becomes
     the middle of the r-th group of `models` values of `own`, sorted. Equal values stay equal; past the end of `own`
     they keep their proportions below its last."""

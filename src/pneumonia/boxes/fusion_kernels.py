@@ -110,7 +110,7 @@ def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confi
     area = np.empty(most)
     excess, folded = np.empty(most + FOLD), np.empty(most)
     sums = np.empty((most, 4))
-    conf, peak, heft = np.empty(most), np.empty(most), np.empty(most)
+    conf, peak, weight_sum = np.empty(most), np.empty(most), np.empty(most)
     size = np.empty(most, dtype=np.int64)
     present = np.zeros((most, members), dtype=np.bool_)
     bests = np.empty(most)  # sum over the members of the best of each one's boxes
@@ -140,7 +140,7 @@ def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confi
                 clusters += 1
                 x1[k], y1[k], x2[k], y2[k] = a1, b1, a2, b2
                 sums[k, 0], sums[k, 1], sums[k, 2], sums[k, 3] = value * a1, value * b1, value * a2, value * b2
-                conf[k], peak[k], heft[k], size[k] = value, value, weights[member[row]], 1
+                conf[k], peak[k], weight_sum[k], size[k] = value, value, weights[member[row]], 1
                 bests[k] = 0.0
                 present[k, :] = False
             else:
@@ -151,7 +151,7 @@ def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confi
                 sums[k, 3] += value * b2
                 conf[k] += value
                 peak[k] = max(peak[k], value)
-                heft[k] += weights[member[row]]
+                weight_sum[k] += weights[member[row]]
                 size[k] += 1
                 x1[k], y1[k] = sums[k, 0] / conf[k], sums[k, 1] / conf[k]
                 x2[k], y2[k] = sums[k, 2] / conf[k], sums[k, 3] / conf[k]
@@ -172,14 +172,14 @@ def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confi
             elif confidence == MAXIMUM:
                 final[k] = peak[k] / top_weight
             elif confidence == BOX_AND_MODEL:
-                final[k] = conf[k] / heft[k] * voted / all_weights
+                final[k] = conf[k] / weight_sum[k] * voted / all_weights
             elif confidence == ABSENT_MODEL_AWARE:
-                final[k] = conf[k] / (heft[k] + all_weights - voted)
+                final[k] = conf[k] / (weight_sum[k] + all_weights - voted)
             elif confidence == MEMBERS:
                 final[k] = bests[k] / all_weights
             else:
                 # votes first, the agreeing boxes' mean confidence within equal votes
-                final[k] = (voters - 1 + conf[k] / heft[k]) / members
+                final[k] = (voters - 1 + conf[k] / weight_sum[k]) / members
         order = np.argsort(-final[:clusters], kind="mergesort")
         for k in order:
             if final[k] >= 0.0:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pneumonia.system.csv_rows import duplicate, quoted, read_rows, shortened
 from pneumonia.system.errors import BadInput, Fault
-from pneumonia.system.files import written_whole
+from pneumonia.system.files import atomic_write
 
 HEADER = ["patientId", "PredictionString"]
 NO_NUMBER = re.compile(r"[^0-9eE+\-. ]")  # float() alone would take "nan", "1_0" and Arabic digits
@@ -144,7 +144,7 @@ def read_detections(path: str | Path) -> Detections:
     """A detection table or anybody's submission.
 
     Raises:
-        BadInput: every bad row of the file, each with its line number and its mend.
+        BadInput: every bad row of the file, each with its line number and its fix.
     """
     detections, _, faults = parse_detections(path)
     if faults:
@@ -154,7 +154,7 @@ def read_detections(path: str | Path) -> Detections:
 
 def write_detections(path: str | Path, detections: Detections) -> None:
     """Write the submission format; numbers by repr, so that reading gives the same bits."""
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(",".join(HEADER) + "\n")
         values = np.column_stack([detections.scores, detections.boxes]).ravel().tolist()
         ends = (detections.offsets * 5).tolist()
@@ -221,14 +221,14 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
             "size",
             finite & (detections.boxes[:, 2:] <= 0).any(axis=1),
             "width {3:g} and height {4:g} are not both positive",
-            "drop the box or mend its size",
+            "drop the box or correct its size",
         ),
     ]
     faults = []
-    for code, bad, what, mend in checks:
+    for code, bad, what, fix in checks:
         for box in np.flatnonzero(bad):
             values = (detections.scores[box], *detections.boxes[box])
-            faults.append(Fault(code, str(path), lines[image[box]], what.format(*values), mend))
+            faults.append(Fault(code, str(path), lines[image[box]], what.format(*values), fix))
     return faults
 
 
@@ -253,7 +253,7 @@ def read_classes(path: str | Path) -> ClassProbabilities:
     """A table of class probabilities: patientId, opacity; or patientId, normal, not_normal, opacity.
 
     Raises:
-        BadInput: every bad row of the file, each with its line number and its mend.
+        BadInput: every bad row of the file, each with its line number and its fix.
     """
     faults: list[Fault] = []
     ids: list[str] = []
@@ -285,7 +285,17 @@ def read_classes(path: str | Path) -> ClassProbabilities:
 def write_classes(path: str | Path, classes: ClassProbabilities) -> None:
     names = CLASS_HEADERS[0 if classes.normal is None else 1]
     columns = [getattr(classes, name).tolist() for name in names[1:]]
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(",".join(names) + "\n")
         for name, *values in zip(classes.ids, *columns):
             file.write(",".join([quoted(name), *map(repr, values)]) + "\n")
+
+
+def joined(tables: list) -> Detections | ClassProbabilities:
+    """The folds' held-out images one after another: every image is held out once."""
+    ids = [image for each in tables for image in each.ids]
+    if isinstance(tables[0], ClassProbabilities):
+        columns = zip(*(each.columns() for each in tables))
+        return ClassProbabilities(tuple(ids), *(None if part[0] is None else np.concatenate(part) for part in columns))
+    parts = [each.image(row) for each in tables for row in range(len(each))]
+    return Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])

@@ -1,37 +1,15 @@
 """The competition's submission: written as the sample demands, and validated row by row."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 
-from pneumonia import config, schema
 from pneumonia.boxes.predictions import HEADER, Detections, parse_detections, write_detections
 from pneumonia.system.csv_rows import read_rows
 from pneumonia.system.errors import Fault, bad_input
 
 FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
 SLACK = 1e-6  # pixels by which x + width may leave the frame: numbers as text are rounded
-
-
-def command(settings: schema.Validate) -> dict:
-    """`./run.sh validate`: valid, and every fault with its row; the faults go to stderr one a line."""
-    submission = needed(settings.submission, "submission", "the file to validate")
-    sample = config.user_path(settings.sample) if settings.sample else None
-    faults = validate(submission, sample, settings.frame)
-    for fault in faults:
-        print(fault, file=sys.stderr)
-    if not faults:
-        asked = "ids and order as in the sample" if sample else "no sample given: the ids were not compared"
-        print(f"{settings.submission}: valid ({asked})")
-    return {"valid": not faults, "faults": [fault.as_json() for fault in faults]}
-
-
-def needed(text: str, key: str, what: str) -> Path:
-    """A setting that must be given, as a path. Raises BadInput."""
-    if not text:
-        raise bad_input("command line", f"{key}= is missing", f"give {key}=FILE, {what}")
-    return config.user_path(text)
 
 
 def read_sample(path: str | Path) -> tuple[str, ...]:
@@ -83,14 +61,14 @@ def frame_faults(detections: Detections, lines: list[int], path: str | Path, fra
     with np.errstate(invalid="ignore", over="ignore"):
         outside = (x < 0) | (y < 0) | (x + width > frame + SLACK) | (y + height > frame + SLACK)
     image = detections.image_of_box
-    mend = "cut it to the image"
+    fix = "cut it to the image"
     return [
         Fault(
             "frame",
             str(path),
             lines[image[box]],
             f"the box {' '.join(f'{number:g}' for number in detections.boxes[box])} leaves the frame of {frame:g}",
-            mend,
+            fix,
         )
         for box in np.flatnonzero(outside & np.isfinite(detections.boxes).all(axis=1))
     ]

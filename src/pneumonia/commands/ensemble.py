@@ -7,7 +7,7 @@ from typing import Any
 
 from pneumonia import config, schema
 from pneumonia.boxes.predictions import Detections, read_classes, read_detections, write_detections
-from pneumonia.boxes.submission import needed, read_sample, write_submission
+from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.score import number
 from pneumonia.data.people import read_people
 from pneumonia.ensemble import leaderboard
@@ -26,7 +26,7 @@ def fit(settings: schema.Ensemble) -> dict:
     """`./run.sh ensemble`: fit a recipe, score its procedure, write recipe.yaml, submission.csv and nested.csv."""
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
-    labels = needed(settings.labels, "labels", "the label table")
+    labels = config.needed(settings.labels, "labels", "the label table")
     truth = read_truth(labels)
     groups = read_people(config.user_path(settings.groups)) if settings.groups else None
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
@@ -66,7 +66,7 @@ def fit(settings: schema.Ensemble) -> dict:
 
 def apply(settings: schema.Apply) -> dict:
     """`./run.sh apply`: the fitted recipe on new prediction files."""
-    recipe_file = needed(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
+    recipe_file = config.needed(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
     recipe = read_recipe(recipe_file)
     names = [part.name for part in recipe.members], [part.name for part in recipe.classifiers]
     files = matched(named_files(settings.members, "members", required=True), settings.members, names[0], "members")

@@ -4,7 +4,7 @@ from pneumonia import schema
 from pneumonia.reports.evaluated import read_evaluated
 
 
-def command(settings: schema.Evaluate) -> dict:
+def evaluate(settings: schema.Evaluate) -> dict:
     """Writes evaluation.json and evaluation.html beside the run; returns what the JSON holds.
 
     Raises:
@@ -12,7 +12,7 @@ def command(settings: schema.Evaluate) -> dict:
     """
     found = read_evaluated(settings.run)
     if found.kind == "classifier":
-        from pneumonia.reports.classifier import evaluate
+        from pneumonia.reports.classifier import evaluate as report
     else:
-        from pneumonia.reports.localizer import evaluate
-    return evaluate(found, settings.draws, settings.seed)
+        from pneumonia.reports.localizer import evaluate as report
+    return report(found, settings.draws, settings.seed)

@@ -21,7 +21,7 @@ from pneumonia.data.samples import Squares
 from pneumonia.ensemble.recipe import apply_to_sizes, read_recipe
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import read_json, written_whole
+from pneumonia.system.files import atomic_write, read_json
 from pneumonia.system.processes import cores
 from pneumonia.system.progress import progress
 from pneumonia.system.quiet import import_keras_quietly
@@ -31,7 +31,7 @@ PICTURE_SUFFIX = ".jpg"
 READ_AT_ONCE = 256  # DICOMs whose squares wait in memory to be written
 
 
-def command(settings: schema.Predict) -> dict:
+def predict(settings: schema.Predict) -> dict:
     """Returns {"predictions": table, "images": count, "picture": JPEG or None}."""
     run = folder_of(settings.run)
     images = dicoms_of(settings.images)
@@ -53,13 +53,13 @@ def folder_of(text: str) -> Path:
     """Raises BadInput for a folder that holds neither a finished run nor an ensemble of finished runs."""
     folder = config.user_path(text) if text else Path()
     if not text or not ((folder / "done.json").exists() or is_ensemble(folder)):
-        mend = "give run=runs/DATASET/EXPERIMENT/fold0 or run=submissions/NAME"
-        raise bad_input(text or "run", "is no finished run and no ensemble", mend)
+        fix = "give run=runs/DATASET/EXPERIMENT/fold0 or run=submissions/NAME"
+        raise bad_input(text or "run", "is no finished run and no ensemble", fix)
     if is_ensemble(folder):
         unfinished = [run.folder for runs in runs_of(folder).values() for run in runs if not run.is_marked]
         if unfinished:
-            mend = "make the ensemble again by the command that made it"
-            raise bad_input(folder, f"its run {unfinished[0]} is not there any more", mend)
+            fix = "make the ensemble again by the command that made it"
+            raise bad_input(folder, f"its run {unfinished[0]} is not there any more", fix)
     return folder
 
 
@@ -72,8 +72,8 @@ def runs_of(ensemble: Path) -> dict[str, list[Run]]:
     made_by = ensemble / "result.json"
     runs = read_json(made_by).get("runs") if made_by.exists() else None
     if runs is None:
-        mend = "predict with each model, then ./run.sh apply recipe=... members=[...]"
-        raise bad_input(ensemble, "was fitted on tables: it has a recipe, and no trained models", mend)
+        fix = "predict with each model, then ./run.sh apply recipe=... members=[...]"
+        raise bad_input(ensemble, "was fitted on tables: it has a recipe, and no trained models", fix)
     return {name: [Run(config.REPOSITORY / path) for path in paths] for name, paths in runs.items()}
 
 
@@ -160,14 +160,15 @@ def of_runs(runs: Sequence[Run], images: Radiographs) -> Detections | ClassProba
 
 
 def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
-    from pneumonia.data.person_features import facts_of
-    from pneumonia.inference.predict import predict
-    from pneumonia.training.progress_callback import memory_watched
+    from pneumonia.data.person_features import person_features_of
+    from pneumonia.inference.network import network_of
+    from pneumonia.inference.predict import predict as predict_table
+    from pneumonia.runs.memory import memory_errors_explained
 
     network, family, experiment = network_of(run)
     pixels, headers = images.squares(cached_size(experiment.image_size))
-    with memory_watched(experiment, mend="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
-        return predict(
+    with memory_errors_explained(experiment, fix="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
+        return predict_table(
             network,
             family,
             images.ids,
@@ -178,26 +179,8 @@ def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
             f"{run.folder.parent.name} fold {run.fold}",
             experiment.boxes_kept,
             experiment.lowest_confidence,
-            facts_of(headers),
+            person_features_of(headers),
         )
-
-
-def network_of(run: Run):
-    """A finished run's network with its weights, its family and its experiment; on one device, whatever trained it."""
-    from pneumonia.models.registry import family as family_of
-    from pneumonia.runs import checkpoint
-    from pneumonia.runs.precision import computing
-
-    tree = config.read_yaml(run.folder / "config.yaml")
-    tree.pop("identity")
-    experiment = config.from_tree(schema.Experiment, tree, str(run.folder / "config.yaml"))
-    experiment = dataclasses.replace(experiment, devices=1)
-    family = family_of(experiment.model, experiment.image_size, pretrained=False)
-    with computing(experiment):
-        network = family.build()
-    done = run.done()
-    checkpoint.read_weights(run.weights, network.variables, done["weights_sha256"])
-    return network, family.decoding_with(done.get("decoder", {})), experiment
 
 
 def draw(path: Path, dicom: Path, found: Detections) -> None:
@@ -208,5 +191,5 @@ def draw(path: Path, dicom: Path, found: Detections) -> None:
     boxes, scores = found.image(0)
     boxes = geometry.scale(boxes, PICTURE / header.columns, PICTURE / header.rows)
     canvas = drawn(image, np.empty((0, 4)), boxes, scores, PICTURE)
-    with written_whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.write(cv2.imencode(".jpg", canvas[..., ::-1])[1].tobytes())

@@ -18,7 +18,7 @@ from pneumonia.jobs.job import job_environment, train_command
 from pneumonia.runs.environment import differences
 from pneumonia.runs.history import read_history
 from pneumonia.runs.run import Run
-from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
 from pneumonia.system.progress import say
 
@@ -27,12 +27,12 @@ TOLD = ("python", "backend", "devices", "gpu", "cores", "threads", "precision", 
         "packages", "learned_from")  # fmt: skip
 
 
-def command(settings: schema.Rerun) -> dict:
+def rerun(settings: schema.Rerun) -> dict:
     """Returns {"same": whether every file has the same bits, "files": {name: same}, "changed": {what: [then, now]}}.
 
     Raises:
         BadInput: no finished run there, or one that does not say how it was begun.
-        BadSurroundings: it cannot be repeated: its data is gone or has changed, or the machine cannot.
+        EnvironmentFailure: it cannot be repeated: its data is gone or has changed, or the machine cannot.
     """
     folder = config.user_path(settings.run) if settings.run else Path()
     run = Run(folder)
@@ -71,15 +71,15 @@ def is_same(before: Path, now: Path) -> bool:
 
 
 def refuse_other_data(before: dict, words: list[str]) -> None:
-    """Raises BadSurroundings, before anything is trained, where the data is gone or is not what the run had."""
+    """Raises EnvironmentFailure, before anything is trained, where the data is gone or is not what the run had."""
     try:
         settings = config.from_arguments(schema.Train, words)
         now = prepare(settings, resolve(settings), [settings.image_size]).identity
     except BadInput as error:
-        raise BadSurroundings(f"the run cannot be repeated: {error}") from error
+        raise EnvironmentFailure(f"the run cannot be repeated: {error}") from error
     for key, value in now.items():
         if before.get(key, value) != value:  # an older version of the program wrote less
-            raise BadSurroundings(f"the run cannot be repeated: {key} was {before[key]} and is now {value}")
+            raise EnvironmentFailure(f"the run cannot be repeated: {key} was {before[key]} and is now {value}")
 
 
 def repeated(before: dict, words: list[str], out: Path) -> Run:
@@ -95,7 +95,7 @@ def repeated(before: dict, words: list[str], out: Path) -> Run:
         check=False,
     )
     if ended.returncode:
-        raise BadSurroundings(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
+        raise EnvironmentFailure(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
     return Run(Path(json.loads(ended.stdout.splitlines()[-1])["runs"][0]))
 
 

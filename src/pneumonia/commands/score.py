@@ -4,7 +4,6 @@ import math
 
 from pneumonia import config, schema
 from pneumonia.boxes.predictions import parse_detections
-from pneumonia.boxes.submission import needed
 from pneumonia.data.people import read_people
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
@@ -12,21 +11,21 @@ from pneumonia.system.csv_rows import shortened
 from pneumonia.system.errors import BadInput, Fault
 
 
-def command(settings: schema.Score) -> dict:
+def score(settings: schema.Score) -> dict:
     """Score the images that the submission lists.
 
     Raises:
         BadInput: a broken file, an image without a label; with complete=true, a labelled image that is not listed.
     """
-    path = needed(settings.submission, "submission", "the file to score")
-    labels = needed(settings.labels, "labels", "the label table")
+    path = config.needed(settings.submission, "submission", "the file to score")
+    labels = config.needed(settings.labels, "labels", "the label table")
     truth = read_truth(labels)
     detections, lines, faults = parse_detections(path)
     known, listed = set(truth.ids), set(detections.ids)
     for line, name in zip(lines, detections.ids):
         if name not in known:
-            mend = f"drop the row, or give labels of {name}"
-            faults.append(Fault("unlabelled", str(path), line, f"{name} has no label in {labels.name}", mend))
+            fix = f"drop the row, or give labels of {name}"
+            faults.append(Fault("unlabelled", str(path), line, f"{name} has no label in {labels.name}", fix))
     left_out = [name for name in truth.ids if name not in listed]
     if settings.complete and left_out:
         what = f"{len(left_out)} labelled images are left out, the first is {left_out[0]}"

@@ -2,11 +2,9 @@
 
 import os
 
-import numpy as np
-
 from pneumonia import config, schema
 from pneumonia.boxes.fusion import merge_class_folds, merge_folds
-from pneumonia.boxes.predictions import ClassProbabilities, Detections, read_classes, read_detections
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, joined, read_classes, read_detections
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
 from pneumonia.data.prepared import Prepared
@@ -145,16 +143,6 @@ def table(run: Run, images: str, kind: str) -> Detections | ClassProbabilities:
 
 def of_kind(tables: Tables, kinds: dict[str, str], kind: str) -> Tables:
     return {name: each for name, each in tables.items() if kinds[name] == kind}
-
-
-def joined(tables: list) -> Detections | ClassProbabilities:
-    """The folds' held-out images one after another: every image is held out once."""
-    ids = [image for each in tables for image in each.ids]
-    if isinstance(tables[0], ClassProbabilities):
-        columns = zip(*(each.columns() for each in tables))
-        return ClassProbabilities(tuple(ids), *(None if part[0] is None else np.concatenate(part) for part in columns))
-    parts = [each.image(row) for each in tables for row in range(len(each))]
-    return Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])
 
 
 def submission_folder(settings: schema.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):

@@ -9,7 +9,7 @@ import numpy as np
 from pneumonia import schema
 from pneumonia.boxes.predictions import write_classes, write_detections
 from pneumonia.data.cache import Cache
-from pneumonia.data.person_features import facts_of
+from pneumonia.data.person_features import person_features_of
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.inference.decoder import fit_decoder
@@ -18,13 +18,13 @@ from pneumonia.models.classifier_losses import balanced_weights
 from pneumonia.models.family import Family
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs import checkpoint
+from pneumonia.runs.memory import memory_errors_explained
 from pneumonia.runs.precision import computing
 from pneumonia.runs.run import Run
-from pneumonia.system.files import held
+from pneumonia.system.files import exclusive_lock
 from pneumonia.system.progress import say
 from pneumonia.training import loop
-from pneumonia.training.progress_callback import memory_watched
-from pneumonia.training.run_data import Material, learned_from, material_of, start_of
+from pneumonia.training.run_data import RunData, learned_from, run_data_of, start_of
 
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
@@ -43,22 +43,22 @@ def train_run(
 
     Raises:
         BadInput: the folder holds a run with other settings or data.
-        BadSurroundings: another process holds the run, the disk is full, memory is short, the loss diverged.
+        EnvironmentFailure: another process holds the run, the disk is full, memory is short, the loss diverged.
     """
-    with held(run.folder / "lock", title):
+    with exclusive_lock(run.folder / "lock", title):
         run.begin(experiment, data.identity | {"fold": run.fold}, words, learned_from(run, experiment))
         remove_leftovers(run)
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")
             return
-        with memory_watched(experiment, run.folder):
+        with memory_errors_explained(experiment, run.folder):
             train_and_predict(run, experiment, data, title, nih)
 
 
 def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, title: str, nih: str) -> None:
     """What a run that was begun still lacks, and its marker."""
     started = time.monotonic()
-    material = material_of(data, run.fold, experiment, nih)
+    material = run_data_of(data, run.fold, experiment, nih)
     network, family = trained(run, experiment, material, title)
     people = dict(zip(data.study["patientId"], data.study["group"]))
     decoder = fit_decoder(network, family, experiment, material.inner, people, title)
@@ -88,7 +88,7 @@ def remove_leftovers(run: Run) -> None:
             file.unlink(missing_ok=True)
 
 
-def trained(run: Run, experiment: schema.Experiment, material: Material, title: str) -> tuple[keras.Model, Family]:
+def trained(run: Run, experiment: schema.Experiment, material: RunData, title: str) -> tuple[keras.Model, Family]:
     """The network with its final weights: trained, or read where training had ended before."""
     if run.weights.exists():
         family = family_of(experiment.model, experiment.image_size, pretrained=False)
@@ -130,5 +130,5 @@ def predict_ids(
         title,
         experiment.boxes_kept,
         experiment.lowest_confidence,
-        facts_of(cache.index.iloc[images.rows]),
+        person_features_of(cache.index.iloc[images.rows]),
     )

@@ -8,7 +8,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from pneumonia import config
-from pneumonia.system.errors import BadInput, BadSurroundings, Fault, bad_input
+from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.progress import progress
 
 WANTED = (".dcm", ".csv", ".json")  # members that a competition has; the rest stays in the zip
@@ -23,7 +23,7 @@ def unpacked(archive: Path, cache: Path) -> Path:
 
     Raises:
         BadInput: not a zip, or one with members that are absolute, climb, are links, collide or are bombs; all at once.
-        BadSurroundings: the disk is too full.
+        EnvironmentFailure: the disk is too full.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -66,8 +66,8 @@ def faults_of(members: list[zipfile.ZipInfo], archive: Path) -> list[Fault]:
             what = f"collides with '{seen[str(path).lower()]}'"  # on a disk that ignores case, one replaces the other
         seen.setdefault(str(path).lower(), name)
         if what:
-            mend = "take the zip as the competition's page gives it"
-            faults.append(Fault("zip-member", str(archive), None, f"member '{name[:120]}' {what}", mend))
+            fix = "take the zip as the competition's page gives it"
+            faults.append(Fault("zip-member", str(archive), None, f"member '{name[:120]}' {what}", fix))
     total = sum(member.file_size for member in members)
     if total > LARGEST_TOTAL:
         faults.append(Fault("zip-size", str(archive), None, f"unpacks to {total} bytes", "the competition has 4 GB"))
@@ -80,7 +80,9 @@ def unpack(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], archive: Pat
     folder.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(folder.parent).free
     if total > free:
-        raise BadSurroundings(f"{folder.parent}: {archive.name} needs {total} bytes there, {free} are free; make room")
+        raise EnvironmentFailure(
+            f"{folder.parent}: {archive.name} needs {total} bytes there, {free} are free; make room"
+        )
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         for member in progress(members, f"unpacking {archive.name}", unit="file"):
@@ -92,7 +94,7 @@ def unpack(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], archive: Pat
         temporary.rename(folder)
     except OSError as error:
         if not folder.is_dir():
-            raise BadSurroundings(
+            raise EnvironmentFailure(
                 f"{temporary}: cannot be written: {error.strerror}; make room and run again"
             ) from error
     finally:

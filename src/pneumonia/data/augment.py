@@ -123,8 +123,8 @@ def read_list(augment: str | list) -> dict[str, Any]:
     """
     if isinstance(augment, str):
         if augment not in STRENGTHS:
-            mend = f"known: {', '.join(STRENGTHS)}, or a list of {', '.join(TRANSFORMS)}"
-            raise bad_input("augment", f"unknown strength '{augment}'", mend)
+            fix = f"known: {', '.join(STRENGTHS)}, or a list of {', '.join(TRANSFORMS)}"
+            raise bad_input("augment", f"unknown strength '{augment}'", fix)
         augment = STRENGTHS[augment]
     found: dict[str, Any] = {}
     for entry in augment if isinstance(augment, list) else [augment]:
@@ -174,5 +174,5 @@ def pair(name: str, value: Any) -> tuple[float, float]:
 
 def refused(name: str, value: Any):
     default, (least, most), _, meaning = TRANSFORMS[name]
-    mend = f"give {meaning}, from {least} to {most}, such as {default}"
-    return bad_input("augment", f"{name}: {value!r} is no strength of it", mend)
+    fix = f"give {meaning}, from {least} to {most}, such as {default}"
+    return bad_input("augment", f"{name}: {value!r} is no strength of it", fix)

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pneumonia.system.errors import BadSurroundings
-from pneumonia.system.files import read_json, sha256, write_json, written_whole
+from pneumonia.system.errors import EnvironmentFailure
+from pneumonia.system.files import atomic_write, read_json, sha256, write_json
 
 VERSION = 1  # of this layout and of how a DICOM becomes a square
 SMALLEST = 256  # pixels of the smallest squares that are cached
@@ -32,8 +32,8 @@ TEXTS = ("patientId", "split", "sex", "view", "modality", "sha256")
 NUMBERS = ("age", "spacing")  # NaN where missing
 
 
-class Damaged(BadSurroundings):
-    """A cache that is incomplete or not what was written; `ingest` mends it."""
+class Damaged(EnvironmentFailure):
+    """A cache that is incomplete or not what was written; `ingest` repairs it."""
 
 
 class Cache:
@@ -50,7 +50,7 @@ class Cache:
             Damaged: incomplete or damaged; `./run.sh ingest` goes on from what is intact.
         """
         self.folder = Path(folder)
-        facts = facts_of(self.folder)
+        facts = cache_info(self.folder)
         self.size, count = facts["size"], facts["images"]
         file, index = pixel_file(self.folder, self.size), self.folder / "index.csv"
         try:
@@ -98,7 +98,7 @@ def journal_file(folder: Path, size: int) -> Path:
     return folder / f"journal-{size}.jsonl"
 
 
-def facts_of(folder: Path) -> dict:
+def cache_info(folder: Path) -> dict:
     """What cache.json says: version, size, images, index_sha256; Damaged where it is not there or not right."""
     try:
         facts = read_json(folder / "cache.json")
@@ -156,7 +156,7 @@ def read_journal(file: Path) -> dict[int, dict]:
 
 def write_journal(file: Path, records: dict[int, dict]) -> None:
     """The journal anew, with these lines only."""
-    with written_whole(file) as journal:
+    with atomic_write(file) as journal:
         journal.writelines(journal_line(row, record) for row, record in sorted(records.items()))
 
 
@@ -166,7 +166,7 @@ def write_journal(file: Path, records: dict[int, dict]) -> None:
 def complete(folder: Path, size: int, records: dict[int, dict]) -> None:
     """Write the index of rows 0 .. n-1 and then cache.json, which makes the folder a cache."""
     table = pd.DataFrame([records[row] for row in range(len(records))], columns=COLUMNS)
-    with written_whole(folder / "index.csv") as file:
+    with atomic_write(folder / "index.csv") as file:
         table.to_csv(file, index=False, lineterminator="\n")
     checksum = sha256(folder / "index.csv")
     write_json(

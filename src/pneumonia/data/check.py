@@ -1,29 +1,15 @@
-"""`./run.sh check`: every fault of a competition's tables and DICOMs at once; and the gate before any long work."""
+"""Every fault of a competition's tables and DICOMs at once; and the gate before any long work."""
 
 import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pneumonia import schema
 from pneumonia.data import check_tables, tables
 from pneumonia.data.check_dicoms import dicom_faults
-from pneumonia.data.competition import Competition, resolve
+from pneumonia.data.competition import Competition
 from pneumonia.system.errors import BadInput, Fault
 
 SHOWN = 20  # faults of a kind that a person sees; json=true lists them all
-
-
-def command(settings: schema.Check) -> dict:
-    """`./run.sh check`: faults and warnings, one line each on stdout; nothing is written."""
-    try:
-        competition = resolve(settings, needs_images=False)
-        faults, warnings = all_faults(competition, settings.clip_boxes, settings.workers)
-        summary = summed_up(competition, faults)
-    except BadInput as error:  # no such folder, or no safe zip: a fault of the folder like the others
-        faults, warnings, summary = error.faults, [], f"{settings.source()} cannot be checked"
-    lines = [*lines_of(faults), *(line.replace("error:", "warning:", 1) for line in lines_of(warnings)), summary]
-    print("\n".join(lines))
-    return {"faults": [fault.as_json() for fault in faults], "warnings": [fault.as_json() for fault in warnings]}
 
 
 def all_faults(competition: Competition, clip_boxes: bool = False, workers: int = 0) -> tuple[list[Fault], list[Fault]]:
@@ -45,19 +31,19 @@ def folder_warnings(competition: Competition) -> list[Fault]:
     root, warnings = str(competition.root), []
     if not competition.train_images and not competition.test_images:
         what = "has tables and no images: enough for folds and eda, not for training"
-        mend = "download the images from the competition's data page"
-        warnings.append(Fault("no-images", root, None, what, mend))
+        fix = "download the images from the competition's data page"
+        warnings.append(Fault("no-images", root, None, what, fix))
     if competition.mapping is None:
         what = "has no table of people: a person's images can then lie in several folds"
-        mend = "give mapping= RSNA's pneumonia-challenge-dataset-mappings_2018.json"
-        warnings.append(Fault("no-mapping", root, None, what, mend))
+        fix = "give mapping= RSNA's pneumonia-challenge-dataset-mappings_2018.json"
+        warnings.append(Fault("no-mapping", root, None, what, fix))
         return warnings
     with contextlib.suppress(BadInput):  # faults, and reported as such
         lacking = tables.read_labels(competition.labels, []).mentioned.keys() - competition.people().keys()
         if lacking:
             what = f"lacks {len(lacking)} images of {competition.labels.name}: each counts as a person of its own"
-            mend = "add them if their people are known"
-            warnings.append(Fault("mapping-lacks", str(competition.mapping), None, what, mend))
+            fix = "add them if their people are known"
+            warnings.append(Fault("mapping-lacks", str(competition.mapping), None, what, fix))
     return warnings
 
 
@@ -85,12 +71,6 @@ def refuse_faults(
         error = BadInput(faults)
         error.args = ("\n".join(lines_of(faults)),)  # the screen gets the first of each kind, json=true all
         raise error
-
-
-def summed_up(competition: Competition, faults: Sequence[Fault]) -> str:
-    train, test = len(competition.train_images), len(competition.test_images)
-    found = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "no faults"
-    return f"{competition.root}: {train} training and {test} test images, {found}"
 
 
 def lines_of(faults: Sequence[Fault]) -> list[str]:

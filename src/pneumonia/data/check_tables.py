@@ -2,13 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from pneumonia.data.competition import Competition
 from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample_ids
 from pneumonia.system.errors import BadInput, Fault
-
-if TYPE_CHECKING:
-    from pneumonia.data.competition import Competition
 
 SLACK = 1e-6  # pixels by which x + width may leave the image: numbers as text are rounded
 
@@ -16,7 +13,7 @@ SizeOf = Callable[[str], tuple[int, int]]  # patientId to rows, columns
 
 
 def table_faults(
-    competition: "Competition",
+    competition: Competition,
     clip_boxes: bool = False,
     needs_images: bool = False,
     needs_sample: bool = True,
@@ -73,14 +70,14 @@ def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: Siz
         rows, columns = size_of(name)
         size = f"the image's {columns} x {rows} pixels"
         if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
-            yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "mend or remove the row")
+            yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "fix or remove the row")
         elif not clip_boxes and (min(x, y) < 0 or x + width > columns + SLACK or y + height > rows + SLACK):
             ends = f"{x:g},{y:g}-{x + width:g},{y + height:g}"
-            mend = "mend the row, or give clip_boxes=true to cut boxes to their images"
-            yield Fault("box-outside", str(path), line, f"the box {ends} leaves {size}", mend)
+            fix = "correct the row, or give clip_boxes=true to cut boxes to their images"
+            yield Fault("box-outside", str(path), line, f"the box {ends} leaves {size}", fix)
 
 
-def class_faults(labels: LabelRows, classes: ClassRows, competition: "Competition") -> Iterator[Fault]:
+def class_faults(labels: LabelRows, classes: ClassRows, competition: Competition) -> Iterator[Fault]:
     """Images of two classes, images in one table only, and Lung Opacity that is not exactly Target 1."""
     kinds: dict[str, tuple[str, int]] = {}
     path = str(competition.classes)
@@ -106,7 +103,7 @@ def class_faults(labels: LabelRows, classes: ClassRows, competition: "Competitio
             yield Fault("class-target", path, line, what, "correct one: Lung Opacity is exactly Target 1")
 
 
-def mapping_faults(competition: "Competition", labels: LabelRows) -> list[Fault]:
+def mapping_faults(competition: Competition, labels: LabelRows) -> list[Fault]:
     """What is wrong with the table of people itself, or that it is the table of other images."""
     try:
         people = competition.people()
@@ -114,11 +111,11 @@ def mapping_faults(competition: "Competition", labels: LabelRows) -> list[Fault]
         return error.faults
     if not people or not labels.mentioned or not people.keys().isdisjoint(labels.mentioned):
         return []
-    what, mend = f"names none of the images of {competition.labels.name}", "give mapping= the table of these images"
-    return [Fault("mapping", str(competition.mapping), None, what, mend)]
+    what, fix = f"names none of the images of {competition.labels.name}", "give mapping= the table of these images"
+    return [Fault("mapping", str(competition.mapping), None, what, fix)]
 
 
-def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: "Competition") -> Iterator[Fault]:
+def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: Competition) -> Iterator[Fault]:
     """Labels without image, images without label, and the sample's ids against the test images."""
     train, test = competition.train_images, competition.test_images
     for images, folder in ((train, competition.train_folder), (test, competition.test_folder)):

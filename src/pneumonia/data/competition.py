@@ -1,4 +1,4 @@
-"""A competition folder, resolved: which tables and images it has, and the study table that is made of them."""
+"""A competition folder, resolved: which tables and images it has."""
 
 import hashlib
 import io
@@ -6,17 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-
 from pneumonia import config, schema
-from pneumonia.boxes import geometry
-from pneumonia.data.check_tables import class_faults, label_faults, outside_faults
 from pneumonia.data.people import read_people
-from pneumonia.data.tables import CLASS_OF_NAME, read_classes, read_labels
-from pneumonia.system.errors import BadInput, Fault, bad_input
-
-__all__ = ["CLASS_OF_NAME", "Competition", "open_competition", "plausible_ages", "resolve", "study_table"]
+from pneumonia.system.errors import bad_input
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 SAMPLE, TEST_LABELS = "stage_2_sample_submission.csv", "test_labels.csv"
@@ -25,16 +17,6 @@ TRAIN_IMAGES, TEST_IMAGES = "stage_2_train_images", "stage_2_test_images"
 
 FRAME = (1024, 1024)  # rows, columns of an image that is not there to be asked
 HEADER_BYTES = 1 << 14  # of a DICOM, read to learn its size; the competition's headers have about 1 KB
-OLDEST = 110  # years; ages above are errors of the headers
-# How an image cache's index and a table of DICOM headers name the same thing.
-HEADER_COLUMNS = {
-    "patientId": ("patientId", "PatientID"),
-    "sex": ("sex", "PatientSex"),
-    "age": ("age", "PatientAge"),
-    "view": ("view", "ViewPosition"),
-    "rows": ("rows", "Rows"),
-    "columns": ("columns", "Columns"),
-}
 
 
 @dataclass(frozen=True)
@@ -161,55 +143,6 @@ def images_of(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.dcm"))}
 
 
-def study_table(competition: Competition, clip_boxes: bool = False, header: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row per training image, ordered by patientId.
-
-    Args:
-        clip_boxes: cut boxes to their image instead of refusing them.
-        header: what the DICOM headers say, one row per image: patientId, sex, age, view, rows, columns, or the DICOM's
-            names for them (PatientID, PatientSex, ...). Columns and images that it lacks are missing in the result.
-
-    Returns:
-        patientId; target: 0 or 1; class: normal, not_normal or opacity; group: the person, or the image itself where
-        the mapping lacks it; sex, view: text or None; age: float64 years as they stand in the header, NaN where
-        missing (see `plausible_ages`); boxes: (n, 4) float64 x, y, width, height in pixels of the original image.
-
-    Raises:
-        BadInput: every fault of the label and class tables and of the mapping.
-    """
-    facts = header_facts(header)
-    competition.sizes.update(sizes_of(facts))
-    faults: list[Fault] = []
-    labels = read_labels(competition.labels, faults)
-    classes = read_classes(competition.classes, faults)
-    faults += label_faults(labels, competition.labels)
-    faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
-    faults += class_faults(labels, classes, competition)
-    if faults:
-        raise BadInput(faults)
-    boxes: dict[str, list] = {name: [] for name in sorted(labels.mentioned)}
-    for name, box in zip(labels.ids, labels.boxes):
-        if box is not None:
-            boxes[name].append(box)
-    class_of, people = dict(zip(classes.ids, classes.classes)), competition.people()
-    arrays = [np.array(of_image, dtype=np.float64).reshape(-1, 4) for of_image in boxes.values()]
-    if clip_boxes:
-        arrays = [geometry.clip(xywh, *reversed(competition.size_of(name))) for name, xywh in zip(boxes, arrays)]
-    table = pd.DataFrame(
-        {
-            "patientId": pd.Series(list(boxes), dtype=object),
-            "target": np.array([int(len(xywh) > 0) for xywh in arrays], dtype=np.int64),
-            "class": [class_of[name] for name in boxes],
-            "group": [people.get(name, name) for name in boxes],
-        }
-    )
-    described = facts.reindex(table["patientId"])
-    for column in ("sex", "age", "view"):
-        table[column] = described[column].to_numpy()
-    table["boxes"] = pd.Series(arrays, dtype=object)
-    return table
-
-
 def size_in_header(path: Path) -> tuple[int, int] | None:
     """Rows and columns as a DICOM's header says, None where it cannot be read, which is the DICOM check's to report.
 
@@ -225,34 +158,3 @@ def size_in_header(path: Path) -> tuple[int, int] | None:
     except Exception:  # damaged bytes make pydicom raise almost anything
         return None
     return size if min(size) > 0 else None
-
-
-def plausible_ages(ages: pd.Series) -> pd.Series:
-    """Ages in years with the impossible ones missing: what a model may learn from."""
-    return ages.where(ages <= OLDEST)
-
-
-def header_facts(header: pd.DataFrame | None) -> pd.DataFrame:
-    """sex, age, view, rows, columns by patientId, of a table of headers under either set of names."""
-    columns = [column for column in HEADER_COLUMNS if column != "patientId"]
-    if header is None:
-        return pd.DataFrame({column: pd.Series(dtype=object) for column in columns}).astype({"age": np.float64})
-    found = {column: next((name for name in names if name in header), None) for column, names in HEADER_COLUMNS.items()}
-    if found["patientId"] is None:
-        raise bad_input("headers", "there is no column patientId", "name the images in patientId or PatientID", 1)
-    facts = pd.DataFrame(index=pd.Index(header[found["patientId"]].astype(str), name="patientId"))
-    for column in columns:
-        values = header[found[column]].to_numpy() if found[column] else None
-        if column in ("sex", "view"):
-            texts = pd.Series(values, index=facts.index, dtype=object)
-            facts[column] = texts.where(texts.notna() & (texts != ""), None)
-        else:
-            numbers = pd.Series(values, index=facts.index, dtype=object)
-            facts[column] = pd.to_numeric(numbers, errors="coerce").astype(np.float64)
-    return facts[~facts.index.duplicated()]
-
-
-def sizes_of(facts: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """{patientId: (rows, columns)} of the images whose size is known."""
-    known = facts[facts["rows"].notna() & facts["columns"].notna()]
-    return dict(zip(known.index, zip(known["rows"].astype(int), known["columns"].astype(int))))

@@ -93,7 +93,7 @@ def content_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
-        raise bad_input(path, what, "mend the file or its permissions", code="unreadable") from error
+        raise bad_input(path, what, "check the file and its permissions", code="unreadable") from error
 
 
 def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydicom.Dataset, Header]:
@@ -128,7 +128,7 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
     }
     wrong = next((code for code, found in faults.items() if found), None)
     if wrong:
-        what, mend = {
+        what, fix = {
             "size": (f"claims {header.rows} rows and {header.columns} columns", "radiographs have 1 to 8192 of each"),
             "no-pixels": ("has no pixels", "download it again"),
             "transfer-syntax": (
@@ -138,7 +138,7 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
             "multi-frame": ("has several frames", "give each frame a file of its own"),
             "id": (f"is of '{header.patient_id[:64]}', not of '{expected_id}'", "name the file after its PatientID"),
         }[wrong]
-        raise bad_input(name, what, mend, code=wrong)
+        raise bad_input(name, what, fix, code=wrong)
     return dataset, header
 
 
@@ -199,8 +199,8 @@ def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> n
     except Exception as error:  # decoders meet damaged pixels with whatever they stumble over
         if not readable(syntax):
             reader = READERS.get(str(syntax), "no package we know")
-            mend = f"install {reader}, or convert the file"
-            raise bad_input(name, f"is compressed as {syntax.name}", mend, code="compression") from error
+            fix = f"install {reader}, or convert the file"
+            raise bad_input(name, f"is compressed as {syntax.name}", fix, code="compression") from error
         what = (
             f"its pixels cannot be decoded ({str(error).splitlines()[0][:120] if str(error) else type(error).__name__})"
         )

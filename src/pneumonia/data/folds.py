@@ -12,14 +12,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from pneumonia import config, schema
+from pneumonia import config
 from pneumonia.config import REPOSITORY
-from pneumonia.data.competition import Competition, plausible_ages, resolve, study_table
-from pneumonia.data.headers import read_headers
-from pneumonia.system.csv_rows import read_rows
+from pneumonia.data.competition import Competition
+from pneumonia.data.headers import plausible_ages
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import sha256, written_whole
-from pneumonia.system.progress import say
+from pneumonia.system.files import atomic_write
 
 AGE_BANDS = [0, 20, 40, 60, 200]  # years, right-closed
 STRATUM = 10  # images per fold that a stratum must have
@@ -123,31 +121,9 @@ def fold_table(
     key = config.short_hash([n_folds, seed, sorted(holdout), split, facts.to_numpy().tolist()])
     folder = REPOSITORY / "folds" / f"{competition.name}-{competition.content_key}"
     path = out or folder / f"{label}-seed{seed}-{key}.csv"
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         table.to_csv(file, index=False)
     return path, table
-
-
-def command(settings: schema.Folds) -> dict:
-    """`./run.sh folds`: the JSON of DESIGN's commands table."""
-    competition = resolve(settings, needs_images=False, needs_sample=False)
-    if settings.audit:
-        return audit(competition, config.user_path(settings.audit))
-    if competition.mapping is None:
-        say(NO_MAPPING)
-    headers = read_headers(
-        competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
-    )
-    study = study_table(competition, settings.clip_boxes, headers)
-    holdout = holdout_of(competition, study, settings.holdout)
-    out = config.user_path(settings.out) if settings.out else None
-    path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
-    folds = fold_rows(table, study)
-    people, images = leaking(table)
-    print_rows(folds)
-    print(f"\nleaking people: {people} ({images} images)\nfold table: {path}")
-    listed = [{key: each[key] for key in ("fold", "images", "people", "positives", "boxes")} for each in folds]
-    return {"file": path, "sha256": sha256(path), "leaking_people": people, "leaking_images": images, "folds": listed}
 
 
 def holdout_of(competition: Competition, study: pd.DataFrame, text: str) -> list[str]:
@@ -171,63 +147,9 @@ def holdout_ids(competition: Competition, text: str) -> list[str]:
     files = [competition.root / name for name in STAGE_1_FILES] if text == "stage1" else [config.user_path(text)]
     file = next((each for each in files if each.is_file()), None)
     if file is None:
-        mend = "give a file of ids, one per line"
+        fix = "give a file of ids, one per line"
         if text == "stage1":
-            mend = f"put the competition's {' or '.join(STAGE_1_FILES)} there, or give holdout=FILE, one id per line"
-        raise bad_input(files[0], "there is no such file", mend)
+            fix = f"put the competition's {' or '.join(STAGE_1_FILES)} there, or give holdout=FILE, one id per line"
+        raise bad_input(files[0], "there is no such file", fix)
     ids = [line.split(",")[0].strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
     return [name for name in ids if name and name != "patientId"]
-
-
-def audit(competition: Competition, file: Path) -> dict:
-    """Somebody's fold table (patientId, fold): how many people it has in more than one fold.
-
-    Raises:
-        BadInput: not such a table; or no mapping to audit it with.
-    """
-    if competition.mapping is None:
-        raise bad_input("mapping", "is missing", "give mapping=, the table of images and people, to audit folds with")
-    faults: list = []
-    rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
-    if faults:
-        raise bad_input(file, faults[0].what, faults[0].mend, faults[0].row)
-    people = competition.people()
-    names = [fields[0] for _, fields in rows]
-    table = pd.DataFrame(
-        {"group": [people.get(name, name) for name in names], "fold": [fields[-1] for _, fields in rows]}
-    )
-    found, images = leaking(table)
-    share = images / max(len(table), 1)
-    print(f"{file}: {found} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})")
-    return {"file": file, "leaking_people": found, "leaking_images": images, "images": len(table)}
-
-
-def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
-    """Counts and shares of each fold."""
-    merged = table.merge(study.drop(columns="group"), on="patientId")
-    rows = []
-    for fold, part in merged.groupby("fold", sort=True):
-        row = {
-            "fold": fold,
-            "images": len(part),
-            "people": part["group"].nunique(),
-            "positives": int(part["target"].sum()),
-            "boxes": int(part["boxes"].map(len).sum()),
-            "positive": part["target"].mean(),
-        }
-        row |= {name: (part["class"] == name).mean() for name in ("normal", "not_normal")}
-        row |= {"AP": share(part["view"], "AP"), "male": share(part["sex"], "M")}
-        rows.append(row)
-    return rows
-
-
-def share(column: pd.Series, value: str) -> float | str:
-    """Of those images of which it is known; "-" where it is known of none."""
-    known = column.dropna()
-    return (known == value).mean() if len(known) else "-"
-
-
-def print_rows(rows: list[dict]) -> None:
-    print("  ".join(f"{name:>10s}" for name in rows[0]))
-    for row in rows:
-        print("  ".join(f"{value:>10.2%}" if isinstance(value, float) else f"{value!s:>10s}" for value in row.values()))

@@ -1,4 +1,4 @@
-"""DICOMs to image cache: interrupted at any moment it goes on where it stood, damaged it is mended in place.
+"""DICOMs to image cache: interrupted at any moment it goes on where it stood, damaged it is repaired in place.
 
 Every call looks at all that is there: files by size and time (by checksum where those differ), squares by checksum.
 What is right stays, the rest is read again. Work is done in blocks of images by spawned processes that write their
@@ -10,20 +10,18 @@ import errno
 import fcntl
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pneumonia import config, schema
+from pneumonia import config
 from pneumonia.data import cache as layout
 from pneumonia.data.cache import Cache, Damaged
-from pneumonia.data.check import refuse_faults
-from pneumonia.data.competition import Competition, resolve
+from pneumonia.data.competition import Competition
 from pneumonia.data.dicom import read_scaled
-from pneumonia.system.errors import BadInput, BadSurroundings, Fault, bad_input
+from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.files import sha256
 from pneumonia.system.processes import cores, mapped
 from pneumonia.system.progress import progress, say
@@ -44,17 +42,6 @@ class Source(NamedTuple):
     path: Path
 
 
-def command(settings: schema.Ingest) -> dict:
-    """`./run.sh ingest`."""
-    start = time.monotonic()
-    competition = resolve(settings, needs_sample=False)
-    refuse_faults(competition, settings.clip_boxes)
-    cache = ingest(competition, settings.image_size, settings.workers, settings.out or None)
-    seconds = round(time.monotonic() - start, 3)
-    say(f"ingest: {len(cache)} images of {cache.size} x {cache.size} in {cache.folder}, {seconds:.1f} s")
-    return {"cache": str(cache.folder), "images": len(cache), "seconds": seconds}
-
-
 def ingest(competition: Competition, image_size: int, workers: int = 0, folder: str | Path | None = None) -> Cache:
     """The competition's images as squares of at least `image_size` pixels.
 
@@ -65,7 +52,7 @@ def ingest(competition: Competition, image_size: int, workers: int = 0, folder: 
 
     Raises:
         BadInput: every DICOM that cannot be read; the others are cached.
-        BadSurroundings: the disk is or would be full; what was done is kept.
+        EnvironmentFailure: the disk is or would be full; what was done is kept.
     """
     if image_size < 1:
         raise BadInput(
@@ -85,7 +72,7 @@ def ingest(competition: Competition, image_size: int, workers: int = 0, folder: 
 
 def size_there(folder: Path) -> int:
     try:
-        return layout.facts_of(folder)["size"]
+        return layout.cache_info(folder)["size"]
     except Damaged:
         # cache.json may be what is damaged: a journal whose work was finished or begun says what was wanted
         sizes = [path.stem.removeprefix("journal-") for path in folder.glob("journal-*.jsonl")]
@@ -106,7 +93,7 @@ def brought_up_to_date(folder: Path, size: int, sources: list[Source], workers: 
         say(f"ingest: {len(right)} of {len(sources)} images are in {folder}, {len(missing)} are to be read")
     refuse_full_disk(folder, size, len(sources))
     with contextlib.suppress(Damaged):
-        if layout.facts_of(folder)["size"] == size:  # from here on it is not complete until it is complete again
+        if layout.cache_info(folder)["size"] == size:  # from here on it is not complete until it is complete again
             (folder / "cache.json").unlink()
     layout.write_journal(journal, right)
     allocate(layout.pixel_file(folder, size), len(sources) * size**2)
@@ -209,13 +196,13 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 def refuse_full_disk(folder: Path, size: int, count: int) -> None:
-    """BadSurroundings where the cache cannot fit, before any work."""
+    """EnvironmentFailure where the cache cannot fit, before any work."""
     file = layout.pixel_file(folder, size)
     there = file.stat().st_blocks * 512 if file.exists() else 0
     needed = max(0, count * size**2 - there) + count * RECORD_BYTES + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise BadSurroundings(
+        raise EnvironmentFailure(
             f"{folder}: {count} images of {size} x {size} need {needed / 1e6:.0f} MB more and {free / 1e6:.0f} MB are"
             " free; free space, or take a smaller image_size"
         )
@@ -247,15 +234,15 @@ def remove_other_sizes(folder: Path, size: int) -> None:
 
 @contextlib.contextmanager
 def readable_errors(folder: Path) -> Iterator[None]:
-    """A full or read-only disk as BadSurroundings."""
+    """A full or read-only disk as EnvironmentFailure."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
             text = f"{folder}: the disk is full ({error.strerror}); free space and run it again: what was done is kept"
-            raise BadSurroundings(text) from error
+            raise EnvironmentFailure(text) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
-            raise BadSurroundings(f"{folder}: cannot be written: {error.strerror}") from error
+            raise EnvironmentFailure(f"{folder}: cannot be written: {error.strerror}") from error
         raise
 
 
@@ -266,7 +253,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         text = f"{folder}: cannot be made a folder: {error.strerror}; free space or choose out="
-        raise BadSurroundings(text) from error
+        raise EnvironmentFailure(text) from error
     with open(folder / "lock", "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,7 @@ from pneumonia import config
 from pneumonia.data.samples import Samples
 from pneumonia.system.csv_rows import read_text, shortened
 from pneumonia.system.errors import BadInput, Fault, bad_input
-from pneumonia.system.files import written_whole
+from pneumonia.system.files import atomic_write
 from pneumonia.system.progress import progress
 
 NIH_LABELS = (
@@ -78,8 +78,8 @@ def read_table(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
         found = cells[findings].split("|") if len(cells) > max(image, findings, person) else ["an incomplete row"]
         unknown = [label for label in found if label not in NIH_LABELS and label != NOTHING]
         if unknown:
-            mend = f"known: {NOTHING}, {', '.join(NIH_LABELS)}"
-            faults.append(Fault("nih-label", str(path), table.line_num, f"unknown label {unknown[0]!a}", mend))
+            fix = f"known: {NOTHING}, {', '.join(NIH_LABELS)}"
+            faults.append(Fault("nih-label", str(path), table.line_num, f"unknown label {unknown[0]!a}", fix))
             continue
         labels = np.isin(NIH_LABELS, found).astype(np.float32)
         rows.append((cells[image], labels, cells[person].strip().lstrip("0") or "0", table.line_num))
@@ -94,7 +94,7 @@ def squares(table: Path, files: Sequence[Path], size: int) -> np.ndarray:
     path = config.REPOSITORY / "cache" / f"nih-{config.short_hash(facts)}" / f"pixels-{size}.u8"
     shape = (len(files), size, size)
     if not path.is_file():
-        with written_whole(path, "wb") as stream:
+        with atomic_write(path, "wb") as stream:
             for file in progress(files, "reading NIH's PNGs"):
                 image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
                 if image is None:

@@ -54,8 +54,8 @@ def _of_csv(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
         column = next((name for name in PERSON_COLUMNS if name in names), None)
         if "patientId" not in names or column is None:
             what = f"the header is {','.join(names)[:80]!a}"
-            mend = f"the columns must be patientId and one of {', '.join(PERSON_COLUMNS)}"
-            raise bad_input(path, what, mend, 1, "columns")
+            fix = f"the columns must be patientId and one of {', '.join(PERSON_COLUMNS)}"
+            raise bad_input(path, what, fix, 1, "columns")
         image, person = names.index("patientId"), names.index(column)
         for cells in table:
             if cells:

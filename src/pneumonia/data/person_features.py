@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pneumonia.data.competition import plausible_ages
+from pneumonia.data.headers import plausible_ages
 
 COLUMNS = {"age": ("years / 100, 0 where unknown", "known"), "sex": ("M", "F"), "view": ("AP", "PA")}
-FACT_NAMES = tuple(COLUMNS)
+PERSON_FEATURES = tuple(COLUMNS)
 FACTS = 6  # numbers per image, two for each of COLUMNS
 
 
@@ -20,7 +20,7 @@ def width_of(inputs: Sequence[str]) -> int:
     return sum(len(COLUMNS[name]) for name in inputs)
 
 
-def facts_of(table: pd.DataFrame) -> np.ndarray:
+def person_features_of(table: pd.DataFrame) -> np.ndarray:
     """(images, FACTS) float32 of a table's sex, age and view: age as (years / 100, known), sex and view one-hot, with
     zeros where they are unknown. Impossible ages count as unknown."""
     age = plausible_ages(pd.to_numeric(table["age"], errors="coerce")).to_numpy(dtype=np.float64)

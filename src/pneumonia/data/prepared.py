@@ -11,7 +11,8 @@ import pandas as pd
 from pneumonia import config, schema
 from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache, cached_size
-from pneumonia.data.competition import Competition, study_table
+from pneumonia.data.competition import Competition
+from pneumonia.data.study_table import study_table
 from pneumonia.system.files import sha256
 from pneumonia.system.progress import say
 

@@ -12,7 +12,7 @@ import pandas as pd
 from pneumonia.boxes import geometry
 from pneumonia.data.cache import cached_size
 from pneumonia.data.dicom import Header, read_scaled
-from pneumonia.data.person_features import facts_of
+from pneumonia.data.person_features import person_features_of
 
 if TYPE_CHECKING:
     from pneumonia.data.cache import Cache
@@ -97,7 +97,7 @@ def samples_of(study: pd.DataFrame, cache: "Cache", size: int) -> Samples:
         for xywh, (rows, columns) in zip(study["boxes"], original)
     ]
     classes = study["class"].map(CLASSES.index).to_numpy(dtype=np.int64)
-    return Samples(ids, CachedImages(cache, ids, size), boxes, classes, facts_of(study))
+    return Samples(ids, CachedImages(cache, ids, size), boxes, classes, person_features_of(study))
 
 
 def original_sizes(cache: "Cache", ids: Sequence[str]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The competition's tables, read strictly: the good rows, and every fault of the others with its line and its mend.
+"""The competition's tables, read strictly: the good rows, and every fault of the others with its line and its fix.
 
 Ids are text as they stand in the file: `1e5` and `NA` stay what they are (and are refused for what they are).
 """
@@ -63,7 +63,7 @@ def read_labels(path: Path, faults: list[Fault]) -> LabelRows:
     for line, cells in rows_of(path, LABEL_COLUMNS, faults):
         name, *numbers, target = cells
         rows.mentioned.setdefault(meant(name), line)
-        found = [Fault(code, str(path), line, what, mend) for code, what, mend in row_faults(name, numbers, target)]
+        found = [Fault(code, str(path), line, what, fix) for code, what, fix in row_faults(name, numbers, target)]
         if found:
             faults += found
             continue
@@ -75,7 +75,7 @@ def read_labels(path: Path, faults: list[Fault]) -> LabelRows:
 
 
 def row_faults(name: str, numbers: list[str], target: str) -> Iterator[tuple[str, str, str]]:
-    """Everything that is wrong with one row of the label table: code, what, mend."""
+    """Everything that is wrong with one row of the label table: code, what, fix."""
     if not UUID.fullmatch(name):
         yield "id", *id_fault(name)
     empty = [not text.strip() for text in numbers]
@@ -106,8 +106,8 @@ def read_classes(path: Path, faults: list[Fault]) -> ClassRows:
         if not UUID.fullmatch(name):
             faults.append(Fault("id", str(path), line, *id_fault(name)))
         elif kind not in CLASS_OF_NAME:
-            mend = "write " + ", ".join(f"'{each}'" for each in CLASS_OF_NAME)
-            faults.append(Fault("class-name", str(path), line, f"there is no class {shown(kind)}", mend))
+            fix = "write " + ", ".join(f"'{each}'" for each in CLASS_OF_NAME)
+            faults.append(Fault("class-name", str(path), line, f"there is no class {shown(kind)}", fix))
         else:
             rows.ids.append(name)
             rows.lines.append(line)
@@ -159,25 +159,25 @@ def header_fault(path: Path, columns: list[str]) -> Fault | None:
     if not any(line.strip() for line in lines):
         return Fault("empty", str(path), None, "is empty", again)
     names, row = lines[0].rstrip("\r").split(","), 1
-    mend = f"the first line must be {','.join(columns)}"
+    fix = f"the first line must be {','.join(columns)}"
     repeated = [name for number, name in enumerate(names) if name in names[:number]]
     lacking = [name for name in columns if name not in names]
     unknown = [name for name in names if name not in columns]
     if repeated:
-        return Fault("repeated-column", str(path), row, f"the column {shown(repeated[0])} stands twice", mend)
+        return Fault("repeated-column", str(path), row, f"the column {shown(repeated[0])} stands twice", fix)
     if lacking:
         instead = f", but {', '.join(map(shown, unknown[:5]))}" if unknown else ""
-        return Fault("columns", str(path), row, f"there is no column {', '.join(map(repr, lacking))}{instead}", mend)
+        return Fault("columns", str(path), row, f"there is no column {', '.join(map(repr, lacking))}{instead}", fix)
     if names != columns:
         what = f"unknown columns {', '.join(map(shown, unknown[:5]))}" if unknown else "another order of columns"
-        return Fault("columns", str(path), row, what, mend)
+        return Fault("columns", str(path), row, what, fix)
     if not any(line.strip() for line in lines[1:]):
         return Fault("header-only", str(path), None, "has a header and no rows", again)
     return None
 
 
 def id_fault(name: str) -> tuple[str, str]:
-    """What is wrong with an id, and its mend."""
+    """What is wrong with an id, and its fix."""
     what = f"the patientId {shown(name)} is no lower-case UUID"
     if meant(name) != name:
         return what, f"write {meant(name)}"

@@ -10,30 +10,13 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-from pneumonia import schema
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
 from pneumonia.system.csv_rows import read_text
-from pneumonia.system.files import written_whole
+from pneumonia.system.files import atomic_write
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]
-
-
-def command(settings: schema.Leaderboard) -> dict:
-    """`./run.sh leaderboard`: the table, best nested score first within each data set."""
-    rows = ranked(read_table(TABLE))
-    if not rows:
-        print("no submission yet: ./run.sh fold=0 makes one, and ./run.sh ensemble")
-    for data in dict.fromkeys(row["data"] for row in rows):
-        print(f"{data}\n  {'nested':7s} {'95 % interval':17s} {'fitted':7s} {'images':>6s}  date        submission")
-        for row in (row for row in rows if row["data"] == data):
-            interval = f"{shown(row['low'])} - {shown(row['high'])}"
-            scores = f"{shown(row['nested_score']):7s} {interval:17s} {shown(row['fitted_score']):7s}"
-            print(f"  {scores} {row['images']:>6s}  {row['date'][:10]}  {row['submission']}")
-            for name, added in json.loads(row["members"]).items():
-                print(f"  {'':40s}  {name}{'' if added is None else f' adds {added:+.4f}'}")
-    return {"leaderboard": TABLE, "submissions": [row | {"members": json.loads(row["members"])} for row in rows]}
 
 
 def record(folder: Path, fitted: Fitted, data: str, table: Path | None = None) -> None:
@@ -60,7 +43,7 @@ def record(folder: Path, fitted: Fitted, data: str, table: Path | None = None) -
     }
     with waited_for(table.with_name(f".{table.name}.lock")):
         rows = [each for each in read_table(table) if each["submission"] != name]
-        with written_whole(table) as file:
+        with atomic_write(table) as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows([*rows, row])

@@ -17,7 +17,7 @@ from pneumonia.config import nearest
 from pneumonia.ensemble.calibrate import KINDS, Calibration
 from pneumonia.ensemble.gate import gated, image_probability
 from pneumonia.system.errors import BadInput, Fault, bad_input
-from pneumonia.system.files import written_whole
+from pneumonia.system.files import atomic_write
 
 # The submission's numbers are rounded before the threshold, so that the file says it all; corners to a quarter of a
 # pixel, which binary numbers hold exactly: x + width cannot come out a hair beyond the frame.
@@ -189,7 +189,7 @@ def write_recipe(path: str | Path, recipe: Recipe, head: str = "") -> None:
         unused = {"none": ("slope", "intercept", "knots_in", "knots_out"), "logistic": ("knots_in", "knots_out")}
         for name in unused.get(calibration["kind"], ("slope", "intercept")):
             del calibration[name]
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.writelines(f"# {line}\n" for line in head.splitlines())
         yaml.safe_dump(tree, file, sort_keys=False, allow_unicode=True, width=120)
 
@@ -204,14 +204,14 @@ def read_recipe(path: str | Path) -> Recipe:
         raise bad_input(path, "cannot be read", "give the recipe.yaml of an ensemble") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise bad_input(path, "is no valid YAML", "mend the line", row=mark.line + 1 if mark else None) from error
+        raise bad_input(path, "is no valid YAML", "correct the line", row=mark.line + 1 if mark else None) from error
     return recipe_of(tree or {}, str(path))
 
 
 def recipe_of(tree: Mapping, file: str) -> Recipe:
     """A recipe from nested dictionaries; what they leave out keeps its default. Raises BadInput."""
     recipe = built(Recipe, tree, file, "")
-    faults = [Fault("recipe", file, None, what, mend) for what, mend in recipe_faults(recipe)]
+    faults = [Fault("recipe", file, None, what, fix) for what, fix in recipe_faults(recipe)]
     if faults:
         raise BadInput(faults)
     return recipe
@@ -254,7 +254,7 @@ def scalar(wanted: type, value: object, file: str, where: str):
 
 
 def recipe_faults(recipe: Recipe) -> list[tuple[str, str]]:
-    """What is out of its range: (what, mend)."""
+    """What is out of its range: (what, fix)."""
     checks = [
         (recipe.calibration in KINDS, f"calibration '{recipe.calibration}'", f"known: {', '.join(KINDS)}"),
         (recipe.fusion.method in METHODS, f"fusion.method '{recipe.fusion.method}'", f"known: {', '.join(METHODS)}"),
@@ -282,4 +282,4 @@ def recipe_faults(recipe: Recipe) -> list[tuple[str, str]]:
     for parts, name in ((recipe.members, "members"), (recipe.classifiers, "classifiers")):
         if parts:
             checks.append((sum(part.weight for part in parts) > 0, f"all {name} have weight 0", "give one a weight"))
-    return [(what, mend) for good, what, mend in checks if not good]
+    return [(what, fix) for good, what, fix in checks if not good]

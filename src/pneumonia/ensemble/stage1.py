@@ -48,8 +48,8 @@ def fit_shifted(
     if not chosen.any():
         raise bad_input("tune_on", "the members predict none of its images", "give the ids of images that they predict")
     if theirs.all():
-        mend = "predict further images, of other people, or leave tune_on= out"
-        raise bad_input("tune_on", "all predicted images are of its people", mend)
+        fix = "predict further images, of other people, or leave tune_on= out"
+        raise bad_input("tune_on", "all predicted images are of its people", fix)
     say(f"{title}: {chosen.sum()} images of tune_on=, {(~theirs).sum()} of other people to fit the rest on")
     base = fit(everything.rows(np.flatnonzero(~theirs)), start, budget, seed, f"{title}, other images")
     problem = everything.rows(np.flatnonzero(chosen))

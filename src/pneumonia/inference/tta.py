@@ -96,8 +96,8 @@ def variant(name: str) -> Variant:
     found = Variant(tuple(step(part, name) for part in name.split("+")))
     zoom = found.affine(SHIFT_UNIT)[0][1]
     if not SMALLEST_ZOOM <= zoom <= LARGEST_ZOOM:
-        mend = f"choose factors from {SMALLEST_ZOOM:g} to {LARGEST_ZOOM:g}, their product too"
-        raise bad_input("tta", f"variant '{name}' zooms by {zoom:g}", mend)
+        fix = f"choose factors from {SMALLEST_ZOOM:g} to {LARGEST_ZOOM:g}, their product too"
+        raise bad_input("tta", f"variant '{name}' zooms by {zoom:g}", fix)
     return found
 
 
@@ -113,6 +113,6 @@ def step(part: str, name: str) -> Step:
         move = (int(found[1]), int(found[2]))
         if max(map(abs, move)) <= LARGEST_SHIFT:
             return Step(move=move)
-        mend = f"shifts are at most {LARGEST_SHIFT}, in pixels of a {SHIFT_UNIT} x {SHIFT_UNIT} image"
-        raise bad_input("tta", f"variant '{name}' moves the image by {move[0]}, {move[1]}", mend)
+        fix = f"shifts are at most {LARGEST_SHIFT}, in pixels of a {SHIFT_UNIT} x {SHIFT_UNIT} image"
+        raise bad_input("tta", f"variant '{name}' moves the image by {move[0]}, {move[1]}", fix)
     raise bad_input("tta", f"unknown variant '{name}'", f"known: {FORMS}")

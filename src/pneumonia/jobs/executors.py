@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Sequence
 
 from pneumonia.jobs.job import Outcome, TrainJob, job_environment
-from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 
 EXECUTORS = {"local": "pneumonia.jobs.local", "ray": "pneumonia.jobs.ray_cluster"}  # imported when chosen
 
@@ -25,7 +25,7 @@ def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str 
 
     Raises:
         BadInput: there is no such executor; or jobs failed, and all of them by bad input.
-        BadSurroundings: jobs failed, named here with their logs.
+        EnvironmentFailure: jobs failed, named here with their logs.
     """
     check_executor(executor)
     if not jobs:
@@ -39,5 +39,5 @@ def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str 
     names = ", ".join(f"{job.title} ({outcome})" for job, outcome in failed)
     what = f"{len(failed)} of {len(jobs)} jobs failed: {names}"
     if all(outcome.code == BadInput.exit_code for _, outcome in failed):
-        raise bad_input("jobs", what, "mend what is said above; the same command goes on from here")
-    raise BadSurroundings(f"{what}; why is said above; the same command goes on from here")
+        raise bad_input("jobs", what, "fix what is said above; the same command goes on from here")
+    raise EnvironmentFailure(f"{what}; why is said above; the same command goes on from here")

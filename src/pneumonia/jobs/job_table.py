@@ -25,7 +25,7 @@ LINES_SHOWN = 10
 CHATTER = re.compile(r"[IWE]\d{4} \d\d:\d\d:|.*\.cc:\d+\] |WARNING: All log messages before absl")
 
 
-class Board:
+class JobTable:
     """States of jobs, known by their position in the list. A context: the table is drawn while it is entered.
 
     Args:
@@ -48,7 +48,7 @@ class Board:
         )
         self.draws = logged and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
-    def __enter__(self) -> "Board":
+    def __enter__(self) -> "JobTable":
         if self.draws:
             self.live.start(refresh=True)
         return self

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pneumonia.jobs import process
 from pneumonia.jobs.job import Outcome, TrainJob
-from pneumonia.jobs.job_table import Board
-from pneumonia.system import die_with_parent as tied
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.jobs.job_table import JobTable
+from pneumonia.system import die_with_parent
+from pneumonia.system.errors import EnvironmentFailure
 
 SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -23,18 +23,18 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
     """Run every job to its end; an exception (Ctrl-C) ends those that run. One that cannot be started has failed.
 
     Raises:
-        BadSurroundings: a job wants more GPUs than there are.
+        EnvironmentFailure: a job wants more GPUs than there are.
     """
     gpus = gpu_names()
     greedy = [job.title for job in jobs if gpus and job.gpus > len(gpus)]
     if greedy:
-        raise BadSurroundings(f"{', '.join(greedy)}: more GPUs are wanted than the {len(gpus)} here; lower devices=")
+        raise EnvironmentFailure(f"{', '.join(greedy)}: more GPUs are wanted than the {len(gpus)} here; lower devices=")
     logged, driver = len(jobs) > 1, secrets.token_hex(4)
     free = list(gpus) or [""]
     waiting = list(range(len(jobs)))
     running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
     outcomes: dict[int, Outcome] = {}
-    with Board(jobs, logged, driver, alone=len(free) == 1) as board:
+    with JobTable(jobs, logged, driver, alone=len(free) == 1) as board:
         try:
             while waiting or running:
                 while waiting and (need := jobs[waiting[0]].gpus if gpus else 1) <= len(free):
@@ -44,7 +44,7 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
                         board.running(number)
                     except OSError as error:
                         free += mine
-                        outcomes[number] = Outcome(BadSurroundings.exit_code, f"it cannot be started: {error}")
+                        outcomes[number] = Outcome(EnvironmentFailure.exit_code, f"it cannot be started: {error}")
                         board.ended_with(number, outcomes[number])
                 time.sleep(SECONDS_BETWEEN_LOOKS)
                 for number, (child, mine) in list(running.items()):
@@ -63,7 +63,7 @@ def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], driver: s
     if any(gpus):
         environment = environment | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     log = str(job.log) if logged else None
-    return process.start(job.command, environment, log, str(Path(tied.__file__)), driver)
+    return process.start(job.command, environment, log, str(Path(die_with_parent.__file__)), driver)
 
 
 def gpu_names() -> list[str]:

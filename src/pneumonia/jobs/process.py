@@ -17,21 +17,26 @@ SECONDS_TO_STOP = 30.0  # from Ctrl-C to SIGKILL; training ends at its next step
 
 
 def start(
-    command: Iterable[str], environment: dict[str, str], log: str | None, tied: str, driver: str, folder: str = ""
+    command: Iterable[str],
+    environment: dict[str, str],
+    log: str | None,
+    wrapper: str,
+    driver: str,
+    folder: str = "",
 ) -> subprocess.Popen:
     """Start a job's process, which dies with this one.
 
     Args:
         log: file that its stdout and stderr are added to; None: they go to this process's stderr. What is there is
             never removed: it may be of a process that runs, another driver's.
-        tied: path of tied.py.
+        wrapper: path of die_with_parent.py.
         driver: token of who runs the jobs, by which he knows his attempts in the log.
         folder: where the command's relative paths begin; "" or one that is not here: where this process is.
 
     Raises:
         OSError: the log cannot be written, or the process not started.
     """
-    line = [sys.executable, "-P", tied, str(os.getpid()), *command]
+    line = [sys.executable, "-P", wrapper, str(os.getpid()), *command]
     cwd = folder if folder and Path(folder).is_dir() else None
     if log is None:
         return subprocess.Popen(line, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=2)
@@ -70,7 +75,7 @@ def attend(
     environment: dict[str, str],
     log: str,
     lock: str,
-    tied: str,
+    wrapper: str,
     driver: str,
     folder: str,
     gpu_variable: str,
@@ -91,7 +96,7 @@ def attend(
         environment = environment | {gpu_variable: os.environ.get(gpu_variable, "")}
     if attempts(log, driver):
         wait_until_free(lock)
-    process = start(command, environment, log, tied, driver, folder)
+    process = start(command, environment, log, wrapper, driver, folder)
     try:
         while process.poll() is None:  # not wait(): the cancelling of a task is noticed between two bytecodes only
             time.sleep(0.1)

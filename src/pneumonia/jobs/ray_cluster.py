@@ -16,10 +16,10 @@ from pathlib import Path
 
 from pneumonia.jobs import process
 from pneumonia.jobs.job import Outcome, TrainJob
-from pneumonia.jobs.job_table import Board
-from pneumonia.system import die_with_parent as tied
-from pneumonia.system.errors import BadSurroundings, bad_input
-from pneumonia.system.files import written_whole
+from pneumonia.jobs.job_table import JobTable
+from pneumonia.system import die_with_parent
+from pneumonia.system.errors import EnvironmentFailure, bad_input
+from pneumonia.system.files import atomic_write
 
 RETRIES = 5  # of a task whose worker was lost
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -39,7 +39,7 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str], address: str = ""
 
     Raises:
         BadInput: no cluster answers at the address.
-        BadSurroundings: a node does not see the runs' folder, or no node is large enough for a job.
+        EnvironmentFailure: a node does not see the runs' folder, or no node is large enough for a job.
     """
     # Ray prints a page to stdout for every lost worker, where only a command's results belong; the board says it.
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), connected(address) as ray:
@@ -55,12 +55,12 @@ def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> lis
     check_room(ray, jobs, wants)
     driver = secrets.token_hex(4)
     outcomes: dict[int, Outcome] = {}
-    with Board(jobs, logged=True, driver=driver, alone=len(jobs) == 1) as board:
+    with JobTable(jobs, logged=True, driver=driver, alone=len(jobs) == 1) as board:
         tasks = {}
         for number, (job, want) in enumerate(zip(jobs, wants)):
             task = attend.options(num_cpus=want["CPU"], num_gpus=want["GPU"], name=job.title).remote(
                 list(job.command), environment, str(job.log.absolute()), str(job.lock.absolute()),
-                str(Path(tied.__file__).absolute()), driver, str(Path.cwd()),
+                str(Path(die_with_parent.__file__).absolute()), driver, str(Path.cwd()),
                 "CUDA_VISIBLE_DEVICES" if want["GPU"] else "",
             )  # fmt: skip
             tasks[task] = number
@@ -88,7 +88,7 @@ def outcome_of(ray, task, job: TrainJob, driver: str) -> Outcome:
     try:
         code, attempts, tail = ray.get(task)
     except ray.exceptions.RayTaskError as error:  # our own lines failed there: the disk is full, say
-        return Outcome(BadSurroundings.exit_code, f"it cannot be started: {error.cause}")
+        return Outcome(EnvironmentFailure.exit_code, f"it cannot be started: {error.cause}")
     except ray.exceptions.RayError as error:
         return Outcome(None, f"{RETRIES + 1} times: {str(error).strip().splitlines()[0]}")
     if not process.attempts(str(job.log), driver):
@@ -136,8 +136,8 @@ def connected(address: str = "", **offered: int) -> Iterator:
                 ray.init(address=address, **quiet)
             except (OSError, RuntimeError, ValueError) as error:
                 why = str(error).strip().splitlines()[0]
-                mend = "give the address that `ray start --head` printed, or leave it out to start a cluster here"
-                raise bad_input("ray_address", f"no cluster answers at {address}: {why}", mend) from error
+                fix = "give the address that `ray start --head` printed, or leave it out to start a cluster here"
+                raise bad_input("ray_address", f"no cluster answers at {address}: {why}", fix) from error
         else:
             folder = short_temporary_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -167,12 +167,12 @@ def check_every_node_sees(ray, folder: Path) -> None:
     """Every node reads a token written here, and has this Python.
 
     Raises:
-        BadSurroundings: a node does not; it is named.
+        EnvironmentFailure: a node does not; it is named.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     token, content = folder / f".seen-from-every-node-{secrets.token_hex(4)}", secrets.token_hex(16)
-    with written_whole(token) as file:
+    with atomic_write(token) as file:
         file.write(content)
     try:
         look = ray.remote(max_retries=0, num_cpus=0)(process.look)
@@ -190,13 +190,13 @@ def check_every_node_sees(ray, folder: Path) -> None:
                 seen, has_python = ray.get(answer, timeout=0.1)
             except ray.exceptions.RayError as error:
                 why = str(error).strip().splitlines()[0]
-                raise BadSurroundings(f"{name} does not say whether it sees {folder}: {why}") from error
+                raise EnvironmentFailure(f"{name} does not say whether it sees {folder}: {why}") from error
             if seen != content:
-                mend = "put the repository on storage that every node has at the same path"
-                raise BadSurroundings(f"{name} does not see {folder}: {mend}")
+                fix = "put the repository on storage that every node has at the same path"
+                raise EnvironmentFailure(f"{name} does not see {folder}: {fix}")
             if not has_python:
-                mend = "run ./run.sh once on shared storage, at the same path on every node"
-                raise BadSurroundings(f"{name} has no {sys.executable}: {mend}")
+                fix = "run ./run.sh once on shared storage, at the same path on every node"
+                raise EnvironmentFailure(f"{name} has no {sys.executable}: {fix}")
     finally:
         token.unlink(missing_ok=True)
 
@@ -207,4 +207,4 @@ def check_room(ray, jobs: Sequence[TrainJob], wants: Sequence[dict[str, int]]) -
     for job, want in zip(jobs, wants):
         if not any(all(node.get(kind, 0) >= count for kind, count in want.items()) for node in nodes):
             shown = ", ".join(f"{count} {kind}" for kind, count in want.items() if count)
-            raise BadSurroundings(f"{job.title}: no node has {shown}; lower job_threads= or devices=, or add a node")
+            raise EnvironmentFailure(f"{job.title}: no node has {shown}; lower job_threads= or devices=, or add a node")

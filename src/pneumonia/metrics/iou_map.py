@@ -70,13 +70,13 @@ def read_truth(path: str | Path) -> Truth:
             faults.append(Fault("target", str(path), line, f"Target is '{target}'", "write 0 or 1"))
         elif first != target or (target == "0" and first_line != line):
             what = f"{name} contradicts or repeats row {first_line}"
-            mend = "an image without boxes has one row of Target 0, any other one row of Target 1 per box"
-            faults.append(Fault("contradiction", str(path), line, what, mend))
+            fix = "an image without boxes has one row of Target 0, any other one row of Target 1 per box"
+            faults.append(Fault("contradiction", str(path), line, what, fix))
         elif target == "0":
             found[name] = []
             if any(cells):
-                mend = "leave the box empty, or set Target 1"
-                faults.append(Fault("box", str(path), line, "a box with Target 0", mend))
+                fix = "leave the box empty, or set Target 1"
+                faults.append(Fault("box", str(path), line, "a box with Target 0", fix))
         else:
             box = box_of(cells)
             if box is None:

@@ -38,12 +38,12 @@ def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Mod
 
     Raises:
         BadInput: an unknown name, or a size that the network refuses.
-        BadSurroundings: its weights cannot be had.
+        EnvironmentFailure: its weights cannot be had.
     """
     known = constructors()
     if name not in known:
-        mend = f"{config.nearest(name, list(known))} (known: {', '.join(known)})"
-        raise bad_input("model.name", f"keras.applications has no '{name}'", mend)
+        fix = f"{config.nearest(name, list(known))} (known: {', '.join(known)})"
+        raise bad_input("model.name", f"keras.applications has no '{name}'", fix)
     constructor = known[name]
     wanted = {"include_top": False, "input_shape": (image_size, image_size, 3)}
     if constructor.__name__ in WIDTHS:

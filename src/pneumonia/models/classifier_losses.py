@@ -21,11 +21,11 @@ def check_loss(loss: schema.Loss, n_classes: int) -> None:
     weights = loss.class_weights
     numbers = isinstance(weights, list) and all(isinstance(weight, int | float) for weight in weights)
     if weights != "balanced" and not (numbers and len(weights) in (0, n_classes)):
-        mend = f"write balanced, or a list of {n_classes} numbers"
-        raise bad_input("loss.class_weights", f"'{weights}' does not fit {n_classes} classes", mend)
+        fix = f"write balanced, or a list of {n_classes} numbers"
+        raise bad_input("loss.class_weights", f"'{weights}' does not fit {n_classes} classes", fix)
     if numbers and weights and not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
-        mend = "write numbers of 0 or more, one of them above 0"
-        raise bad_input("loss.class_weights", f"nothing can be learned with {weights}", mend)
+        fix = "write numbers of 0 or more, one of them above 0"
+        raise bad_input("loss.class_weights", f"nothing can be learned with {weights}", fix)
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
@@ -47,7 +47,7 @@ def cross_entropy_of_classes(logits, labels, loss: schema.Loss):
     wanted = wanted * (1.0 - loss.label_smoothing) + loss.label_smoothing / n_classes
     terms = -wanted * ops.log_softmax(logits, axis=-1)
     if loss.name == "focal":
-        terms = terms * faded(log_of_the_others(logits), loss.gamma)
+        terms = terms * focal_factor(log_of_the_others(logits), loss.gamma)
     each = ops.sum(terms, axis=-1)
     if loss.class_weights:
         each = each * ops.take(ops.convert_to_tensor(loss.class_weights, dtype="float32"), labels)
@@ -66,7 +66,7 @@ def cross_entropy_of_labels(logits, labels, loss: schema.Loss):
     log_yes, log_no = -ops.softplus(-logits), -ops.softplus(logits)
     yes, no = wanted * log_yes, (1.0 - wanted) * log_no
     if loss.name == "focal":
-        yes, no = yes * faded(log_no, loss.gamma), no * faded(log_yes, loss.gamma)
+        yes, no = yes * focal_factor(log_no, loss.gamma), no * focal_factor(log_yes, loss.gamma)
     each = -(yes + no)
     if loss.class_weights:
         negative, positive = loss.class_weights
@@ -74,7 +74,7 @@ def cross_entropy_of_labels(logits, labels, loss: schema.Loss):
     return ops.mean(each)
 
 
-def faded(log_other, gamma: float):
+def focal_factor(log_other, gamma: float):
     """(1 - p) ** gamma from log(1 - p). The power itself has no finite gradient where 1 - p rounds to 0."""
     return ops.exp(gamma * log_other)
 

@@ -8,11 +8,11 @@ from keras import ops
 
 from pneumonia import schema
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.data.person_features import FACT_NAMES, width_of
+from pneumonia.data.person_features import PERSON_FEATURES, width_of
 from pneumonia.models import backbones
 from pneumonia.models.classifier_losses import check_loss, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
-from pneumonia.models.masks import filled
+from pneumonia.models.masks import rasterize
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
 from pneumonia.system.errors import bad_input
 
@@ -33,7 +33,7 @@ class Classifier(Family):
         for name, value, known in (
             ("model.head", model.head, tuple(OUTPUTS)),
             ("model.pooling", model.pooling, POOLINGS),
-            *(("model.inputs", value, FACT_NAMES) for value in model.inputs),
+            *(("model.inputs", value, PERSON_FEATURES) for value in model.inputs),
         ):
             if value not in known:
                 raise bad_input(name, f"unknown value '{value}'", f"known: {', '.join(known)}")
@@ -82,7 +82,7 @@ class Classifier(Family):
             return {"labels": np.asarray(classes, dtype=np.float32)}
         found = {"classes": np.asarray(classes, dtype=np.int32)}
         if self.model.cell_loss > 0:
-            found["cells"] = np.stack([filled(each, self.image_size, self.cells) for each in boxes])[..., None]
+            found["cells"] = np.stack([rasterize(each, self.image_size, self.cells) for each in boxes])[..., None]
         return found
 
     @property

@@ -42,8 +42,8 @@ class Family(ABC):
     def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
         """Raises BadInput for an input size that the network cannot take, or another setting it refuses."""
         if image_size <= 0 or image_size % self.multiple_of:
-            mend = f"choose a multiple of {self.multiple_of}"
-            raise bad_input("image_size", f"{image_size} is no size for {model.name}", mend)
+            fix = f"choose a multiple of {self.multiple_of}"
+            raise bad_input("image_size", f"{image_size} is no size for {model.name}", fix)
         self.model = model
         self.image_size = image_size
         self.loss = loss or schema.Loss()

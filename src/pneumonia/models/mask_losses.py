@@ -57,8 +57,8 @@ def check_mask_losses(weights: Mapping[str, float]) -> None:
     """Raises BadInput for an unknown loss, a negative weight, or nothing to minimise."""
     for name, weight in weights.items():
         if name not in LOSSES:
-            mend = f"{config.nearest(name, list(LOSSES))} (known: {', '.join(LOSSES)})"
-            raise bad_input("model.mask_losses", f"unknown loss '{name}'", mend)
+            fix = f"{config.nearest(name, list(LOSSES))} (known: {', '.join(LOSSES)})"
+            raise bad_input("model.mask_losses", f"unknown loss '{name}'", fix)
         if not 0 <= weight < float("inf"):
             raise bad_input("model.mask_losses", f"the weight of {name} is {weight}", "choose 0 or more")
     if not any(weights.values()):

@@ -15,7 +15,7 @@ LEVELS = 6  # heights at which a component is looked at for parts
 GAIN = 0.7  # parts are kept where they leave less than this share of what one box leaves unexplained
 
 
-def filled(boxes: np.ndarray, image_size: int, mask_size: int, softness: float = 0.0) -> np.ndarray:
+def rasterize(boxes: np.ndarray, image_size: int, mask_size: int, softness: float = 0.0) -> np.ndarray:
     """A (mask_size, mask_size) float32 mask of an image's boxes: each pixel's share that boxes cover.
 
     Args:
@@ -139,6 +139,6 @@ def unexplained(probabilities: np.ndarray, inside: np.ndarray, found: list, soft
     of `found`: the sum of absolute differences."""
     side = max(probabilities.shape)
     boxes = np.array([box_of(*part, softness) for part in found])
-    drawn = filled(boxes, side, side, softness)[: probabilities.shape[0], : probabilities.shape[1]]
+    drawn = rasterize(boxes, side, side, softness)[: probabilities.shape[0], : probabilities.shape[1]]
     scale = probabilities[inside].sum() / max(drawn[inside].sum(), 1e-9)
     return float(np.abs(probabilities - scale * drawn).sum())

@@ -22,7 +22,7 @@ from safetensors.numpy import load_file
 
 from pneumonia import config, schema
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
 from pneumonia.system.progress import say
 
@@ -53,7 +53,7 @@ def from_folder(model: schema.Model) -> Iterator[None]:
     checksum is compared with `model.weights_sha256` where that is given, else named with its own.
 
     Raises:
-        BadSurroundings: the file is not in the folder, or there is no internet to download it.
+        EnvironmentFailure: the file is not in the folder, or there is no internet to download it.
         BadInput: its checksum differs, or none is known.
     """
     download = file_utils.get_file
@@ -63,14 +63,14 @@ def from_folder(model: schema.Model) -> Iterator[None]:
         if folder is not None:
             file = folder / fname
             if not file.is_file():
-                raise BadSurroundings(f"{file}: is missing; download {origin} into this folder, or model.weights=none")
+                raise EnvironmentFailure(f"{file}: is missing; download {origin} there, or model.weights=none")
             if not (file_hash and md5(file) == file_hash):
                 check(file, model.weights_sha256)
             return readable(file)
         try:
             file = Path(download(fname, origin, cache_subdir=cache_subdir, file_hash=file_hash, **options))
         except Exception as error:  # of urllib, http and Keras: no common kind
-            raise BadSurroundings(
+            raise EnvironmentFailure(
                 f"{origin}: cannot be downloaded ({error}); where there is no internet put {fname} into a folder and "
                 f"name it: model.weights_folder=DIR (or ${FOLDER_VARIABLE}), or train with model.weights=none"
             ) from error
@@ -108,12 +108,12 @@ def load(backbone: keras.Model, model: schema.Model) -> None:
     weights.safetensors of a run of this program whose network begins with the same backbone.
 
     Raises:
-        BadSurroundings: no such file.
+        EnvironmentFailure: no such file.
         BadInput: its checksum is missing or differs, or it holds another network.
     """
     file = file_of(model)
     if not file.is_file():
-        raise BadSurroundings(
+        raise EnvironmentFailure(
             f"{file}: there is no such weights file; name it by model.weights=FILE, or train with none"
         )
     if not is_own(file):
@@ -130,7 +130,7 @@ def file_of(model: schema.Model) -> Path:
         return config.user_path(model.weights)
     folder = weights_folder(model)
     if folder is None:
-        raise BadSurroundings(
+        raise EnvironmentFailure(
             f"chexnet: its file {CHEXNET_FILE} must be downloaded by you; name its folder by model.weights_folder=DIR "
             f"(or ${FOLDER_VARIABLE}) and its checksum by model.weights_sha256="
         )
@@ -147,8 +147,8 @@ def check(file: Path, wanted: str) -> None:
     """Raises BadInput where the user gave no checksum for a file that is not on the known list, or another one."""
     found = sha256(file)
     if not wanted:
-        mend = f"if you trust it, say so by model.weights_sha256={found}"
-        raise bad_input(file, "is on no list of known weights", mend)
+        fix = f"if you trust it, say so by model.weights_sha256={found}"
+        raise bad_input(file, "is on no list of known weights", fix)
     if found != wanted.lower():
         raise bad_input(
             file, f"its SHA-256 is {found}, not {wanted}", "download it again, or correct model.weights_sha256"

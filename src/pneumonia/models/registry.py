@@ -37,8 +37,8 @@ def family(model: schema.Model, image_size: int, loss: schema.Loss | None = None
 
         known = [*FAMILIES, *constructors()]
         if model.name not in known:
-            mend = f"{config.nearest(model.name, known)} (known: {', '.join(known)})"
-            raise bad_input("model.name", f"unknown model '{model.name}'", mend)
+            fix = f"{config.nearest(model.name, known)} (known: {', '.join(known)})"
+            raise bad_input("model.name", f"unknown model '{model.name}'", fix)
         place = ANY_BACKBONE
     module, name = place.split(":")
     return getattr(importlib.import_module(module), name)(model, image_size, loss)

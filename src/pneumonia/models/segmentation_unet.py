@@ -10,7 +10,7 @@ from pneumonia import config, schema
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalised
 from pneumonia.models.unet import MaskFamily
-from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
+from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 
 # encoders of segmentation-models 1.0.1, by which of normalisation.RANGES their ImageNet weights want
 ENCODERS_OF_RANGE = {
@@ -45,8 +45,8 @@ class SegmentationUNet(MaskFamily):
             what = f"segmentation-models cannot build its {model.encoder} on Keras 3"
             raise bad_input("model.encoder", what, "choose mobilenetv2, resnet34 or efficientnetb0, say")
         if model.encoder not in RANGE_OF_ENCODER:
-            mend = f"{config.nearest(model.encoder, list(RANGE_OF_ENCODER))} (known: {', '.join(RANGE_OF_ENCODER)})"
-            raise bad_input("model.encoder", f"unknown encoder '{model.encoder}'", mend)
+            fix = f"{config.nearest(model.encoder, list(RANGE_OF_ENCODER))} (known: {', '.join(RANGE_OF_ENCODER)})"
+            raise bad_input("model.encoder", f"unknown encoder '{model.encoder}'", fix)
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
@@ -69,7 +69,7 @@ class SegmentationUNet(MaskFamily):
                     activation="linear",  # the sigmoid is taken in float32, whatever the precision of the layers
                     encoder_weights="imagenet" if self.model.weights == "imagenet" else None,
                 )
-        except (BadInput, BadSurroundings):
+        except (BadInput, EnvironmentFailure):
             raise
         except Exception as error:  # Keras raises many kinds for a network that it cannot build
             reason = " ".join(str(error).split())[:200]

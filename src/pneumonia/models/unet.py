@@ -69,7 +69,7 @@ class MaskFamily(Family):
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         size, softness = self.image_size >> self.halvings, self.model.mask_softness
-        return {"mask": np.stack([masks.filled(each, self.image_size, size, softness) for each in boxes])[..., None]}
+        return {"mask": np.stack([masks.rasterize(each, self.image_size, size, softness) for each in boxes])[..., None]}
 
     def losses(self, targets: dict, outputs: dict) -> dict:
         return mask_losses.losses(targets["mask"], outputs["logits"], self.model.mask_losses)

@@ -33,12 +33,12 @@ def check_used(experiment: schema.Experiment) -> None:
     for field in dataclasses.fields(schema.Model):
         value = getattr(model, field.name)
         if field.name not in known and value != getattr(schema.Model(), field.name):
-            mend = "leave it out, or mend model.name"
-            faults += bad_input(f"model.{field.name}", f"{model.name} does not use it", mend).faults
+            fix = "leave it out, or correct model.name"
+            faults += bad_input(f"model.{field.name}", f"{model.name} does not use it", fix).faults
     if model.name in LOCALIZERS and experiment.loss != schema.Loss():
         faults += bad_input("loss", f"is a classifier's; {model.name} has its own", "leave it out").faults
     elif experiment.loss.name == "cross_entropy" and experiment.loss.gamma != schema.Loss().gamma:
-        mend = f"set loss.name=focal, or loss.gamma={schema.Loss().gamma:g}"
-        faults += bad_input("loss.gamma", "is focal's; cross_entropy does not use it", mend).faults
+        fix = f"set loss.name=focal, or loss.gamma={schema.Loss().gamma:g}"
+        faults += bad_input("loss.gamma", "is focal's; cross_entropy does not use it", fix).faults
     if faults:
         raise BadInput(faults)

@@ -21,7 +21,7 @@ from pneumonia.reports import page
 from pneumonia.reports.evaluated import Evaluated
 from pneumonia.reports.grad_cam_gallery import looked_at
 from pneumonia.runs.history import read_history
-from pneumonia.system.files import read_json, without_nan, write_json, written_whole
+from pneumonia.system.files import atomic_write, read_json, without_nan, write_json
 
 
 def evaluate(found: Evaluated, draws: int, seed: int) -> dict:
@@ -29,7 +29,7 @@ def evaluate(found: Evaluated, draws: int, seed: int) -> dict:
     result = measure(found, draws, seed)
     print(summary(result))
     write_json(found.folder / "evaluation.json", without_nan(result))
-    with written_whole(found.folder / "evaluation.html") as file:
+    with atomic_write(found.folder / "evaluation.html") as file:
         file.write(as_page(found, result))
     print(f"\npage        {found.folder / 'evaluation.html'}")
     return without_nan(result) | {"page": found.folder / "evaluation.html"}

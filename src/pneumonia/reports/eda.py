@@ -1,4 +1,4 @@
-"""`./run.sh eda`: what is in a competition folder, as summary.json and one page. Its tables alone are enough.
+"""What is in a competition folder, as a summary and one page. Its tables alone are enough.
 
 "By row" counts the rows of the label table, where an image with k boxes stands k times, as the student report does.
 """
@@ -6,37 +6,14 @@
 import numpy as np
 import pandas as pd
 
-from pneumonia import config, schema
-from pneumonia.config import REPOSITORY
-from pneumonia.data.competition import Competition, resolve, study_table
+from pneumonia.data.competition import Competition
 from pneumonia.data.folds import STAGE_1_FILES, holdout_ids
-from pneumonia.data.headers import read_headers
 from pneumonia.data.tables import CLASS_OF_NAME
 from pneumonia.reports import eda_figures as figures
 from pneumonia.reports import page
-from pneumonia.system.files import write_json, written_whole
 
 NAME_OF_CLASS = {value: name for name, value in CLASS_OF_NAME.items()}
 CACHED = 256  # pixels: enough for means and examples
-
-
-def command(settings: schema.Eda) -> dict:
-    """Returns the summary with the paths of summary and page."""
-    competition = resolve(settings, needs_images=False, needs_sample=False)
-    headers = read_headers(
-        competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
-    )
-    study = study_table(competition, settings.clip_boxes, headers)
-    stage_1 = stage_1_ids(competition)
-    summary = summary_of(study, competition.people()) | stage_1_summary(study, stage_1)
-    name = f"{competition.name}-{competition.content_key}"
-    folder = config.user_path(settings.out) if settings.out else REPOSITORY / "eda" / name
-    write_json(folder / "summary.json", summary)
-    with written_whole(folder / "page.html") as file:
-        file.write(page_of(competition, study, summary, stage_1, images_of(competition, settings)))
-    print(f"{summary['images']} images, {summary['rows']} rows, {summary['boxes']} boxes, {summary['people']} people")
-    print(f"summary  {folder / 'summary.json'}\npage     {folder / 'page.html'}")
-    return summary | {"summary": folder / "summary.json", "page": folder / "page.html"}
 
 
 def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
@@ -105,13 +82,13 @@ def stage_1_summary(study: pd.DataFrame, stage_1: set[str]) -> dict:
     return {"stage_1": found | {"images_sharing_a_person_with_the_rest": int(shared.sum())}}
 
 
-def images_of(competition: Competition, settings: schema.Eda):
+def images_of(competition: Competition, workers: int):
     """The image cache, where the folder has images."""
     if not competition.train_images:
         return None
     from pneumonia.data.ingest import ingest
 
-    return ingest(competition, CACHED, workers=settings.workers)
+    return ingest(competition, CACHED, workers=workers)
 
 
 def page_of(competition: Competition, study: pd.DataFrame, summary: dict, stage_1: set[str], cache) -> str:

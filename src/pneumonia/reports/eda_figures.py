@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from pneumonia.boxes import geometry
-from pneumonia.data.competition import OLDEST
+from pneumonia.data.headers import OLDEST
 from pneumonia.data.samples import CLASSES, CachedImages, original_sizes
 from pneumonia.reports.figures import picture, png
 

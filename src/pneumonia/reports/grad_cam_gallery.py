@@ -9,11 +9,11 @@ import pandas as pd
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.data.person_features import facts_of, model_input
+from pneumonia.data.person_features import model_input, person_features_of
 from pneumonia.data.samples import read_at_size
 from pneumonia.metrics.classification import cross_fitted
 from pneumonia.reports.evaluated import Evaluated
-from pneumonia.system.errors import BadInput, BadSurroundings
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 from pneumonia.system.files import read_json
 from pneumonia.system.progress import say
 from pneumonia.system.quiet import import_keras_quietly
@@ -35,7 +35,7 @@ def looked_at(found: Evaluated) -> list[tuple[str, str]]:
         if missing:
             raise FileNotFoundError(missing[0])
         return drawn(run, chosen, files)
-    except (BadInput, BadSurroundings, OSError) as error:
+    except (BadInput, EnvironmentFailure, OSError) as error:
         say(f"no Grad-CAM: {error}")
         return []
 
@@ -48,7 +48,7 @@ def dicoms_of(run) -> dict:
 
 def drawn(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
     import_keras_quietly()
-    from pneumonia.commands.predict import network_of
+    from pneumonia.inference.network import network_of
     from pneumonia.reports.classifier_figures import heated
     from pneumonia.reports.grad_cam import has_feature_map, heat_map
 
@@ -59,7 +59,7 @@ def drawn(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
     made = []
     for row in chosen.itertuples():
         image, header = read_at_size(files[row.patientId], experiment.image_size)
-        facts = facts_of(pd.DataFrame([dataclasses.asdict(header)]))
+        facts = person_features_of(pd.DataFrame([dataclasses.asdict(header)]))
         heat = heat_map(network, model_input(image[None, ..., None], facts, family.person_inputs), output)[0]
         _, encoded = cv2.imencode(".jpg", heated(image, heat)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
         kind = "true positive" if row.target else f"false positive ({row[own_class(chosen)]})"

@@ -11,7 +11,7 @@ from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports import figures, page
 from pneumonia.runs.history import read_history
-from pneumonia.system.files import read_json, written_whole
+from pneumonia.system.files import atomic_write, read_json
 
 PICTURES = 16  # held-out images shown: half of them positive
 SCOPE = (
@@ -59,7 +59,7 @@ def write_report(
         page.section("Where it ran", environment_table(runs)),
         page.note(SCOPE),
     ]
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         file.write(page.page(f"Pneumonia detection: {dataset}", lead(result), sections))
 
 

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pneumonia import schema
-from pneumonia.boxes.predictions import read_detections
-from pneumonia.commands.submit import joined
+from pneumonia.boxes.predictions import joined, read_detections
 from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
 from pneumonia.metrics import froc
 from pneumonia.metrics.intervals import Interval, mean_interval
 from pneumonia.metrics.iou_map import ThresholdCurve, Truth, image_scores, mean_of_counted, sweep
 from pneumonia.metrics.subgroups import subgroups
-from pneumonia.reports.evaluated import Evaluated, read_evaluated
+from pneumonia.reports.evaluated import Evaluated
 from pneumonia.reports.localizer_page import as_page, summary
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import write_json, written_whole
+from pneumonia.system.files import atomic_write, write_json
 
 
 @dataclass(frozen=True)
@@ -33,20 +31,11 @@ class Localized:
     people: np.ndarray
 
 
-def command(settings: schema.Evaluate) -> dict:
-    """Evaluate a finished run, or an experiment's runs over several folds, pooled.
-
-    Raises:
-        BadInput: no finished run there, or no localizer's, or its tables contradict each other.
-    """
-    return evaluate(read_evaluated(settings.run), settings.draws, settings.seed)
-
-
 def evaluate(found: Evaluated, draws: int, seed: int) -> dict:
     """Measure, print, and write evaluation.json and evaluation.html into the run's (or experiment's) folder.
 
     Raises:
-        BadInput: as `command`.
+        BadInput: it is no localizer's, or its tables contradict each other.
     """
     if found.kind != "localizer":
         raise bad_input(found.folder, f"is a {found.kind}'s run", "give the run of a localizer")
@@ -54,7 +43,7 @@ def evaluate(found: Evaluated, draws: int, seed: int) -> dict:
     result = measure(found, localized, draws, seed)
     print(summary(result))
     write_json(found.folder / "evaluation.json", result)
-    with written_whole(found.folder / "evaluation.html") as file:
+    with atomic_write(found.folder / "evaluation.html") as file:
         file.write(as_page(found.runs[0], froc.curve(localized.matches), localized.curve, result))
     print(f"\npage        {found.folder / 'evaluation.html'}")
     return result | {"page": found.folder / "evaluation.html"}
@@ -99,8 +88,8 @@ def boxes_of(place, image: str, text: str) -> np.ndarray:
     except ValueError:
         boxes = np.full((1, 4), np.nan)
     if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()):
-        mend = "write x y width height of every box, separated by spaces"
-        raise bad_input(place, f"held_out.csv: '{text}' of {image} are no boxes", mend)
+        fix = "write x y width height of every box, separated by spaces"
+        raise bad_input(place, f"held_out.csv: '{text}' of {image} are no boxes", fix)
     return boxes
 
 

@@ -1,4 +1,4 @@
-"""`./run.sh results`: the student report's table, its published figures beside those of the runs made here."""
+"""The student report's table, its published figures beside those of the runs made here."""
 
 from pathlib import Path
 
@@ -11,26 +11,11 @@ from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.reports.classifier import interval, shown
 from pneumonia.reports.evaluated import Evaluated, read_evaluated
-from pneumonia.reports.report_figures import REPORT, Published
+from pneumonia.reports.report_figures import Published
 from pneumonia.system.errors import BadInput
-from pneumonia.system.files import without_nan
 
 DRAWS = 2000
 APART = ("weights", "weights_folder", "weights_sha256")  # of model: weights are shown anyway, the others are paths
-
-
-def command(settings: schema.Results) -> dict:
-    """Prints every row of the report, measured or not; returns {"rows": [...]}."""
-    root = config.user_path(settings.runs) if settings.runs else config.REPOSITORY / "runs"
-    rows = []
-    for published in REPORT:
-        found = [measured(folder, published.experiment) for folder in folders_of(root, published.experiment)]
-        rows.append({**published._asdict(), "ours": [row for row in found if row]})
-    print("\n".join(line for row, published in zip(rows, REPORT) for line in lines_of(published, row["ours"])))
-    print("\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images;")
-    print("intervals 95 %, over people; precision, recall and F1 at a probability of one half.")
-    print("A demo's figures say nothing about radiographs.")
-    return {"rows": without_nan(rows)}
 
 
 def folders_of(root: Path, experiment: str) -> list[Path]:

@@ -16,14 +16,14 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from pneumonia.system.errors import BadSurroundings
-from pneumonia.system.files import sha256, written_whole
+from pneumonia.system.errors import EnvironmentFailure
+from pneumonia.system.files import atomic_write, sha256
 from pneumonia.system.progress import say
 
 KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 
-class Damaged(BadSurroundings):
+class Damaged(EnvironmentFailure):
     """A file of weights has another content than was written."""
 
 
@@ -38,10 +38,10 @@ def array_of(variable: keras.Variable) -> np.ndarray:
 
 
 def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], source: Path) -> None:
-    """Raises BadSurroundings where number or shapes are those of another model."""
+    """Raises EnvironmentFailure where number or shapes are those of another model."""
     shapes = [tuple(variable.shape) for variable in variables]
     if [tensors[name].shape for name in sorted(tensors)] != shapes:
-        raise BadSurroundings(f"{source}: holds the variables of another model; remove it, or train again")
+        raise EnvironmentFailure(f"{source}: holds the variables of another model; remove it, or train again")
     for variable, name in zip(variables, sorted(tensors), strict=True):
         variable.assign(tensors[name])
 
@@ -71,17 +71,17 @@ def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
     """One file of variables; returns its SHA-256."""
     tensors = tensors_of(variables)
     content = save(tensors, {"sha256": digest_of(tensors)})
-    with written_whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.write(content)
     return hashlib.sha256(content).hexdigest()
 
 
 def read_weights(path: Path, variables: list[keras.Variable], checksum: str | None = None) -> None:
-    """Raises Damaged, or BadSurroundings where the file cannot be read or is another model's. checksum: of the file."""
+    """Raises Damaged, or EnvironmentFailure where it cannot be read or is another model's. checksum: of the file."""
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise BadSurroundings(f"{path}: cannot be read ({error.strerror}); train the run again") from error
+        raise EnvironmentFailure(f"{path}: cannot be read ({error.strerror}); train the run again") from error
     try:
         tensors, _ = unpacked(content)
         if checksum and hashlib.sha256(content).hexdigest() != checksum:
@@ -98,7 +98,7 @@ def write_checkpoint(
     content = save(tensors_of(variables), {"history": json.dumps(list(history))})
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"epoch-{epochs_done:05d}-{digest}.safetensors"
-    with written_whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.write(content)
     for old in checkpoints(folder)[KEPT:]:
         old.unlink(missing_ok=True)
@@ -126,12 +126,12 @@ def newest_sound(folder: Path) -> tuple[int, Path | None]:
 
 
 def history_of(path: Path | None) -> list[dict]:
-    """The history in a checkpoint; empty without one. Raises BadSurroundings for a checkpoint of an older version."""
+    """The history in a checkpoint; empty without one."""
     if path is None:
         return []
     _, metadata = unpacked(path.read_bytes())
     if "history" not in metadata:
-        raise BadSurroundings(f"{path}: was written by an older version; remove the run's folder and train again")
+        raise EnvironmentFailure(f"{path}: was written by an older version; remove the run's folder and train again")
     return json.loads(metadata["history"])
 
 

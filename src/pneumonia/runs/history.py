@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from pneumonia.system.files import written_whole
+from pneumonia.system.files import atomic_write
 
 
 def read_history(folder: Path) -> list[dict]:
@@ -13,5 +13,5 @@ def read_history(folder: Path) -> list[dict]:
 
 
 def write_history(folder: Path, history: list[dict]) -> None:
-    with written_whole(folder / "metrics.jsonl") as file:
+    with atomic_write(folder / "metrics.jsonl") as file:
         file.writelines(json.dumps(line) + "\n" for line in history)

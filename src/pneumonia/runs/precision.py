@@ -5,7 +5,7 @@ import contextlib
 import keras
 
 from pneumonia import schema
-from pneumonia.system.errors import BadSurroundings, bad_input
+from pneumonia.system.errors import EnvironmentFailure, bad_input
 
 PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 
@@ -32,7 +32,7 @@ def computing(experiment: schema.Experiment):
     """Build networks in here: layers take the number format of the experiment, and its devices.
 
     Raises:
-        BadSurroundings: fewer devices than the experiment wants.
+        EnvironmentFailure: fewer devices than the experiment wants.
     """
     if experiment.deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -56,7 +56,7 @@ def shared(experiment: schema.Experiment):
         return
     devices = keras.distribution.list_devices()
     if len(devices) < count:
-        raise BadSurroundings(f"devices={count}, but this process sees {len(devices)}: {', '.join(devices)}")
+        raise EnvironmentFailure(f"devices={count}, but this process sees {len(devices)}: {', '.join(devices)}")
     if experiment.batch_size % count:
         what = f"{experiment.batch_size} does not divide among {count} devices"
         raise bad_input("batch_size", what, f"choose a multiple of {count}")

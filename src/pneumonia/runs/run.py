@@ -8,7 +8,7 @@ from pathlib import Path
 from pneumonia import config, schema
 from pneumonia.runs.environment import OF_BITS, differences, environment, told
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import read_json, sha256, write_json, written_whole
+from pneumonia.system.files import atomic_write, read_json, sha256, write_json
 from pneumonia.system.progress import say
 
 
@@ -82,7 +82,7 @@ class Run:
 
         self.refuse_other(experiment, identity)
         if not self.settings_file.exists():
-            with written_whole(self.settings_file) as stream:
+            with atomic_write(self.settings_file) as stream:
                 yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
         if self.is_done:
             return  # what it was made with stays what it was
@@ -91,8 +91,8 @@ class Run:
         first = read_json(file) if file.exists() else now
         changed = differences(first, now)
         if "backend" in changed:
-            mend = f"set KERAS_BACKEND={first['backend']} to go on with it, or remove {self.folder} to train it anew"
-            raise bad_input(file, f"was begun with another backend: {told(changed, ('backend',))}", mend)
+            fix = f"set KERAS_BACKEND={first['backend']} to go on with it, or remove {self.folder} to train it anew"
+            raise bad_input(file, f"was begun with another backend: {told(changed, ('backend',))}", fix)
         if of_bits := told(changed, OF_BITS):
             say(f"{self.folder}: goes on in other surroundings, so that its bits will differ: {of_bits}")
         start = {
@@ -115,8 +115,8 @@ class Run:
             shown = ", ".join(
                 f"{key} was {config.value_at(before, key)} and is now {value}" for key, value in changed.items()
             )
-            mend = f"remove {self.folder} to train it anew, or choose another out="
-            raise bad_input(self.settings_file, f"was begun with other settings: {shown}", mend)
+            fix = f"remove {self.folder} to train it anew, or choose another out="
+            raise bad_input(self.settings_file, f"was begun with other settings: {shown}", fix)
 
     def finish(self, kind: str, seconds: float, tables: dict[str, Path], decoder: dict) -> None:
         """The marker, written last: with it the run is complete.

@@ -1,4 +1,4 @@
-"""Rows of the CSV tables: read strictly, every fault with its line and its mend."""
+"""Rows of the CSV tables: read strictly, every fault with its line and its fix."""
 
 import csv
 from collections.abc import Iterator

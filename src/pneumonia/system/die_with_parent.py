@@ -1,4 +1,4 @@
-"""`python tied.py PARENT COMMAND...` becomes COMMAND, tied to the life of the process PARENT that started it.
+"""`python die_with_parent.py PARENT COMMAND...` becomes COMMAND, which ends when the process PARENT does.
 
 Linux kills the command when its parent dies, however that happens, so that no orphan goes on and holds its run's lock.
 Elsewhere the command is started as it is. A wrapper, because the alternative, code between fork and exec, may hang in a

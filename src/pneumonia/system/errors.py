@@ -6,17 +6,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault of one input: which file, which line of it (header = 1), what is wrong, how to mend it."""
+    """One fault of one input: which file, which line of it (header = 1), what is wrong, how to fix it."""
 
     code: str
     file: str
     row: int | None
     what: str
-    mend: str
+    fix: str
 
     def __str__(self) -> str:
         place = self.file if self.row is None else f"{self.file}:{self.row}"
-        return f"error: {place}: {self.what}; {self.mend}"
+        return f"error: {place}: {self.what}; {self.fix}"
 
     def as_json(self) -> dict:
         return asdict(self)
@@ -32,12 +32,12 @@ class BadInput(Exception):
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
 
-class BadSurroundings(Exception):
+class EnvironmentFailure(Exception):
     """The machine cannot do it (disk full, missing weights, GPU memory): exit code 3."""
 
     exit_code = 3
 
 
-def bad_input(file: str | Path, what: str, mend: str, row: int | None = None, code: str = "bad-input") -> BadInput:
+def bad_input(file: str | Path, what: str, fix: str, row: int | None = None, code: str = "bad-input") -> BadInput:
     """A BadInput of a single fault, ready to raise."""
-    return BadInput([Fault(code, str(file), row, what, mend)])
+    return BadInput([Fault(code, str(file), row, what, fix)])

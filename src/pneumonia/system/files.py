@@ -12,18 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pneumonia.system.errors import BadSurroundings, bad_input
+from pneumonia.system.errors import EnvironmentFailure, bad_input
+
+FREE_SPACE = "free space or choose out="
 
 
 @contextlib.contextmanager
-def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open `path` for writing so that it appears complete or stays as it was.
 
     The text goes to a temporary name in the same folder, is flushed to disk, and takes the final name by
     rename. `mode` is "w" (UTF-8 text, "\\n" line ends) or "wb".
 
     Raises:
-        BadSurroundings: the disk is full or the folder cannot be written.
+        EnvironmentFailure: the disk is full or the folder cannot be written.
         BadInput: there is a folder of that name, or a file where its folder would be.
     """
     path = Path(path)
@@ -38,7 +40,7 @@ def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
         os.replace(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
+            raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
             raise bad_input(path, f"is no name for a file ({error.strerror})", "choose another out=") from error
         raise
@@ -48,7 +50,7 @@ def written_whole(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
 
 def write_json(path: str | Path, value) -> None:
-    with written_whole(path) as file:
+    with atomic_write(path) as file:
         json.dump(value, file, indent=1, allow_nan=False)
         file.write("\n")
 
@@ -74,18 +76,18 @@ def sha256(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def held(path: str | Path, what: str) -> Iterator[None]:
+def exclusive_lock(path: str | Path, what: str) -> Iterator[None]:
     """Hold a lock file while the block runs; the kernel lets go of it however the process ends.
 
     Raises:
-        BadSurroundings: another process holds it; its number is named.
+        EnvironmentFailure: another process holds it; its number is named.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     except OSError as error:
-        raise BadSurroundings(f"{path.parent}: cannot be written: {error.strerror}; choose out=") from error
+        raise EnvironmentFailure(f"{path.parent}: cannot be written: {error.strerror}; choose out=") from error
     with open(path, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -93,11 +95,11 @@ def held(path: str | Path, what: str) -> Iterator[None]:
             file.seek(0)
             holder = file.read().strip() or "unknown"
             text = f"{path.parent}: {what} is held by process {holder}; wait for it or end it"
-            raise BadSurroundings(text) from error
+            raise EnvironmentFailure(text) from error
         try:
             file.truncate(0)
             file.write(str(os.getpid()))
             file.flush()
         except OSError as error:
-            raise BadSurroundings(f"{path}: cannot be written: {error.strerror}; free space or choose out=") from error
+            raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
         yield

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import cv2
 
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -23,18 +23,18 @@ def mapped(
     """`map` by spawned processes, in the order of `items`. What ends it early, Ctrl-C too, ends them at once.
 
     Raises:
-        BadSurroundings: one of them was killed.
+        EnvironmentFailure: one of them was killed.
     """
     others = active_children()
     # spawn, not fork: the caller may have threads (TensorFlow's) that a fork would leave in a broken state
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker)
     try:
-        with deaf_to_ctrl_c():
+        with ignore_sigint():
             done = pool.map(function, items, chunksize=chunksize)
         yield from done
     except BrokenProcessPool as error:
         text = "a process that read images was killed, for want of memory perhaps; try workers=1"
-        raise BadSurroundings(text) from error
+        raise EnvironmentFailure(text) from error
     except BaseException:
         for worker in set(active_children()).difference(others):  # what it is at is not wanted any more
             worker.kill()
@@ -55,7 +55,7 @@ def prepare_worker() -> None:
 
 
 @contextlib.contextmanager
-def deaf_to_ctrl_c() -> Iterator[None]:
+def ignore_sigint() -> Iterator[None]:
     """Processes that are started within never hear Ctrl-C, which a terminal sends to all: who started them ends them.
 
     They are born so. An initializer would come too late: a process takes a second to import what it needs for that.

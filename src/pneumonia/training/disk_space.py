@@ -9,13 +9,13 @@ import keras
 import numpy as np
 
 from pneumonia.runs.checkpoint import KEPT
-from pneumonia.system.errors import BadSurroundings
+from pneumonia.system.errors import EnvironmentFailure
 
 SPARE = 32 << 20  # bytes for prediction tables, history and whatever else is small
 
 
-def require(folder: Path, variables: list[keras.Variable], weights: list[keras.Variable], keeps_best: bool) -> None:
-    """Raises BadSurroundings where `folder` cannot be written, or its disk has less room than a training needs.
+def check_free(folder: Path, variables: list[keras.Variable], weights: list[keras.Variable], keeps_best: bool) -> None:
+    """Raises EnvironmentFailure where `folder` cannot be written, or its disk has less room than a training needs.
 
     Args:
         variables: of a checkpoint. weights: of the network alone.
@@ -27,7 +27,7 @@ def require(folder: Path, variables: list[keras.Variable], weights: list[keras.V
     there = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     free = free_bytes(folder)
     if free < needed - there:
-        raise BadSurroundings(
+        raise EnvironmentFailure(
             f"{folder}: the run needs up to {readable(needed - there)}, and {readable(free)} are free; free some, or "
             "choose another disk by out="
         )
@@ -35,7 +35,7 @@ def require(folder: Path, variables: list[keras.Variable], weights: list[keras.V
     try:
         probe.write_bytes(b"room")
     except OSError as error:
-        raise BadSurroundings(f"{folder}: cannot be written: {error.strerror}; choose another by out=") from error
+        raise EnvironmentFailure(f"{folder}: cannot be written: {error.strerror}; choose another by out=") from error
     finally:
         probe.unlink(missing_ok=True)
 

@@ -21,11 +21,11 @@ from pneumonia.runs import checkpoint
 from pneumonia.runs.history import write_history
 from pneumonia.runs.precision import computing, on_gpu
 from pneumonia.system.progress import say
-from pneumonia.training import disk_space as room
+from pneumonia.training import disk_space
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner, compiled
 from pneumonia.training.loading import Loaded
-from pneumonia.training.progress_callback import Watch
+from pneumonia.training.progress_callback import ProgressCallback
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, kept_weights
 from pneumonia.training.stopping import best_epoch, check_stopping, plateau_rate, stops
@@ -69,7 +69,7 @@ def train(
 
     Raises:
         BadInput: settings that contradict each other.
-        BadSurroundings: the loss is not a number any more, or the disk is full.
+        EnvironmentFailure: the loss is not a number any more, or the disk is full.
     """
     check_stopping(experiment, inner is not None)
     keras.utils.set_random_seed(experiment.seed)
@@ -82,7 +82,7 @@ def train(
     if done:
         write_history(folder, history)  # what a killed process left may be shorter, or longer
         say(f"{title}: goes on after epoch {done}/{experiment.epochs}")
-    watch = Watch(title, experiment, steps, done)
+    watch = ProgressCallback(title, experiment, steps, done)
     with computing(experiment):
         network = family.build()
         if not done:
@@ -94,7 +94,7 @@ def train(
                 break  # stopped in the stage before: a new optimizer's averages would be nobody's weights
             learner = compiled(experiment, family, network, samples, steps, stage)
             variables = [*learner.network.variables, *learner.optimizer.variables]
-            room.require(folder, variables, learner.network.variables, experiment.keep == "best")
+            disk_space.check_free(folder, variables, learner.network.variables, experiment.keep == "best")
             if stage.start < done:
                 checkpoint.restore(newest, variables)
             for epoch in range(max(done, stage.start), stage.end):
@@ -116,7 +116,14 @@ def train(
 
 
 def one_epoch(
-    learner: Learner, experiment, family: Family, samples: Samples, inner: Samples | None, order, history, watch: Watch
+    learner: Learner,
+    experiment,
+    family: Family,
+    samples: Samples,
+    inner: Samples | None,
+    order,
+    history,
+    watch: ProgressCallback,
 ) -> dict:
     """Train one epoch; returns its line of metrics.jsonl."""
     epoch, started = len(history), time.monotonic()

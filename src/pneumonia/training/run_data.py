@@ -15,15 +15,15 @@ from pneumonia.data.nih import nih_samples
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.runs.run import Run
-from pneumonia.system.errors import BadInput, BadSurroundings, bad_input
-from pneumonia.system.files import read_json, sha256, written_whole
+from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
+from pneumonia.system.files import atomic_write, read_json, sha256
 
 NAMED = 3  # of the images that an error is about
 RUN = "run:"  # of model.weights: an experiment of ours, whose run on the same fold gives its backbone
 
 
 @dataclass(frozen=True)
-class Material:
+class RunData:
     """samples: trained on. inner: looked at every epoch, or None. held_out, holdout: rows of the study table."""
 
     experiment: schema.Experiment
@@ -40,7 +40,7 @@ class Material:
         table = self.held_out[["patientId", "target", "class", "group", "sex", "age", "view"]].assign(fold=fold)
         boxes = (np.reshape(xywh, -1).tolist() for xywh in self.held_out["boxes"])
         table["boxes"] = [" ".join(f"{number:g}" for number in numbers) for numbers in boxes]
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             table.to_csv(file, index=False, lineterminator="\n")
 
     def hardness(self, run: Run) -> np.ndarray | None:
@@ -74,7 +74,7 @@ class Material:
         return np.array([sure[image] for image in self.samples.ids])
 
 
-def material_of(data: Prepared, fold: int | str, experiment: schema.Experiment, nih: str = "") -> Material:
+def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, nih: str = "") -> RunData:
     """Rows of the fold table that say `fold` are held out, `holdout` is predicted too, `removed` is not used at all.
     With the report's split, train is trained on, val looked at, test held out.
 
@@ -98,9 +98,9 @@ def material_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
         samples, people = nih_samples(config.user_path(nih), size, set(held_out["group"]) | set(holdout["group"]))
         is_inner = np.isin(people, inner_people(pd.Series(people), experiment))
         looked_at = part(samples, is_inner) if is_inner.any() else None
-        return Material(experiment, part(samples, ~is_inner), looked_at, held_out, holdout)
+        return RunData(experiment, part(samples, ~is_inner), looked_at, held_out, holdout)
     looked_at = samples_of(inner, cache, size) if len(inner) else None
-    return Material(experiment, samples_of(training, cache, size), looked_at, held_out, holdout)
+    return RunData(experiment, samples_of(training, cache, size), looked_at, held_out, holdout)
 
 
 def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
@@ -113,8 +113,8 @@ def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
         raise bad_input("mapping", what, "give mapping= the table of images and people")
     first = ", ".join(unknown[:NAMED]) + (", ..." if len(unknown) > NAMED else "")
     what = f"names no person for {len(unknown)} held-out images ({first}): pretraining on NIH might see them"
-    mend = "take RSNA's official JSON, pneumonia-challenge-dataset-mappings_2018.json, which names every image's"
-    raise bad_input(competition.mapping, what, mend)
+    fix = "take RSNA's official JSON, pneumonia-challenge-dataset-mappings_2018.json, which names every image's"
+    raise bad_input(competition.mapping, what, fix)
 
 
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
@@ -180,7 +180,7 @@ def learned_from(run: Run, experiment: schema.Experiment) -> dict:
     found: dict = {}
     if model.weights not in ("none", "imagenet"):
         found["weights"] = None
-        with contextlib.suppress(BadInput, BadSurroundings, OSError):
+        with contextlib.suppress(BadInput, EnvironmentFailure, OSError):
             found["weights"] = sha256(file_of(with_file(model, run)))
     if sampling.hard_negatives > 0:
         found["hard_from"] = None
@@ -205,8 +205,8 @@ def refuse_other_folds(weights: Path, run: Run) -> None:
     different = [key for key in ("data_key", "folds_sha256", "fold") if theirs[key] != ours[key]]
     if different:
         what = f"is of a run with another {' and '.join(different)}, which may have seen the images held out here"
-        mend = "take model.weights=run:EXPERIMENT; if you know better, copy the file elsewhere and name its checksum"
-        raise bad_input(weights, what, mend)
+        fix = "take model.weights=run:EXPERIMENT; if you know better, copy the file elsewhere and name its checksum"
+        raise bad_input(weights, what, fix)
 
 
 def sibling(run: Run, name: str, setting: str) -> Path:

@@ -31,8 +31,8 @@ def epoch_order(
         BadInput: hard negatives without a share of positives that leaves room for them.
     """
     if sampling.hard_negatives > 0 and (hardness is None or not 0 < sampling.positives < 1):
-        mend = "set sampling.positives between 0 and 1, and sampling.hard_from to a trained experiment"
-        raise bad_input("sampling.hard_negatives", "has no batches of two kinds to choose for", mend)
+        fix = "set sampling.positives between 0 and 1, and sampling.hard_from to a trained experiment"
+        raise bad_input("sampling.hard_negatives", "has no batches of two kinds to choose for", fix)
     rng = np.random.default_rng([seed, epoch])
     images = sampling.images or len(positive)
     steps = max(1, round(images / batch_size))

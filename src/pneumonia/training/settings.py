@@ -56,7 +56,7 @@ RULES = {
     "threads": ZERO_OR_MORE,
 }
 
-# The rooms that use these names refuse unknown ones too, but each of them imports Keras, which a process that trains
+# The modules that use these names refuse unknown ones too, but each of them imports Keras, which a process that trains
 # nothing itself must not wake.
 NAMES = {
     "optimizer.name": ("adamw", "adam", "sgd"),
@@ -120,8 +120,8 @@ def check_schedule(schedule: schema.Schedule) -> None:
             and schedule.name not in readers
             and getattr(schedule, key) != default
         ):
-            mend = f"set it to {default:g}, or schedule.name={readers[0]}"
-            faults += bad_input(name, f"the {schedule.name} schedule does not use it", mend).faults
+            fix = f"set it to {default:g}, or schedule.name={readers[0]}"
+            faults += bad_input(name, f"the {schedule.name} schedule does not use it", fix).faults
     if faults:
         raise BadInput(faults)
 
@@ -130,18 +130,18 @@ def check_sampling(sampling: schema.Sampling) -> None:
     """Raises BadInput for hard negatives that nothing names, or that no batch has room for."""
     if sampling.hard_negatives <= 0:
         if sampling.hard_from:
-            mend = "set that above 0, or leave this out"
-            raise bad_input("sampling.hard_from", "does nothing without sampling.hard_negatives", mend)
+            fix = "set that above 0, or leave this out"
+            raise bad_input("sampling.hard_from", "does nothing without sampling.hard_negatives", fix)
         return
     faults = []
     if not sampling.hard_from:
-        what, mend = (
+        what, fix = (
             "no experiment says which negatives are hard",
             "set sampling.hard_from to one trained with fold=all",
         )
-        faults += bad_input("sampling.hard_negatives", what, mend).faults
+        faults += bad_input("sampling.hard_negatives", what, fix).faults
     if not 0 < sampling.positives < 1:
-        what, mend = "needs batches of both kinds", "set sampling.positives between 0 and 1"
-        faults += bad_input("sampling.hard_negatives", what, mend).faults
+        what, fix = "needs batches of both kinds", "set sampling.positives between 0 and 1"
+        faults += bad_input("sampling.hard_negatives", what, fix).faults
     if faults:
         raise BadInput(faults)

@@ -36,18 +36,18 @@ class YOLOv8(Family):
         for setting, known in (("size", SIZES), ("class_loss", objective.CLASS_LOSSES)):
             value = getattr(model, setting)
             if value not in known:
-                mend = f"{config.nearest(value, list(known))} (known: {', '.join(known)})"
-                raise bad_input(f"model.{setting}", f"unknown {setting.replace('_', ' ')} '{value}'", mend)
+                fix = f"{config.nearest(value, list(known))} (known: {', '.join(known)})"
+                raise bad_input(f"model.{setting}", f"unknown {setting.replace('_', ' ')} '{value}'", fix)
         if not 0 <= model.class_prior < 1:
-            mend = "give a probability below 1, or 0 for zero biases"
-            raise bad_input("model.class_prior", f"{model.class_prior:g} is no probability", mend)
+            fix = "give a probability below 1, or 0 for zero biases"
+            raise bad_input("model.class_prior", f"{model.class_prior:g} is no probability", fix)
         for setting in ("distribution_loss", "image_loss"):
             if not 0 <= getattr(model, setting) < float("inf"):
                 raise bad_input(f"model.{setting}", f"{getattr(model, setting):g} is no weight", "give 0 or more")
         if model.weights in ("imagenet", "chexnet"):
             what = f"there are no {model.weights} weights for yolov8"
-            mend = "set none, run:EXPERIMENT, or the file of a run or of keras-cv's backbone"
-            raise bad_input("model.weights", what, mend)
+            fix = "set none, run:EXPERIMENT, or the file of a run or of keras-cv's backbone"
+            raise bad_input("model.weights", what, fix)
 
     def build(self) -> keras.Model:
         model = self.model

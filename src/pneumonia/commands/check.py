@@ -1,0 +1,27 @@
+"""`./run.sh check`: every fault of a competition folder at once."""
+
+from collections.abc import Sequence
+
+from pneumonia import schema
+from pneumonia.data.check import all_faults, lines_of
+from pneumonia.data.competition import Competition, resolve
+from pneumonia.system.errors import BadInput, Fault
+
+
+def check(settings: schema.Check) -> dict:
+    """`./run.sh check`: faults and warnings, one line each on stdout; nothing is written."""
+    try:
+        competition = resolve(settings, needs_images=False)
+        faults, warnings = all_faults(competition, settings.clip_boxes, settings.workers)
+        summary = summed_up(competition, faults)
+    except BadInput as error:  # no such folder, or no safe zip: a fault of the folder like the others
+        faults, warnings, summary = error.faults, [], f"{settings.source()} cannot be checked"
+    lines = [*lines_of(faults), *(line.replace("error:", "warning:", 1) for line in lines_of(warnings)), summary]
+    print("\n".join(lines))
+    return {"faults": [fault.as_json() for fault in faults], "warnings": [fault.as_json() for fault in warnings]}
+
+
+def summed_up(competition: Competition, faults: Sequence[Fault]) -> str:
+    train, test = len(competition.train_images), len(competition.test_images)
+    found = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "no faults"
+    return f"{competition.root}: {train} training and {test} test images, {found}"

@@ -1,0 +1,27 @@
+"""`./run.sh eda`: what is in a competition folder, as summary.json and one page."""
+
+from pneumonia import config, schema
+from pneumonia.data.competition import resolve
+from pneumonia.data.headers import read_headers
+from pneumonia.data.study_table import study_table
+from pneumonia.reports.eda import images_of, page_of, stage_1_ids, stage_1_summary, summary_of
+from pneumonia.system.files import atomic_write, write_json
+
+
+def eda(settings: schema.Eda) -> dict:
+    """Returns the summary with the paths of summary and page."""
+    competition = resolve(settings, needs_images=False, needs_sample=False)
+    headers = read_headers(
+        competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
+    )
+    study = study_table(competition, settings.clip_boxes, headers)
+    stage_1 = stage_1_ids(competition)
+    summary = summary_of(study, competition.people()) | stage_1_summary(study, stage_1)
+    name = f"{competition.name}-{competition.content_key}"
+    folder = config.user_path(settings.out) if settings.out else config.REPOSITORY / "eda" / name
+    write_json(folder / "summary.json", summary)
+    with atomic_write(folder / "page.html") as file:
+        file.write(page_of(competition, study, summary, stage_1, images_of(competition, settings.workers)))
+    print(f"{summary['images']} images, {summary['rows']} rows, {summary['boxes']} boxes, {summary['people']} people")
+    print(f"summary  {folder / 'summary.json'}\npage     {folder / 'page.html'}")
+    return summary | {"summary": folder / "summary.json", "page": folder / "page.html"}

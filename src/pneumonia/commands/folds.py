@@ -1,0 +1,91 @@
+"""`./run.sh folds`: a fold table grouped by person, or the audit of somebody's."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pneumonia import config, schema
+from pneumonia.data.competition import Competition, resolve
+from pneumonia.data.folds import NO_MAPPING, fold_table, holdout_of, leaking
+from pneumonia.data.headers import read_headers
+from pneumonia.data.study_table import study_table
+from pneumonia.system.csv_rows import read_rows
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import sha256
+from pneumonia.system.progress import say
+
+
+def folds(settings: schema.Folds) -> dict:
+    """`./run.sh folds`: the JSON of DESIGN's commands table."""
+    competition = resolve(settings, needs_images=False, needs_sample=False)
+    if settings.audit:
+        return audit(competition, config.user_path(settings.audit))
+    if competition.mapping is None:
+        say(NO_MAPPING)
+    headers = read_headers(
+        competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
+    )
+    study = study_table(competition, settings.clip_boxes, headers)
+    holdout = holdout_of(competition, study, settings.holdout)
+    out = config.user_path(settings.out) if settings.out else None
+    path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
+    rows = fold_rows(table, study)
+    people, images = leaking(table)
+    print_rows(rows)
+    print(f"\nleaking people: {people} ({images} images)\nfold table: {path}")
+    listed = [{key: each[key] for key in ("fold", "images", "people", "positives", "boxes")} for each in rows]
+    return {"file": path, "sha256": sha256(path), "leaking_people": people, "leaking_images": images, "folds": listed}
+
+
+def audit(competition: Competition, file: Path) -> dict:
+    """Somebody's fold table (patientId, fold): how many people it has in more than one fold.
+
+    Raises:
+        BadInput: not such a table; or no mapping to audit it with.
+    """
+    if competition.mapping is None:
+        raise bad_input("mapping", "is missing", "give mapping=, the table of images and people, to audit folds with")
+    faults: list = []
+    rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
+    if faults:
+        raise bad_input(file, faults[0].what, faults[0].fix, faults[0].row)
+    people = competition.people()
+    names = [fields[0] for _, fields in rows]
+    table = pd.DataFrame(
+        {"group": [people.get(name, name) for name in names], "fold": [fields[-1] for _, fields in rows]}
+    )
+    found, images = leaking(table)
+    share = images / max(len(table), 1)
+    print(f"{file}: {found} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})")
+    return {"file": file, "leaking_people": found, "leaking_images": images, "images": len(table)}
+
+
+def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
+    """Counts and shares of each fold."""
+    merged = table.merge(study.drop(columns="group"), on="patientId")
+    rows = []
+    for fold, part in merged.groupby("fold", sort=True):
+        row = {
+            "fold": fold,
+            "images": len(part),
+            "people": part["group"].nunique(),
+            "positives": int(part["target"].sum()),
+            "boxes": int(part["boxes"].map(len).sum()),
+            "positive": part["target"].mean(),
+        }
+        row |= {name: (part["class"] == name).mean() for name in ("normal", "not_normal")}
+        row |= {"AP": share(part["view"], "AP"), "male": share(part["sex"], "M")}
+        rows.append(row)
+    return rows
+
+
+def share(column: pd.Series, value: str) -> float | str:
+    """Of those images of which it is known; "-" where it is known of none."""
+    known = column.dropna()
+    return (known == value).mean() if len(known) else "-"
+
+
+def print_rows(rows: list[dict]) -> None:
+    print("  ".join(f"{name:>10s}" for name in rows[0]))
+    for row in rows:
+        print("  ".join(f"{value:>10.2%}" if isinstance(value, float) else f"{value!s:>10s}" for value in row.values()))
