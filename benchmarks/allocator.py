@@ -1,0 +1,116 @@
+"""What a training on a CPU costs with each memory allocator, and whether it computes the same bits.
+
+    PYTHONPATH=src .venv/bin/python benchmarks/allocator.py [experiment=yolov8_xs] [preset=quick] [epochs=1] [turns=1]
+
+The command `train experiment=... data=demo` runs with the system's allocator, with glibc's own settings (what a machine
+without jemalloc gets) and with jemalloc, in turns; system/allocator.py has the settings. Each line gives processor time
+of the whole command (start, tracing, training, prediction), page faults, the largest process and the wall clock;
+ratios are to the system's allocator. It ends with an error if the weights differ in a single bit.
+
+Measured: see docs/results.md.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pneumonia import config
+from pneumonia.jobs.job import job_environment, train_command
+from pneumonia.schema import setting
+from pneumonia.system.allocator import GLIBC, OPT_OUT
+
+
+@dataclass
+class Settings:
+    experiment: str = setting("yolov8_xs", "what is trained")
+    preset: str = setting("quick", "of the experiment and the demo")
+    epochs: int = setting(1, "of every training")
+    turns: int = setting(1, "trainings with each allocator; the one of least processor time counts")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command and every process it waited for: seconds of processor, page faults, bytes of the largest."""
+
+    user: float
+    system: float
+    faults: int
+    memory: int
+    wall: float
+    weights: str = ""
+
+    @property
+    def processor(self) -> float:
+        return self.user + self.system
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """Variables of each allocator, for a program that was itself started with any of them."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith(("LD_PRELOAD", "MALLOC_"))}
+    os.environ.clear()
+    os.environ.update(bare)
+    jemalloc = job_environment()
+    if "LD_PRELOAD" not in jemalloc:
+        raise SystemExit("there is no libjemalloc that can be loaded here")
+    return {
+        "system": jemalloc | bare | {OPT_OUT: "system", "LD_PRELOAD": ""},
+        "glibc, set": jemalloc | bare | GLIBC | {OPT_OUT: "system", "LD_PRELOAD": ""},
+        "jemalloc": jemalloc,
+    }
+
+
+def train(settings: Settings, environment: dict[str, str], out: Path) -> Cost:
+    """Train once in a folder of its own.
+
+    Raises:
+        SystemExit: the command failed; its log's end is in the message.
+    """
+    words = {"experiment": settings.experiment, "preset": settings.preset, "epochs": settings.epochs}
+    words |= {"fold": 0, "data": "demo", "out": out}
+    command = train_command(tuple(f"{key}={value}" for key, value in words.items()))
+    out.mkdir()
+    log = out / "log"
+    with log.open("wb") as file:
+        begun = time.perf_counter()
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
+    if status:
+        raise SystemExit(f"the training failed:\n{log.read_text()[-3000:]}")
+    (weights,) = out.rglob("weights.safetensors")
+    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(used.ru_utime, used.ru_stime, used.ru_minflt, used.ru_maxrss * unit, wall, checksum)
+
+
+def line(name: str, cost: Cost, base: Cost) -> str:
+    ratio = base.processor / cost.processor
+    return (
+        f"{name:12s} {cost.user:8.1f} {cost.system:8.1f} {ratio:7.2f} {cost.faults / 1e6:10.2f}"
+        f" {cost.memory / 2**20:10.0f} {cost.wall:8.1f} {base.wall / cost.wall:7.2f}  {cost.weights[:12]}"
+    )
+
+
+def main(settings: Settings) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        variables = environments()
+        train(settings, variables["jemalloc"], Path(folder, "first"))  # makes the demo and its cache, untimed
+        best: dict[str, Cost] = {}
+        for turn in range(settings.turns):
+            for name, environment in variables.items():
+                cost = train(settings, environment, Path(folder, f"{name} {turn}"))
+                best[name] = min(cost, best.get(name, cost), key=lambda each: each.processor)
+    print(f"{'':12s} {'user s':>8s} {'system s':>8s} {'ratio':>7s} {'faults, M':>10s} {'most MiB':>10s} {'wall s':>8s}")
+    for name, cost in best.items():
+        print(line(name, cost, best["system"]))
+    if len({cost.weights for cost in best.values()}) > 1:
+        raise SystemExit("the weights differ")
+
+
+if __name__ == "__main__":
+    main(config.from_arguments(Settings, sys.argv[1:]))
