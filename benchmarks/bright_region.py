@@ -29,7 +29,7 @@ import numpy as np
 import pandas as pd
 import pydicom
 
-from pneumonia.boxes import iou_matrix, shrink
+from pneumonia.boxes.geometry import iou_matrix, shrink
 from pneumonia.demo import competition as phantom
 from pneumonia.system.progress import progress, say
 

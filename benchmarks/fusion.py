@@ -15,8 +15,8 @@ import warnings
 import ensemble_boxes
 import numpy as np
 
-from pneumonia.boxes import to_corners
 from pneumonia.boxes.fusion import fuse
+from pneumonia.boxes.geometry import to_corners
 from pneumonia.boxes.predictions import Detections
 
 MODELS, BOXES = 25, 20

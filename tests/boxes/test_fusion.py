@@ -8,8 +8,8 @@ import ensemble_boxes
 import numpy as np
 import pytest
 
-from pneumonia.boxes import to_corners
 from pneumonia.boxes.fusion import METHODS, fuse, match_score_distribution, merge_class_folds, merge_folds, merge_tta
+from pneumonia.boxes.geometry import to_corners
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, read_detections
 
 THEIR_CONFIDENCE = {
