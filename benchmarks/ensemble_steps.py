@@ -58,7 +58,7 @@ def procedures(whole: Recipe):
     yield "fused by non-maximum suppression", changed(fusion__method="nms"), SPACE
     yield "cluster confidence: mean of the boxes (wbf's own)", changed(fusion__confidence="mean"), SPACE
     yield "without shrink factors", whole, without(*shrink)
-    yield "without second-box threshold and share of the top", whole, without("second", "share_of_top")
+    yield "without second-box threshold and share of the top", whole, without("second_box_factor", "min_ratio_to_top")
     yield "without the members' agreement as a gate", whole, without("gate.agreement")
 
 

@@ -49,7 +49,7 @@ class Settings:
     epochs: int = setting(0, "of every training; 0: each experiment's own, above")
     image_size: int = setting(0, "pixels; 0: each experiment's own")
     batch_size: int = setting(8, "images per step")
-    rate: float = setting(1e-3, "peak learning rate")
+    learning_rate: float = setting(1e-3, "peak learning rate")
     ema: float = setting(0.98, "decay per step of the averaged weights")
     seed: int = setting(0, "of weights and order")
 
@@ -59,8 +59,8 @@ def main(settings: Settings) -> None:
         size, epochs = LOCALIZERS.get(name, (256, 60))
         size, epochs = settings.image_size or size, settings.epochs or epochs
         changes = {"image_size": size, "epochs": epochs, "batch_size": settings.batch_size}
-        changes |= {"optimizer": {"rate": settings.rate}, "ema": settings.ema, "seed": settings.seed}
-        changes |= {"augment": "none", "tta": ["identity"], "inner_share": 0.0, "sampling": {"positives": 0.0}}
+        changes |= {"optimizer": {"learning_rate": settings.learning_rate}, "ema": settings.ema, "seed": settings.seed}
+        changes |= {"augment": "none", "tta": ["identity"], "inner_val_fraction": 0.0, "sampling": {"positives": 0.0}}
         job = schema.Job(data=settings.data)
         data = prepare(job, resolve(job), [size])
         study = data.study[data.study["target"] == 1].head(settings.images)

@@ -35,7 +35,7 @@ class Job:
 def run_seconds(job: Job, experiment: schema.Experiment, unit: dict, costs: dict) -> np.ndarray:
     """One run: start, a look at the cache, epochs, predictions. (2,) wall clock, processors."""
     training = job.train - job.held_out
-    inner = experiment.inner_share * training
+    inner = experiment.inner_val_fraction * training
     shown = experiment.sampling.images or training - inner
     epoch = unit["of_epoch"] + shown * unit["train"] + inner * unit["look"]
     prepared = job.images * costs["caches"][cached_size(experiment.image_size)]["verify"] + checked(job, costs)

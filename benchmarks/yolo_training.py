@@ -62,7 +62,7 @@ from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, optimizer
 
 PRIOR = 0.01
-STOCK_DECODER = {"lowest_confidence": 0.2, "suppression_iou": 0.7}
+STOCK_DECODER = {"min_score": 0.2, "suppression_iou": 0.7}
 OURS = "ours"
 
 
@@ -184,7 +184,7 @@ def train(training: Training, experiment: schema.Experiment, samples: Samples) -
 
 def main(settings: Settings) -> None:
     changes = {"epochs": settings.epochs, "image_size": settings.image_size, "batch_size": settings.batch_size}
-    changes |= {"seed": settings.seed, "inner_share": 0.0, "sampling": {"images": settings.images}}
+    changes |= {"seed": settings.seed, "inner_val_fraction": 0.0, "sampling": {"images": settings.images}}
     experiment = config.read_experiment("yolov8_xs", "quick", changes)
     job = schema.Job(data="demo", preset=settings.preset)
     data = prepare(job, resolve(job), [settings.image_size])

@@ -23,8 +23,8 @@ def test_text_is_literal_and_everything_else_is_yaml():
 
 
 def test_exponents_are_numbers():
-    train = config.from_arguments(schema.Train, ["experiment=yolov8_xs", "optimizer.rate=1e-4"])
-    assert train.optimizer.rate == 1e-4
+    train = config.from_arguments(schema.Train, ["experiment=yolov8_xs", "optimizer.learning_rate=1e-4"])
+    assert train.optimizer.learning_rate == 1e-4
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,8 @@ def test_a_bad_word_is_one_clear_line(arguments, says):
 
 
 def test_an_unknown_nested_key_names_the_nearest():
-    wrong = fault(config.from_arguments, schema.Train, ["experiment=yolov8_xs", "optimizer.rat=1"])
-    assert "optimizer.rate" in wrong.fix
+    wrong = fault(config.from_arguments, schema.Train, ["experiment=yolov8_xs", "optimizer.learning_rat=1"])
+    assert "optimizer.learning_rate" in wrong.fix
 
 
 def test_an_unknown_experiment_lists_the_known_ones():

@@ -2,7 +2,7 @@
 
 A command's settings are one dataclass. An unknown key is an error that names the nearest known one, a value of the
 wrong type an error that names the type. Text values are taken literally (`data=~/rsna (1)` is a path with a space and
-brackets), everything else is YAML (`members=[a.csv,b.csv]`, `optimizer.rate=1e-3`).
+brackets), everything else is YAML (`members=[a.csv,b.csv]`, `optimizer.learning_rate=1e-3`).
 
 OmegaConf and YAML are imported where they are used: `--help` works before anything is installed.
 """

@@ -70,10 +70,10 @@ class Loss:
 @dataclass
 class Optimizer:
     name: str = setting("adamw", "adamw, adam or sgd")
-    rate: float = setting(1e-3, "peak learning rate")
+    learning_rate: float = setting(1e-3, "peak learning rate")
     weight_decay: float = setting(1e-4, "decoupled weight decay")
     clip_norm: float = setting(10.0, "largest global gradient norm; 0 for none")
-    accumulate: int = setting(
+    gradient_accumulation_steps: int = setting(
         1, "steps whose gradients are added up before the weights move: large batches on small GPUs"
     )
 
@@ -113,13 +113,13 @@ class Experiment:
     ema: float = setting(0.99, "decay per step of the averaged weights; 0: no averages")
     keep: str = setting("last", "weights kept: last (averaged where ema > 0), or best by the inner split's loss")
     patience: int = setting(0, "stop after so many epochs without a better inner loss; 0: never")
-    inner_share: float = setting(0.1, "share of the training people whose loss is looked at every epoch")
+    inner_val_fraction: float = setting(0.1, "share of the training people whose loss is looked at every epoch")
     augment: Any = setting(
         "light", "strength in data/augment.py (none, report, light, strong), or a list: [flip,{rotate: 6}]"
     )
     tta: list[str] = setting(["identity", "flip"], "test-time variants in inference/tta.py")
-    boxes_kept: int = setting(40, "boxes per image in a prediction table")
-    lowest_confidence: float = setting(0.01, "of a box in a prediction table")
+    max_boxes: int = setting(40, "boxes per image in a prediction table")
+    min_score: float = setting(0.01, "of a box in a prediction table")
     seed: int = setting(0, "of the weights, the batches, their augmentation and the inner split")
     loaders: int = setting(
         0, "threads that make batches; 0: one on a CPU, eight beside a GPU. Their number changes no bits"

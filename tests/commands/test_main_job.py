@@ -118,7 +118,7 @@ def test_a_dicom_of_another_size_is_predicted_in_its_own_pixels(job, tmp_path):
     ensemble = tmp_path / "ensemble"
     shutil.copytree(Path(result["submission"]).parent, ensemble)
     recipe = yaml.safe_load((ensemble / "recipe.yaml").read_text())
-    recipe |= {"threshold": 0.0, "share_of_top": 0.0}
+    recipe |= {"threshold": 0.0, "min_ratio_to_top": 0.0}
     recipe["gate"]["cutoff"] = 0.0
     (ensemble / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     source = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]

@@ -27,7 +27,7 @@ def single(boxes, scores, ids=("a",)):
 
 def plain(**changes) -> Recipe:
     """One member, every step switched off."""
-    fusion = Fusion(suppress=1.0, method="nms", iou=1.0, lowest=0.0)
+    fusion = Fusion(nms_iou=1.0, method="nms", iou=1.0, min_score=0.0)
     return Recipe([Member("m")], calibration="none", fusion=fusion, gate=Gate(0.0), threshold=0.0, **changes)
 
 
@@ -73,7 +73,7 @@ def test_written_numbers_never_leave_the_frame():
 
 def test_share_of_the_top_box():
     boxes = [[(0, 0, 9, 9), (100, 0, 9, 9), (200, 0, 9, 9)]]
-    found = apply(plain(share_of_top=0.5), [single(boxes, [[0.8, 0.41, 0.39]])])
+    found = apply(plain(min_ratio_to_top=0.5), [single(boxes, [[0.8, 0.41, 0.39]])])
     assert found.scores.tolist() == [0.8, 0.41]
 
 
@@ -83,7 +83,7 @@ def test_a_second_box_needs_more():
     recipe.threshold = 0.2
     found = apply(recipe, [single(boxes, [[0.5, 0.41, 0.39]])])
     assert found.boxes[:, 0].tolist() == [0, 100]
-    recipe.second = 0.5  # or less, but never more confidence than the first box has
+    recipe.second_box_factor = 0.5  # or less, but never more confidence than the first box has
     assert apply(recipe, [single(boxes, [[0.21, 0.11, 0.05]])]).scores.tolist() == [0.21, 0.21]
 
 
@@ -184,7 +184,7 @@ def test_a_recipe_comes_back_bit_for_bit(tmp_path):
         ({"threshold": "high"}, "write a number"),
         ({"threshold": float("nan")}, "write a number"),
         ({"fusion": {"votes": 1.5}}, "whole number"),
-        ({"second": 0}, "above 0"),
+        ({"second_box_factor": 0}, "above 0"),
         ({"members": "m"}, "no list"),
         ({"members": [{"name": "m", "weight": -1}]}, "0 or more"),
         ({"members": [{"name": "m", "weight": 0}]}, "weight 0"),

@@ -164,28 +164,28 @@ def test_a_box_beyond_the_frame_is_cut_and_one_outside_is_none():
     assert zoomed.boxes.tolist() == [[32, 32, 32, 32], [32, 32, 15, 15], [56, 52, 8, 16]]
 
 
-def test_boxes_kept_and_lowest_confidence():
+def test_max_boxes_and_min_score():
     apart = [(x, 0, 10, 10) for x in range(0, 120, 12)]
     family = Fixed(apart, np.arange(1, 11) / 100)
     assert run(family, noise(2)).scores.tolist() == [score / 100 for score in range(10, 0, -1)] * 2
-    few = run(family, noise(2), boxes_kept=3)
+    few = run(family, noise(2), max_boxes=3)
     assert few.scores.tolist() == [0.1, 0.09, 0.08] * 2 and few.counts.tolist() == [3, 3]
     assert few.boxes[0].tolist() == [864, 0, 80, 80]
-    assert run(family, noise(1), lowest_confidence=0.08).scores.tolist() == [0.1, 0.09, 0.08]
-    assert len(run(family, noise(1), lowest_confidence=0.5).scores) == 0
+    assert run(family, noise(1), min_score=0.08).scores.tolist() == [0.1, 0.09, 0.08]
+    assert len(run(family, noise(1), min_score=0.5).scores) == 0
     assert len(run(Fixed([(1, 1, 2, 2)] * 60, [0.5] * 60), noise(1)).scores) == 40
 
 
-def test_the_merged_table_has_no_box_below_the_lowest_confidence_either():
+def test_the_merged_table_has_no_box_below_the_min_score_either():
     """A box at the left that only one of the two variants confirms has half its confidence."""
     family = Fixed([(4, 40, 20, 20), (54, 90, 20, 20)], [0.3, 0.3])
     assert run(family, noise(1), ["identity", "flip"]).scores == pytest.approx([0.3, 0.15, 0.15])
-    assert run(family, noise(1), ["identity", "flip"], lowest_confidence=0.2).scores == pytest.approx([0.3])
+    assert run(family, noise(1), ["identity", "flip"], min_score=0.2).scores == pytest.approx([0.3])
 
 
 def test_equal_confidences_keep_their_order():
     family = Fixed([(0, 0, 8, 8), (20, 0, 8, 8), (40, 0, 8, 8)], [0.5, 0.6, 0.5])
-    assert run(family, noise(1), side=SIZE, boxes_kept=2).boxes[:, 0].tolist() == [20, 0]
+    assert run(family, noise(1), side=SIZE, max_boxes=2).boxes[:, 0].tolist() == [20, 0]
 
 
 def test_an_image_without_boxes_stays_in_the_table():

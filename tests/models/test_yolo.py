@@ -229,7 +229,7 @@ def test_the_decoder_leaves_the_limits_of_a_table_to_the_experiment():
     }
     generous = family.decode(outputs)
     assert all(len(each.scores) > 40 and each.scores.min() < 0.01 for each in generous)
-    family.lowest_confidence = 0.01
+    family.min_score = 0.01
     for all_boxes, usual in zip(generous, family.decode(outputs)):
         sure = all_boxes.scores >= 0.01
         np.testing.assert_array_equal(all_boxes.boxes[sure], usual.boxes)

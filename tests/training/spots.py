@@ -48,7 +48,7 @@ class SpotClassifier(Family):
 
 
 def experiment(**changes) -> schema.Experiment:
-    tree = {"image_size": SIZE, "epochs": 4, "batch_size": 8, "ema": 0.8, "optimizer": {"rate": 0.01}}
+    tree = {"image_size": SIZE, "epochs": 4, "batch_size": 8, "ema": 0.8, "optimizer": {"learning_rate": 0.01}}
     return config.from_tree(schema.Experiment, config.merge(tree, changes), "test")
 
 

@@ -53,9 +53,9 @@ def interrupted(folder, epochs, **changes):
 
 CASES = {
     "frozen first": {"model": {"frozen_epochs": 2}},
-    "plateau": {"schedule": {"name": "plateau", "patience": 1, "factor": 0.5}, "optimizer": {"rate": 0.05}},
-    "best epoch": {"keep": "best", "optimizer": {"rate": 0.05}},
-    "accumulation": {"optimizer": {"accumulate": 2}},
+    "plateau": {"schedule": {"name": "plateau", "patience": 1, "factor": 0.5}, "optimizer": {"learning_rate": 0.05}},
+    "best epoch": {"keep": "best", "optimizer": {"learning_rate": 0.05}},
+    "accumulation": {"optimizer": {"gradient_accumulation_steps": 2}},
     "sgd, no averages": {"optimizer": {"name": "sgd"}, "ema": 0},
 }
 
@@ -79,10 +79,10 @@ def test_a_frozen_backbone_stands_still_until_its_stage_ends(tmp_path):
 
 
 def test_early_stopping_ends_before_the_length_is_reached(tmp_path):
-    train(tmp_path, epochs=30, patience=2, optimizer={"rate": 0.3}, ema=0, keep="best")
+    train(tmp_path, epochs=30, patience=2, optimizer={"learning_rate": 0.3}, ema=0, keep="best")
     history = read_history(tmp_path)
     assert 2 < len(history) < 30
-    again = train(tmp_path, epochs=30, patience=2, optimizer={"rate": 0.3}, ema=0, keep="best")
+    again = train(tmp_path, epochs=30, patience=2, optimizer={"learning_rate": 0.3}, ema=0, keep="best")
     assert len(read_history(tmp_path)) == len(history)
     kept = checkpoint.tensors_of(again.variables)
     best = [variable.copy() for variable in kept.values()]
@@ -95,7 +95,7 @@ def test_early_stopping_ends_before_the_length_is_reached(tmp_path):
 def test_stopped_in_the_frozen_stage_it_keeps_that_stage_s_weights(tmp_path, keep):
     """The stage that never began has averages too, of nothing: they must not become the weights."""
     # the first step ruins it, nothing after is better
-    changes = {"patience": 1, "keep": keep, "optimizer": {"rate": 50.0}, "ema": 0.5}
+    changes = {"patience": 1, "keep": keep, "optimizer": {"learning_rate": 50.0}, "ema": 0.5}
     changes |= {"schedule": {"name": "constant", "warmup": 0.0}}  # the same rate whatever a stage's length
     stopped = train(tmp_path / "a", model={"frozen_epochs": 4}, epochs=8, **changes)
     epochs = len(read_history(tmp_path / "a"))
@@ -108,8 +108,8 @@ def test_stopped_in_the_frozen_stage_it_keeps_that_stage_s_weights(tmp_path, kee
 
 def test_the_plateau_s_rate_is_what_the_optimizer_uses(tmp_path):
     train(tmp_path, schedule={"name": "plateau", "patience": 1, "factor": 0.5, "final": 0.01}, epochs=8,
-          optimizer={"rate": 0.3}, ema=0)  # fmt: skip
-    rates = [line["rate"] for line in read_history(tmp_path)]
+          optimizer={"learning_rate": 0.3}, ema=0)  # fmt: skip
+    rates = [line["learning_rate"] for line in read_history(tmp_path)]
     assert rates[0] == pytest.approx(0.3) and rates[-1] < 0.3
     assert all(later in (pytest.approx(rate), pytest.approx(rate / 2)) for rate, later in itertools.pairwise(rates))
 
@@ -121,7 +121,8 @@ def test_accumulated_gradients_are_those_of_the_large_batch():
     def after(batch_size: int, accumulate: int) -> list[np.ndarray]:
         keras.utils.set_random_seed(0)
         network = keras.Sequential([keras.Input((SIZE, SIZE, 1)), keras.layers.Flatten(), keras.layers.Dense(1)])
-        wanted = experiment(optimizer={"name": "sgd", "rate": 0.1, "accumulate": accumulate}, ema=0,
+        settings = {"name": "sgd", "learning_rate": 0.1, "gradient_accumulation_steps": accumulate}
+        wanted = experiment(optimizer=settings, ema=0,
                             schedule={"name": "constant", "warmup": 0.0})  # fmt: skip
         network.compile(optimizer(wanted, 8 // batch_size), "mse")
         images, labels = np.asarray(samples.images)[..., None] / 255, (samples.classes == 2).astype(np.float32)

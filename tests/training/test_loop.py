@@ -36,8 +36,8 @@ def test_training_learns_and_keeps_a_history(tmp_path):
     history = read_history(tmp_path)
     assert [line["epoch"] for line in history] == list(range(1, 9))
     assert history[-1]["inner_loss"] < 0.5 * np.log(2)  # half of what a model that knows nothing has
-    assert set(history[0]) == {"epoch", "loss", "opacity", "inner_loss", "inner_opacity", "rate"}
-    assert history[-1]["rate"] < history[2]["rate"]
+    assert set(history[0]) == {"epoch", "loss", "opacity", "inner_loss", "inner_opacity", "learning_rate"}
+    assert history[-1]["learning_rate"] < history[2]["learning_rate"]
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path):
@@ -96,7 +96,7 @@ def test_a_gradient_that_is_no_number_names_the_images_it_came_from(tmp_path, ac
     bad, step = order[17], 2  # in the third of five steps
     classes = samples.classes.copy()
     classes[bad] = 9
-    wanted = experiment(augment="none", optimizer={"accumulate": accumulate})
+    wanted = experiment(augment="none", optimizer={"gradient_accumulation_steps": accumulate})
     family = BadGradient(wanted.model, SIZE)
     with pytest.raises(EnvironmentFailure, match="the loss is nan in epoch 1, step") as caught:
         loop.train(wanted, family, dataclasses.replace(samples, classes=classes), None, tmp_path, "test")
@@ -124,7 +124,7 @@ def test_a_training_that_diverges_stops_names_the_images_and_keeps_its_checkpoin
     samples = spot_samples(images)
     trained(tmp_path, samples, epochs=1)
     with pytest.raises(EnvironmentFailure, match=rf"epoch 2, step {step}; its images: .*id-") as caught:
-        trained(tmp_path, samples, epochs=2, optimizer={"rate": float("nan")})
+        trained(tmp_path, samples, epochs=2, optimizer={"learning_rate": float("nan")})
     assert ids_in(str(caught.value)) == set(samples.ids)
     assert "the checkpoint of the epoch before is kept" in str(caught.value)
     assert [path.name[:11] for path in tmp_path.glob("epoch-*")] == ["epoch-00001"]

@@ -29,7 +29,7 @@ def data():
 
 
 def small(**changes) -> schema.Experiment:
-    changes = {"image_size": 32, "epochs": 2, "inner_share": 0.2} | changes
+    changes = {"image_size": 32, "epochs": 2, "inner_val_fraction": 0.2} | changes
     return config.read_experiment("report/fcnn", "smoke", changes)
 
 
@@ -53,7 +53,7 @@ def line_of(data, folder, experiment) -> str:
 def test_short_memory_is_said_in_one_line_wherever_it_shows(tmp_path, monkeypatch, data, owner, method, kept):
     monkeypatch.setattr(owner, method, exhausted)
     line = line_of(data, tmp_path, small(batch_size=8))
-    fix = "try batch_size=4 (and optimizer.accumulate=2 for nearly the same gradients)"
+    fix = "try batch_size=4 (and optimizer.gradient_accumulation_steps=2 for nearly the same gradients)"
     assert line == f"memory is short at batch_size=8; {kept}{fix}"
 
 
@@ -81,8 +81,11 @@ def test_the_checkpoint_of_the_epoch_before_is_kept_and_sound(tmp_path, monkeypa
     [
         ({"batch_size": 1}, "try a smaller image_size, or a smaller model"),
         ({"batch_size": 4, "devices": 4}, "try a smaller image_size, or a smaller model"),
-        ({"batch_size": 12, "devices": 4}, "try batch_size=4 (and optimizer.accumulate=3 "),
-        ({"batch_size": 3, "optimizer": {"accumulate": 2}}, "try batch_size=1 (and optimizer.accumulate=6 "),
+        ({"batch_size": 12, "devices": 4}, "try batch_size=4 (and optimizer.gradient_accumulation_steps=3 "),
+        (
+            {"batch_size": 3, "optimizer": {"gradient_accumulation_steps": 2}},
+            "try batch_size=1 (and optimizer.gradient_accumulation_steps=6 ",
+        ),
     ],
 )
 def test_what_to_try_is_a_batch_that_can_be_trained(changes, fix):

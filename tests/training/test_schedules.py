@@ -32,7 +32,7 @@ def test_without_warm_up_the_first_step_has_the_peak():
 
 
 def sgd(rate=0.1, clip_norm=0.0, accumulate=1, ema=0.0):
-    settings = Optimizer("sgd", rate, weight_decay=0.0, clip_norm=clip_norm, accumulate=accumulate)
+    settings = Optimizer("sgd", rate, weight_decay=0.0, clip_norm=clip_norm, gradient_accumulation_steps=accumulate)
     return optimizer(Experiment(optimizer=settings, ema=ema, schedule=Schedule("constant", warmup=0.0)), 100)
 
 

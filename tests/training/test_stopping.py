@@ -42,7 +42,7 @@ def test_a_better_loss_starts_the_wait_anew():
 def test_deciding_without_an_inner_split_is_refused(settings):
     experiment = schema.Experiment(**settings)
     check_stopping(experiment, has_inner=True)
-    with pytest.raises(BadInput, match="inner_share"):
+    with pytest.raises(BadInput, match="inner_val_fraction"):
         check_stopping(experiment, has_inner=False)
 
 

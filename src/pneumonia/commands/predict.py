@@ -177,8 +177,8 @@ def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
             experiment.tta,
             experiment.batch_size,
             f"{run.folder.parent.name} fold {run.fold}",
-            experiment.boxes_kept,
-            experiment.lowest_confidence,
+            experiment.max_boxes,
+            experiment.min_score,
             person_features_of(headers),
         )
 

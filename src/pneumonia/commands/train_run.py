@@ -128,7 +128,7 @@ def predict_ids(
         experiment.tta,
         experiment.batch_size,
         title,
-        experiment.boxes_kept,
-        experiment.lowest_confidence,
+        experiment.max_boxes,
+        experiment.min_score,
         person_features_of(cache.index.iloc[images.rows]),
     )

@@ -220,7 +220,7 @@ def alone(problem: Problem, fold: np.ndarray, place: int, seed: int) -> Detectio
 
 def plain_recipe() -> Recipe:
     """A single member, untouched but for the threshold: IoU 1 suppresses nothing."""
-    fusion = Fusion(suppress=1.0, method="nms", iou=1.0, lowest=0.0)
+    fusion = Fusion(nms_iou=1.0, method="nms", iou=1.0, min_score=0.0)
     return Recipe([Member()], [], "none", fusion, Gate(0.0), shrink_width=1.0, shrink_height=1.0)
 
 

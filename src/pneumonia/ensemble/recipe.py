@@ -22,7 +22,7 @@ from pneumonia.system.files import atomic_write
 # The submission's numbers are rounded before the threshold, so that the file says it all; corners to a quarter of a
 # pixel, which binary numbers hold exactly: x + width cannot come out a hair beyond the frame.
 STEPS_PER_PIXEL, CONFIDENCE_DECIMALS = 4, 6
-BOXES_KEPT = 12  # of an image, after fusing: no image of the competition has more than four; 25 members leave 200
+MAX_BOXES = 12  # of an image, after fusing: no image of the competition has more than four; 25 members leave 200
 
 
 @dataclass
@@ -36,12 +36,12 @@ class Member:
 
 @dataclass
 class Fusion:
-    """suppress: IoU above which boxes of one and the same member are duplicates; 1 for none. The rest as in fuse()."""
+    """nms_iou: IoU above which boxes of one and the same member are duplicates; 1 for none. The rest as in fuse()."""
 
-    suppress: float = 0.5
+    nms_iou: float = 0.5
     method: str = "wbf"
     iou: float = 0.4
-    lowest: float = 0.01
+    min_score: float = 0.01
     confidence: str = "members"
     votes: int = 1
 
@@ -65,9 +65,9 @@ class Recipe:
     """In the order in which the steps are taken.
 
     calibration: how members and classifiers are made comparable when a recipe is fitted (none, logistic, rank).
-    shrink_width, shrink_height: factors about the box's centre. share_of_top: boxes below this share of their image's
-    best go. second: a second or further box needs a confidence of second * threshold. threshold: on the confidence
-    after all this. frame: width and height of the images in pixels, to which boxes are cut.
+    shrink_width, shrink_height: factors about the box's centre. min_ratio_to_top: boxes below this share of their
+    image's best go. second_box_factor: a second or further box needs a confidence of second_box_factor * threshold.
+    threshold: on the confidence after all this. frame: width and height of the images in pixels; boxes are cut to it.
     """
 
     members: list[Member] = field(default_factory=list)
@@ -77,8 +77,8 @@ class Recipe:
     gate: Gate = field(default_factory=Gate)
     shrink_width: float = 1.0
     shrink_height: float = 1.0
-    share_of_top: float = 0.0
-    second: float = 1.0
+    min_ratio_to_top: float = 0.0
+    second_box_factor: float = 1.0
     threshold: float = 0.1
     frame: list[float] = field(default_factory=lambda: [1024.0, 1024.0])
 
@@ -122,7 +122,7 @@ def calibrated(recipe: Recipe, members: Sequence[Detections]) -> list[Detections
 
 def suppressed(recipe: Recipe, members: Sequence[Detections]) -> list[Detections]:
     """Each member without its duplicates."""
-    iou = recipe.fusion.suppress
+    iou = recipe.fusion.nms_iou
     return [table if iou >= 1 else fuse([table], "nms", iou=iou) for table in members]
 
 
@@ -135,10 +135,10 @@ def fused(recipe: Recipe, tables: Sequence[Detections]) -> Detections:
         fusion.method,
         weights,
         iou=fusion.iou,
-        lowest=fusion.lowest,
+        lowest=fusion.min_score,
         confidence=fusion.confidence,
         votes=min(fusion.votes, sum(weight > 0 for weight in weights)),
-        most=BOXES_KEPT,
+        most=MAX_BOXES,
     )
     if recipe.gate.agreement > 0:
         best = np.array([best_of_image(table) for table in tables])
@@ -171,9 +171,11 @@ def finished(recipe: Recipe, found: Detections, classifiers: Sequence[ClassProba
     image, first = found.image_of_box, found.offsets[:-1]
     place = np.arange(len(found.scores)) - first[image]
     top = found.scores[np.minimum(first[image], max(len(found.scores) - 1, 0))]
-    scores = np.where(place > 0, np.minimum(found.scores / recipe.second, top), found.scores)
+    scores = np.where(place > 0, np.minimum(found.scores / recipe.second_box_factor, top), found.scores)
     scores = np.round(np.minimum(scores, 1.0), CONFIDENCE_DECIMALS)
-    return found.with_scores(scores).keep((place == 0) | (found.scores >= recipe.share_of_top * top)).by_confidence()
+    return (
+        found.with_scores(scores).keep((place == 0) | (found.scores >= recipe.min_ratio_to_top * top)).by_confidence()
+    )
 
 
 # ------------------------------------------------------------------ recipe.yaml
@@ -264,8 +266,16 @@ def recipe_faults(recipe: Recipe) -> list[tuple[str, str]]:
             f"known: {', '.join(CONFIDENCES)}",
         ),
         (recipe.shrink_width > 0 and recipe.shrink_height > 0, "a shrink factor is not positive", "1 leaves the size"),
-        (recipe.second > 0, f"second is {recipe.second}", "above 0: how many times the threshold"),
-        (0 <= recipe.share_of_top <= 1, f"share_of_top is {recipe.share_of_top}", "write a number from 0 to 1"),
+        (
+            recipe.second_box_factor > 0,
+            f"second_box_factor is {recipe.second_box_factor}",
+            "above 0: how many times the threshold",
+        ),
+        (
+            0 <= recipe.min_ratio_to_top <= 1,
+            f"min_ratio_to_top is {recipe.min_ratio_to_top}",
+            "write a number from 0 to 1",
+        ),
         (len(recipe.frame) == 2 and min(recipe.frame) > 0, "frame is no size", "write [width, height] in pixels"),
     ]
     for part in recipe.members + recipe.classifiers:

@@ -56,8 +56,8 @@ SPACE = (
     Parameter("gate.agreement", 0.0, 2.0, 0.5),
     Parameter("shrink_width", 0.75, 1.1, 0.1),
     Parameter("shrink_height", 0.75, 1.1, 0.1),
-    Parameter("share_of_top", 0.0, 0.7, 0.2),
-    Parameter("second", 0.5, 2.0, 0.25),
+    Parameter("min_ratio_to_top", 0.0, 0.7, 0.2),
+    Parameter("second_box_factor", 0.5, 2.0, 0.25),
 )
 ONLY_WITH_CLASSIFIERS = ("gate.exponent", "gate.cutoff", "gate.not_normal")
 ONLY_WITH_MEMBERS = ("fusion.iou", "gate.agreement")

@@ -65,4 +65,4 @@ def tables_of(
             for family, own in zip(families, found):
                 own.extend(family.decode(outputs))
     tables = [Detections.from_lists(inner.ids, *zip(*own)) for own in found]
-    return [table.keep(table.scores >= experiment.lowest_confidence) for table in tables]
+    return [table.keep(table.scores >= experiment.min_score) for table in tables]

@@ -24,8 +24,8 @@ def predict(
     tta: list[str],
     batch_size: int,
     title: str,
-    boxes_kept: int = 40,
-    lowest_confidence: float = 0.01,
+    max_boxes: int = 40,
+    min_score: float = 0.01,
     facts: np.ndarray | None = None,
 ) -> Detections | ClassProbabilities:
     """Predict every image under every variant, and merge the variants.
@@ -36,8 +36,8 @@ def predict(
         sizes: (n, 2) rows, columns of the original images, in whose pixels the boxes are returned.
         tta: names of inference/tta.py.
         batch_size: images per pass of the network; each variant of an image is one.
-        boxes_kept: at most so many boxes of an image, the most confident.
-        lowest_confidence: of a box that is kept, of each variant and of the merged table.
+        max_boxes: at most so many boxes of an image, the most confident.
+        min_score: of a box that is kept, of each variant and of the merged table.
         facts: (n, FACTS) of data/facts.py, for a network that sees age, sex or view.
 
     Returns:
@@ -62,7 +62,7 @@ def predict(
             table.extend(own)
     if family.kind == "classifier":
         return class_table(ids, np.mean([np.stack(table) for table in tables], axis=0))
-    kept = (boxes_kept, lowest_confidence)
+    kept = (max_boxes, min_score)
     found = [detection_table(ids, table, sizes, family.image_size, *kept) for table in tables]
     return found[0] if len(found) == 1 else most_confident(merge_tta(found), *kept)
 
@@ -101,8 +101,8 @@ def detection_table(
     decoded: Iterable,
     sizes: np.ndarray,
     model_size: int,
-    boxes_kept: int,
-    lowest_confidence: float,
+    max_boxes: int,
+    min_score: float,
 ) -> Detections:
     """Boxes of the model's square, to the pixels of the originals and inside their frames; a box that a variant found
     beyond the frame is none."""
@@ -113,11 +113,11 @@ def detection_table(
         inside = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
         boxes_list.append(boxes[inside])
         scores_list.append(np.asarray(scores, dtype=np.float64)[inside])
-    return most_confident(Detections.from_lists(ids, boxes_list, scores_list), boxes_kept, lowest_confidence)
+    return most_confident(Detections.from_lists(ids, boxes_list, scores_list), max_boxes, min_score)
 
 
-def most_confident(detections: Detections, boxes_kept: int, lowest_confidence: float) -> Detections:
-    """At most boxes_kept boxes of every image, by descending confidence, none below lowest_confidence."""
-    ordered = detections.keep(detections.scores >= lowest_confidence).by_confidence()
+def most_confident(detections: Detections, max_boxes: int, min_score: float) -> Detections:
+    """At most max_boxes boxes of every image, by descending confidence, none below min_score."""
+    ordered = detections.keep(detections.scores >= min_score).by_confidence()
     rank = np.arange(len(ordered.scores)) - np.repeat(ordered.offsets[:-1], ordered.counts)
-    return ordered.keep(rank < boxes_kept)
+    return ordered.keep(rank < max_boxes)

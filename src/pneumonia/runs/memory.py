@@ -54,5 +54,7 @@ def smaller(experiment: schema.Experiment) -> str:
     less = max(1, batch_size // 2 // devices) * devices
     if less >= batch_size:
         return "try a smaller image_size, or a smaller model"
-    accumulate = round(experiment.optimizer.accumulate * batch_size / less)
-    return f"try batch_size={less} (and optimizer.accumulate={accumulate} for nearly the same gradients)"
+    accumulate = round(experiment.optimizer.gradient_accumulation_steps * batch_size / less)
+    return (
+        f"try batch_size={less} (and optimizer.gradient_accumulation_steps={accumulate} for nearly the same gradients)"
+    )

@@ -128,7 +128,7 @@ def one_epoch(
     """Train one epoch; returns its line of metrics.jsonl."""
     epoch, started = len(history), time.monotonic()
     if experiment.schedule.name == "plateau":
-        learner.optimizer.learning_rate = plateau_rate(history, experiment.optimizer.rate, experiment.schedule)
+        learner.optimizer.learning_rate = plateau_rate(history, experiment.optimizer.learning_rate, experiment.schedule)
     batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
     watch.begin(epoch, batches)
     with Loaded(batches, loaders(experiment)) as loaded:
@@ -140,7 +140,7 @@ def one_epoch(
     if inner is not None:
         with kept_weights(learner):
             line |= {f"inner_{name}": value for name, value in inner_losses(learner, experiment, family, inner).items()}
-    line["rate"] = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))
+    line["learning_rate"] = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))
     watch.end(line, images_per_second)
     return line
 

@@ -33,14 +33,14 @@ class ProgressCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise self.diverged(f"the loss is {loss}", batch, self.experiment.optimizer.accumulate)
+            raise self.diverged(f"the loss is {loss}", batch, self.experiment.optimizer.gradient_accumulation_steps)
         if self.bar is not None:
             self.bar.set_postfix(epoch=f"{self.epoch + 1}/{self.experiment.epochs}", loss=f"{loss:.4f}", refresh=False)
             self.bar.update()
 
     def ruined(self) -> EnvironmentFailure:
         """The last gradients of an epoch whose every loss was a number left weights that are none."""
-        last, accumulated = len(self.batches) - 1, self.experiment.optimizer.accumulate - 1
+        last, accumulated = len(self.batches) - 1, self.experiment.optimizer.gradient_accumulation_steps - 1
         return self.diverged("a weight is no number any more", last, accumulated)
 
     def diverged(self, what: str, batch: int, moved: int) -> EnvironmentFailure:
@@ -55,7 +55,7 @@ class ProgressCallback(keras.callbacks.Callback):
         checkpointed = f"{EPOCH_KEPT}; " if self.epoch else ""
         return EnvironmentFailure(
             f"{self.title}: {what} in epoch {self.epoch + 1}, step {batch + 1}; {culprits}; {checkpointed}lower "
-            "optimizer.rate or look at these images"
+            "optimizer.learning_rate or look at these images"
         )
 
     def end(self, line: dict, images_per_second: float) -> None:

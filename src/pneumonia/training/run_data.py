@@ -120,7 +120,7 @@ def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
     """People of the training folds whose images are only looked at; a function of the seed and of who there is."""
     people = np.sort(groups.unique())
-    count = max(1, round(experiment.inner_share * len(people))) if experiment.inner_share > 0 else 0
+    count = max(1, round(experiment.inner_val_fraction * len(people))) if experiment.inner_val_fraction > 0 else 0
     return np.random.default_rng(experiment.seed).permutation(people)[:count]
 
 

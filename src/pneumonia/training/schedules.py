@@ -74,7 +74,7 @@ def optimizer(experiment: schema.Experiment, steps: int) -> AveragedWeights:
     Raises:
         BadInput: an unknown optimizer or schedule.
     """
-    wanted, accumulate = experiment.optimizer, max(1, experiment.optimizer.accumulate)
+    wanted, accumulate = experiment.optimizer, max(1, experiment.optimizer.gradient_accumulation_steps)
     if wanted.name not in OPTIMIZERS:
         raise bad_input("optimizer.name", f"unknown optimizer '{wanted.name}'", f"known: {', '.join(OPTIMIZERS)}")
     common = {
@@ -95,7 +95,7 @@ def optimizer(experiment: schema.Experiment, steps: int) -> AveragedWeights:
 
 def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
     """Learning rate over `steps` updates; for the plateau a number, which the loop sets before every epoch."""
-    schedule, peak = experiment.schedule, experiment.optimizer.rate
+    schedule, peak = experiment.schedule, experiment.optimizer.learning_rate
     if schedule.name not in SCHEDULES:
         raise bad_input("schedule.name", f"unknown schedule '{schedule.name}'", f"known: {', '.join(SCHEDULES)}")
     if schedule.name == "plateau":

@@ -20,7 +20,7 @@ def check_stopping(experiment: schema.Experiment, has_inner: bool) -> None:
         raise bad_input("keep", f"unknown value '{experiment.keep}'", "known: last, best")
     if needs_inner(experiment) and not has_inner:
         what = "keep=best, patience and the plateau schedule look at an inner split, and there is none"
-        raise bad_input("inner_share", what, "set inner_share above 0")
+        raise bad_input("inner_val_fraction", what, "set inner_val_fraction above 0")
 
 
 def inner_losses(history: list[dict]) -> list[float]:

@@ -15,7 +15,7 @@ from pneumonia.models.yolo.network import BACKBONE, SIZES, anchor_points, build_
 from pneumonia.system.errors import bad_input
 
 MOST_BOXES = 8  # of one image; the competition's tables have at most 4
-KEPT = 300  # boxes of one picture; the table's own limits are the experiment's (boxes_kept, lowest_confidence)
+KEPT = 300  # boxes of one picture; the table's own limits are the experiment's (max_boxes, min_score)
 
 
 class YOLOv8(Family):
@@ -28,7 +28,7 @@ class YOLOv8(Family):
 
     kind = "localizer"
     multiple_of = 32
-    lowest_confidence = 0.001  # of a decoded box: suppression goes downwards, so it changes nothing for surer boxes
+    min_score = 0.001  # of a decoded box: suppression goes downwards, so it changes nothing for surer boxes
     suppression_iou = 0.45  # radiologists' boxes hardly overlap, but fusing wants the second opinion of a neighbour
 
     def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
@@ -95,11 +95,11 @@ class YOLOv8(Family):
         scores = 1.0 / (1.0 + np.exp(-outputs["logits"][..., 0].astype(np.float64)))
         found = []
         for distances, confidence in zip(outputs["distances"], scores):
-            rows = np.flatnonzero(confidence >= self.lowest_confidence)
+            rows = np.flatnonzero(confidence >= self.min_score)
             sides = ops.convert_to_numpy(expected_distances(distances[rows])) * strides[rows, None]
             corners = np.concatenate([points[rows] - sides[:, :2], points[rows] + sides[:, 2:]], axis=-1)
             boxes = geometry.to_xywh(np.clip(corners, 0, self.image_size))
-            limits = self.lowest_confidence, self.suppression_iou
+            limits = self.min_score, self.suppression_iou
             kept = cv2.dnn.NMSBoxes(boxes.tolist(), confidence[rows].tolist(), *limits)
             kept = np.asarray(kept, dtype=np.int64).reshape(-1)[:KEPT]
             found.append(ImageBoxes(boxes[kept], confidence[rows][kept]))
