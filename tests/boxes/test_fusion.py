@@ -1,4 +1,4 @@
-"""Fusion: equal to ensemble-boxes where no confidences tie, and folds merged without shifting confidences."""
+"""Fusion: equal to ensemble-boxes where no confidences tie."""
 
 import os
 import warnings
@@ -8,9 +8,9 @@ import ensemble_boxes
 import numpy as np
 import pytest
 
-from pneumonia.boxes.fusion import METHODS, fuse, match_score_distribution, merge_class_folds, merge_folds, merge_tta
+from pneumonia.boxes.fusion import METHODS, fuse, merge_tta
 from pneumonia.boxes.geometry import to_corners
-from pneumonia.boxes.predictions import ClassProbabilities, Detections, read_detections
+from pneumonia.boxes.predictions import Detections, read_detections
 
 THEIR_CONFIDENCE = {
     "mean": "avg",
@@ -177,7 +177,7 @@ def test_what_does_not_fit_is_refused():
         fuse([first, second.rows(np.arange(3))])
 
 
-# ------------------------------------------------------------------ folds and variants
+# ------------------------------------------------------------------ variants
 
 
 def test_variants_are_averaged():
@@ -188,62 +188,3 @@ def test_variants_are_averaged():
     merged = merge_tta(tables)
     np.testing.assert_allclose(merged.scores, [0.6])
     np.testing.assert_allclose(merged.boxes, [[100 + 4 / 3, 100, 50, 50]])
-
-
-def noisy_folds(folds=5, images=400):
-    """Models that see the same objects, each with its own noise in place and confidence, and its own false boxes."""
-    generator = np.random.default_rng(7)
-    ids = [str(number) for number in range(images)]
-    objects = [generator.uniform(100, 700, size=(generator.integers(0, 3), 2)) for _ in ids]
-    logits = [generator.normal(0, 1.5, len(each)) for each in objects]
-    tables = []
-    for _ in range(folds):
-        boxes, scores = [], []
-        for places, strength in zip(objects, logits):
-            false = generator.uniform(100, 700, size=(generator.integers(0, 2), 2))
-            corner = np.concatenate([places + generator.normal(0, 12, places.shape), false])
-            value = np.concatenate(
-                [strength + generator.normal(0, 1, len(places)), generator.normal(-2, 1, len(false))]
-            )
-            boxes.append(np.concatenate([corner, np.full((len(corner), 2), 180.0)], axis=1))
-            scores.append(1 / (1 + np.exp(-value)))
-        tables.append(Detections.from_lists(ids, boxes, scores))
-    return tables
-
-
-def test_merged_folds_keep_the_meaning_of_a_confidence():
-    tables = noisy_folds()
-    merged = merge_folds(tables)
-    plain = fuse(tables, iou=0.5)
-    for threshold in (0.3, 0.5, 0.7, 0.9):
-        single = np.mean([(table.scores >= threshold).sum() for table in tables])
-        assert (merged.scores >= threshold).sum() == pytest.approx(single, rel=0.03, abs=3)
-    # which a mean over the folds does not do
-    assert (plain.scores >= 0.9).sum() < 0.8 * np.mean([(table.scores >= 0.9).sum() for table in tables])
-    # the order is the fusion's
-    assert (np.diff(merged.scores[np.argsort(-plain.scores, kind="stable")]) <= 0).all()
-
-
-def test_one_fold_stays_as_it_is():
-    (table,) = random_members(0, members=1)
-    assert merge_folds([table]) is table
-
-
-def test_confidences_are_given_out_by_order():
-    own = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4])
-    assert match_score_distribution(np.array([0.2, 0.6]), own, 3).tolist() == [0.5, 0.8]
-    assert match_score_distribution(np.array([0.3, 0.3]), own, 3).tolist() == [0.5, 0.5]  # ties stay ties
-    more = match_score_distribution(np.array([0.6, 0.5, 0.2]), own, 3)  # than the pool has
-    np.testing.assert_allclose(more, [0.8, 0.5, 0.4 * 0.2 / 0.5])
-
-
-def test_class_folds_keep_the_spread_of_one_fold():
-    generator = np.random.default_rng(0)
-    truth = generator.normal(0, 1, 500)
-    tables = [
-        ClassProbabilities(tuple(map(str, range(500))), 1 / (1 + np.exp(-truth - generator.normal(0, 1, 500))))
-        for _ in range(5)
-    ]
-    merged = merge_class_folds(tables)
-    assert merged.opacity.std() == pytest.approx(np.mean([table.opacity.std() for table in tables]), rel=0.03)
-    assert merged.normal is None

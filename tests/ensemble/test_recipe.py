@@ -79,7 +79,7 @@ def test_share_of_the_top_box():
 
 def test_a_second_box_needs_more():
     boxes = [[(0, 0, 9, 9), (100, 0, 9, 9), (200, 0, 9, 9)]]
-    recipe = plain(second=2.0)
+    recipe = plain(second_box_factor=2.0)
     recipe.threshold = 0.2
     found = apply(recipe, [single(boxes, [[0.5, 0.41, 0.39]])])
     assert found.boxes[:, 0].tolist() == [0, 100]

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from pneumonia.boxes import fusion_kernels as kernels
-from pneumonia.boxes.predictions import ClassProbabilities, Detections, offsets_of
+from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.system.processes import cores
 
 METHODS = ("wbf", "nmw", "nms", "soft_nms", "soft_nms_linear")
@@ -128,7 +128,7 @@ def gathered(tables: Sequence[Detections], first: int, last: int):
     return starts, corners, scores, member
 
 
-# ------------------------------------------------------------------ one model's variants and folds
+# ------------------------------------------------------------------ one model's variants
 
 
 def merge_tta(tables: Sequence[Detections], iou: float = SAME_BOX_IOU) -> Detections:
@@ -137,61 +137,3 @@ def merge_tta(tables: Sequence[Detections], iou: float = SAME_BOX_IOU) -> Detect
     Held-out and test images are predicted under the same variants, so that the confidences mean the same for both.
     """
     return fuse(tables, iou=iou)
-
-
-def merge_folds(tables: Sequence[Detections], iou: float = SAME_BOX_IOU) -> Detections:
-    """The folds of one experiment on the same images, with confidences like those of a single fold.
-
-    Recipes are fitted on out-of-fold predictions, each made by one model. A mean over five models is lower and less
-    spread than that, a maximum higher. So fusing decides the boxes and their order, and the confidences are then
-    given out by that order from the folds' own: above every confidence the merged table has as many boxes as a single
-    fold has on average.
-
-    Raises:
-        ValueError: the tables cover different images.
-    """
-    if len(tables) == 1:
-        return tables[0]
-    merged = fuse(tables, iou=iou)
-    own = np.concatenate([fuse([table], iou=iou).scores for table in tables])
-    return merged.with_scores(match_score_distribution(merged.scores, own, len(tables)))
-
-
-def merge_class_folds(tables: Sequence[ClassProbabilities]) -> ClassProbabilities:
-    """The folds of one classifier on the same images: mean probabilities, given the spread of a single fold's.
-
-    Raises:
-        ValueError: the tables cover different images.
-    """
-    if any(table.ids != tables[0].ids for table in tables[1:]):
-        raise ValueError("the tables must cover the same images in the same order")
-    if len(tables) == 1:
-        return tables[0]
-    columns = []
-    for values in zip(*(table.columns() for table in tables)):
-        if any(value is None for value in values):
-            columns.append(None)
-        else:
-            columns.append(match_score_distribution(np.mean(values, axis=0), np.concatenate(values), len(tables)))
-    return ClassProbabilities(tables[0].ids, *columns)
-
-
-def match_score_distribution(merged: np.ndarray, own: np.ndarray, models: int) -> np.ndarray:
-    """Values for `merged` (n,), in its order, whose distribution is that of one of the models: the r-th largest becomes
-    the middle of the r-th group of `models` values of `own`, sorted. Equal values stay equal; past the end of `own`
-    they keep their proportions below its last."""
-    if not len(merged) or not len(own):
-        return merged
-    pool = np.sort(own)[::-1]
-    order = np.argsort(-merged, kind="stable")
-    places = np.arange(len(merged)) * models + models // 2
-    descending, inside = merged[order], places < len(pool)
-    last = max(descending[max(int(inside.sum()) - 1, 0)], np.finfo(float).tiny)
-    tail = pool[-1] * np.minimum(descending / last, 1.0)
-    given = np.where(inside, pool[np.minimum(places, len(pool) - 1)], tail)
-    # ties: all take the middle one of their places
-    _, group, size = np.unique(-descending, return_inverse=True, return_counts=True)
-    starts = np.cumsum(size) - size
-    values = np.empty(len(merged))
-    values[order] = given[(starts + size // 2)[group]]
-    return values

@@ -2,7 +2,6 @@
 
 import dataclasses
 import tempfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -13,12 +12,12 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.boxes import geometry
-from pneumonia.boxes.fusion import merge_class_folds, merge_folds
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
 from pneumonia.data.cache import cached_size
 from pneumonia.data.dicom import read_scaled
 from pneumonia.data.samples import Squares
-from pneumonia.ensemble.recipe import apply_to_sizes, read_recipe
+from pneumonia.ensemble.merge import apply_to_folds
+from pneumonia.ensemble.recipe import read_recipe
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write, read_json
@@ -39,7 +38,7 @@ def predict(settings: schema.Predict) -> dict:
     import_keras_quietly()
     with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
         radiographs = Radiographs(images, Path(scratch), settings.workers)
-        found = of_ensemble(run, radiographs) if is_ensemble(run) else of_runs([Run(run)], radiographs)
+        found = of_ensemble(run, radiographs) if is_ensemble(run) else of_run(Run(run), radiographs)
     (write_detections if isinstance(found, Detections) else write_classes)(out, found)
     picture = None
     if len(images) == 1 and isinstance(found, Detections):
@@ -146,17 +145,10 @@ class Radiographs:
 
 
 def of_ensemble(folder: Path, images: Radiographs) -> Detections:
-    """Every member's every fold, merged, by the ensemble's recipe."""
+    """Every member's every fold by the ensemble's recipe."""
     recipe = read_recipe(folder / "recipe.yaml")
-    tables = {name: of_runs(runs, images) for name, runs in runs_of(folder).items()}
-    members, classifiers = ([tables[each.name] for each in part] for part in (recipe.members, recipe.classifiers))
-    return apply_to_sizes(recipe, members, classifiers, images.sizes)
-
-
-def of_runs(runs: Sequence[Run], images: Radiographs) -> Detections | ClassProbabilities:
-    """One experiment's runs on the images, their folds merged."""
-    found = [of_run(run, images) for run in runs]
-    return merge_folds(found) if isinstance(found[0], Detections) else merge_class_folds(found)
+    folds = {name: [of_run(run, images) for run in runs] for name, runs in runs_of(folder).items()}
+    return apply_to_folds(recipe, folds, images.sizes)
 
 
 def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:

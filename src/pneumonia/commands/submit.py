@@ -2,16 +2,18 @@
 
 import os
 
+import numpy as np
+
 from pneumonia import config, schema
-from pneumonia.boxes.fusion import merge_class_folds, merge_folds
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, joined, read_classes, read_detections
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
+from pneumonia.ensemble.merge import Folds, apply_to_folds, with_merge_maps
 from pneumonia.ensemble.nested import Fitted, fit_nested
-from pneumonia.ensemble.recipe import Recipe, apply_to_sizes, recipe_of, write_recipe
+from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Budget
 from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
@@ -50,16 +52,20 @@ def make_submission(
     )
     result = scores_of(fitted, truth, groups, classifiers, runs, kinds)
     folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
-    test = submission_of(fitted.recipe, data, runs, kinds)
+    test_folds = test_tables(runs, kinds)
+    sizes = original_sizes(data.cache, next(iter(test_folds.values()))[0].ids)
+    recipe = with_merge_maps(fitted.recipe, test_folds)
+    test = apply_to_folds(recipe, test_folds, sizes)
     sample = data.competition.sample
     write_submission(folder / "submission.csv", test, read_sample(sample))
     faults = validate(folder / "submission.csv", sample, max(data.frame))
     if faults:
         raise BadInput(faults)
-    write_recipe(folder / "recipe.yaml", fitted.recipe)
+    write_recipe(folder / "recipe.yaml", recipe)
     if data.competition.test_labels is not None:
-        result |= test_scores(read_truth(data.competition.test_labels), test, data, settings.seed)
-        result |= single_fold_scores(read_truth(data.competition.test_labels), fitted.recipe, data, runs, kinds)
+        test_truth = read_truth(data.competition.test_labels)
+        result |= test_scores(test_truth, test, data, settings.seed)
+        result |= single_fold_scores(test_truth, recipe, test_folds, sizes)
     result = {
         "dataset": data.dataset,
         "preset": preset,
@@ -104,15 +110,9 @@ def scores_of(
     }
 
 
-def submission_of(recipe: Recipe, data: Prepared, runs: dict[str, list[Run]], kinds: dict[str, str]) -> Detections:
-    """The recipe on the test images, each member's folds merged first."""
-    merged: Tables = {}
-    for name, each in runs.items():
-        merge = merge_folds if kinds[name] == "localizer" else merge_class_folds
-        merged[name] = merge([table(run, "test", kinds[name]) for run in each])
-    localizers, classifiers = of_kind(merged, kinds, "localizer"), of_kind(merged, kinds, "classifier")
-    sizes = original_sizes(data.cache, next(iter(localizers.values())).ids)
-    return apply_to_sizes(recipe, list(localizers.values()), list(classifiers.values()), sizes)
+def test_tables(runs: dict[str, list[Run]], kinds: dict[str, str]) -> Folds:
+    """{member: every fold's predictions of the test images}."""
+    return {name: [table(run, "test", kinds[name]) for run in each] for name, each in runs.items()}
 
 
 def test_scores(truth: Truth, test: Detections, data: Prepared, seed: int) -> dict:
@@ -122,17 +122,13 @@ def test_scores(truth: Truth, test: Detections, data: Prepared, seed: int) -> di
     return {"test_score": interval.value, "test_low": interval.low, "test_high": interval.high}
 
 
-def single_fold_scores(
-    truth: Truth, recipe: Recipe, data: Prepared, runs: dict[str, list[Run]], kinds: dict[str, str]
-) -> dict:
+def single_fold_scores(truth: Truth, recipe: Recipe, folds: Folds, sizes: np.ndarray) -> dict:
     """The recipe on each fold's test predictions alone: what merging the folds must not fall below."""
-    folds = range(len(next(iter(runs.values()))))
-    if len(folds) == 1:
+    count = len(next(iter(folds.values())))
+    if count == 1:
         return {}
-    scores = []
-    for fold in folds:
-        test = submission_of(recipe, data, {name: [each[fold]] for name, each in runs.items()}, kinds)
-        scores.append(mean_iou_map(truth, test))
+    singles = [{name: [tables[fold]] for name, tables in folds.items()} for fold in range(count)]
+    scores = [mean_iou_map(truth, apply_to_folds(recipe, each, sizes)) for each in singles]
     return {"test_scores_of_single_folds": scores}
 
 

@@ -16,6 +16,7 @@ from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.config import nearest
 from pneumonia.ensemble.calibrate import KINDS, Calibration
 from pneumonia.ensemble.gate import gated, image_probability
+from pneumonia.ensemble.score_map import ScoreMap
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import atomic_write
 
@@ -27,11 +28,17 @@ MAX_BOXES = 12  # of an image, after fusing: no image of the competition has mor
 
 @dataclass
 class Member:
-    """One prediction table's part: its name, its weight in the fusion (or gate), its calibration."""
+    """One prediction table's part: its name, its weight in the fusion (or gate), its calibration.
+
+    merge, merge_not_normal: where the table is several folds' (ensemble/merge.py), the maps that come before all else,
+    of confidences (or probabilities of opacity), and of a classifier's not-normal probabilities.
+    """
 
     name: str = ""
     weight: float = 1.0
     calibration: Calibration = field(default_factory=Calibration)
+    merge: ScoreMap = field(default_factory=ScoreMap)
+    merge_not_normal: ScoreMap = field(default_factory=ScoreMap)
 
 
 @dataclass
@@ -187,6 +194,9 @@ def write_recipe(path: str | Path, recipe: Recipe, head: str = "") -> None:
 
     tree = dataclasses.asdict(recipe)
     for member in tree["members"] + tree["classifiers"]:
+        for name in ("merge", "merge_not_normal"):
+            if not member[name]["knots_in"]:
+                del member[name]
         calibration = member["calibration"]
         unused = {"none": ("slope", "intercept", "knots_in", "knots_out"), "logistic": ("knots_in", "knots_out")}
         for name in unused.get(calibration["kind"], ("slope", "intercept")):
@@ -279,6 +289,14 @@ def recipe_faults(recipe: Recipe) -> list[tuple[str, str]]:
         (len(recipe.frame) == 2 and min(recipe.frame) > 0, "frame is no size", "write [width, height] in pixels"),
     ]
     for part in recipe.members + recipe.classifiers:
+        checks += [
+            (
+                each.is_monotone,
+                f"{part.name}: {name} is no increasing map of 0..1",
+                "one knots_out per knots_in, ascending",
+            )
+            for name, each in (("merge", part.merge), ("merge_not_normal", part.merge_not_normal))
+        ]
         checks += [
             (part.weight >= 0, f"{part.name}: weight {part.weight}", "write 0 or more"),
             (part.calibration.kind in KINDS, f"{part.name}: calibration", f"known: {', '.join(KINDS)}"),
