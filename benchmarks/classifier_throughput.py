@@ -37,6 +37,7 @@ from pneumonia.data.ingest import ingest
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.data.study_table import study_table
 from pneumonia.inference.predict import passes
+from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs.environment import processor
 from pneumonia.runs.precision import computing, precision_of, uses_xla
@@ -86,9 +87,9 @@ def multiply_adds(network: keras.Model) -> int:
         ValueError: a layer has a kernel and is none of these.
     """
     total = 0
-    for layer in network._flatten_layers(include_self=False):
+    for layer in all_layers(network):
         kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
-        if isinstance(layer, keras.Model) or not kernels:
+        if not kernels:
             continue
         if not isinstance(layer, COUNTED):
             raise ValueError(f"{layer.name} is a {type(layer).__name__}, whose multiply-adds are not counted here")

@@ -9,6 +9,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from pneumonia import schema
 from pneumonia.models import pretrained
 from pneumonia.models.backbones import backbone, constructors
+from pneumonia.models.keras_private import replace_get_file
 from pneumonia.models.normalisation import DEVIATION, MEAN
 from pneumonia.models.registry import family
 from pneumonia.runs import checkpoint
@@ -39,8 +40,8 @@ def downloaded(tmp_path_factory):
     file = tmp_path_factory.mktemp("download") / "imagenet.h5"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(pretrained.FOLDER_VARIABLE, raising=False)
-        patch.setattr(pretrained.file_utils, "get_file", lambda *_, **__: str(file))
-        yield file
+        with replace_get_file(lambda *_, **__: str(file)):
+            yield file
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
+from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import FAMILIES, family
 from pneumonia.runs import checkpoint
 from pneumonia.system.errors import BadInput
@@ -113,9 +114,7 @@ def test_weights_come_back_to_the_same_output(built, tmp_path):
 def test_statistics_are_usable_after_a_short_training(built):
     """What inference sees must be near what training saw: no batch normalisation may remember its initial values."""
     _, network = built
-    momenta = [
-        layer.momentum for layer in network._flatten_layers() if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    momenta = [layer.momentum for layer in all_layers(network) if isinstance(layer, keras.layers.BatchNormalization)]
     assert max(momenta, default=0.0) <= 0.97
 
 

@@ -11,6 +11,7 @@ from keras.src.legacy.saving import legacy_h5_format
 from pneumonia import schema
 from pneumonia.data.nih import NIH_LABELS
 from pneumonia.models import pretrained
+from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import family
 from pneumonia.models.yolo.network import BACKBONE, SIZES
 from pneumonia.runs import checkpoint
@@ -93,12 +94,12 @@ def test_without_internet_the_error_says_what_to_download_and_where_to_put_it(mo
     def offline(*_, **__):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(pretrained.file_utils, "get_file", offline)
+    monkeypatch.setattr(keras.utils, "get_file", offline)
     with pytest.raises(
         EnvironmentFailure, match=r"densenet121.*notop\.h5.*no route to host.*model\.weights_folder=DIR"
     ):
         family(model(name="densenet121", weights="imagenet"), 64).build()
-    assert pretrained.file_utils.get_file is offline
+    assert keras.utils.get_file is offline
 
 
 def test_imagenet_s_file_is_taken_from_the_folder(tmp_path):
@@ -139,7 +140,7 @@ def test_a_download_without_a_known_checksum_is_named_or_compared(tmp_path, monk
     monkeypatch.delenv(pretrained.FOLDER_VARIABLE, raising=False)
     file = tmp_path / "downloaded.h5"
     write_hdf5(file, keras.applications.MobileNetV2((64, 64, 3), alpha=0.35, include_top=False, weights=None))
-    monkeypatch.setattr(pretrained.file_utils, "get_file", lambda *_, **__: str(file))
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: str(file))
     family(model(weights="imagenet"), 64).build()
     assert f"model.weights_sha256={sha256(file)}" in capsys.readouterr().err
     with pytest.raises(BadInput, match="download it again"):
@@ -188,8 +189,7 @@ def test_a_classifier_s_backbone_starts_a_localizer(tmp_path, classifier, locali
 
 def weighted(network: keras.Model) -> list[keras.layers.Layer]:
     """Every layer with weights of its own, those of nested models too."""
-    layers = network._flatten_layers(include_self=False)
-    return [layer for layer in layers if not isinstance(layer, keras.Model) and layer.weights]
+    return [layer for layer in all_layers(network) if layer.weights]
 
 
 def test_a_run_of_ours_starts_another_of_the_same_backbone(tmp_path):

@@ -3,19 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pandas as pd
 
 from pneumonia.boxes import geometry
-from pneumonia.data.cache import cached_size
+from pneumonia.data.cache import Cache, cached_size
 from pneumonia.data.dicom import Header, read_scaled
 from pneumonia.data.person_features import person_features_of
-
-if TYPE_CHECKING:
-    from pneumonia.data.cache import Cache
 
 CLASSES = ("normal", "not_normal", "opacity")
 
@@ -41,7 +37,7 @@ class Squares:
 class CachedImages(Squares):
     """Images of the cache at a model's size."""
 
-    def __init__(self, cache: "Cache", ids: Sequence[str], size: int):
+    def __init__(self, cache: Cache, ids: Sequence[str], size: int):
         super().__init__(cache.pixels, np.array([cache.row_of(image) for image in ids], dtype=np.int64), size)
 
 
@@ -88,7 +84,7 @@ class Samples:
         return len(self.classes)
 
 
-def samples_of(study: pd.DataFrame, cache: "Cache", size: int) -> Samples:
+def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
     """The images of a study table (data/competition.py) at a model's size, boxes scaled to it."""
     ids = study["patientId"].to_numpy()
     original = original_sizes(cache, ids)
@@ -100,7 +96,7 @@ def samples_of(study: pd.DataFrame, cache: "Cache", size: int) -> Samples:
     return Samples(ids, CachedImages(cache, ids, size), boxes, classes, person_features_of(study))
 
 
-def original_sizes(cache: "Cache", ids: Sequence[str]) -> np.ndarray:
+def original_sizes(cache: Cache, ids: Sequence[str]) -> np.ndarray:
     """(n, 2) rows, columns of the original images."""
     rows = [cache.row_of(image) for image in ids]
     return cache.index[["rows", "columns"]].to_numpy()[rows]

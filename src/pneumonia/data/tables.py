@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from pneumonia.system.csv_rows import read_rows, read_text
 from pneumonia.system.errors import BadInput, Fault
 
@@ -40,11 +38,6 @@ class LabelRows:
     targets: list[int] = field(default_factory=list)
     boxes: list[tuple[float, ...] | None] = field(default_factory=list)
     mentioned: dict[str, int] = field(default_factory=dict)
-
-    def box_array(self) -> np.ndarray:
-        """(n, 4) float64, NaN in a row of Target 0."""
-        nothing = (math.nan,) * 4
-        return np.array([nothing if box is None else box for box in self.boxes], dtype=np.float64).reshape(-1, 4)
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """What every network begins with, and what makes batch statistics usable after a short training."""
 
+from collections.abc import Iterator
+
 import keras
 
 # keras.applications keeps 0.99 or 0.999 of the old batch statistics at every step: after the few hundred steps of a
@@ -28,13 +30,17 @@ def normalised(gray, range: str = "unit", channels: int = 3):
     return keras.layers.Rescaling(scale, offset=offset, name="normalised")(repeated)
 
 
-def to_unit_range(gray, channels: int = 3):
-    """Gray 0..255 to [-1, 1], as the MobileNets want it, repeated over `channels`."""
-    return normalised(gray, "unit", channels)
-
-
 def set_batch_norm_momentum(model: keras.Model, momentum: float = BATCH_NORM_MOMENTUM) -> None:
     """Set it on every batch normalisation of a model that is not compiled yet."""
-    for layer in model._flatten_layers(include_self=False):
+    for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum
+
+
+def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Every layer that is not a model itself, those of models inside the model too."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from all_layers(layer)
+        else:
+            yield layer

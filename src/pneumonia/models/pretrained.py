@@ -6,22 +6,20 @@ program builds itself.
 
 import contextlib
 import hashlib
-import importlib
 import os
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from unittest import mock
 
 import h5py
 import keras
 import numpy as np
 from keras import ops
-from keras.src.utils import file_utils
 from safetensors.numpy import load_file
 
 from pneumonia import config, schema
 from pneumonia.data.nih import NIH_LABELS
+from pneumonia.models.keras_private import replace_get_file
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
 from pneumonia.system.progress import say
@@ -30,9 +28,6 @@ from pneumonia.system.progress import say
 # (https://github.com/brucechou1983/CheXNet-Keras). Its authors give no checksum, so the user must.
 CHEXNET_FILE = "brucechou1983_CheXNet_Keras_0.3.0_weights.h5"
 FOLDER_VARIABLE = "PNEUMONIA_WEIGHTS"
-# where keras.applications looks it up, and where segmentation-models does: tf.keras.utils is one of the other two,
-# which one depends on what was imported first
-PLACES_OF_GET_FILE = ("keras.src.utils.file_utils", "keras.utils", "keras._tf_keras.keras.utils")
 
 
 def weights_folder(model: schema.Model) -> Path | None:
@@ -56,7 +51,7 @@ def from_folder(model: schema.Model) -> Iterator[None]:
         EnvironmentFailure: the file is not in the folder, or there is no internet to download it.
         BadInput: its checksum differs, or none is known.
     """
-    download = file_utils.get_file
+    download = keras.utils.get_file
 
     def get_file(fname, origin, cache_subdir="models", file_hash=None, md5_hash=None, **options):
         folder, file_hash = weights_folder(model), file_hash or md5_hash
@@ -80,9 +75,7 @@ def from_folder(model: schema.Model) -> Iterator[None]:
             say(f"{file}: its publisher gives no checksum; model.weights_sha256={sha256(file)} pins this one")
         return readable(file)
 
-    with contextlib.ExitStack() as replaced:
-        for place in PLACES_OF_GET_FILE:
-            replaced.enter_context(mock.patch.object(importlib.import_module(place), "get_file", get_file))
+    with replace_get_file(get_file):
         yield
 
 

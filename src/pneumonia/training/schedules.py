@@ -38,18 +38,21 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class AveragedWeights:
-    """Keras's own moving average of the weights, but never written over the model by `fit`.
+    """Keras's own moving average of the weights, but `fit` does not overwrite the model with it.
 
     Keras overwrites the model with the averages whenever a `fit` ends; with one `fit` per epoch the next epoch would
     start from them. As optimizer variables the averages live in the compiled step and in every checkpoint.
+    keras.callbacks.SwapEMAWeights is no substitute: on TensorFlow it swaps by adding and subtracting, which rounds.
     """
 
     def finalize_variable_values(self, variables):
         pass
 
-    def averages(self) -> list[keras.Variable]:
-        """Averages of the trainable variables, in their order; empty where no average is kept."""
-        return self._model_variables_moving_average if self.use_ema else []
+    def write_averages(self, variables: list[keras.Variable]) -> None:
+        """Give the trainable variables their averages, where `use_ema` is set."""
+        super().finalize_variable_values(variables)
+        for variable in variables:
+            variable.assign(array_of(variable))  # a copy: JAX shares the array, and gives it away with the next step
 
 
 class AdamW(AveragedWeights, keras.optimizers.AdamW):
@@ -109,8 +112,7 @@ def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
 def keep_averages(learner: keras.Model) -> None:
     """Give a compiled model its averaged weights, where its optimizer keeps any."""
     optimizer = getattr(learner.optimizer, "inner_optimizer", learner.optimizer)  # float16 wraps it to scale the loss
-    for variable, average in zip(learner.trainable_variables, optimizer.averages()):
-        variable.assign(array_of(average))  # a copy: JAX would share the array, and give it away with the next step
+    optimizer.write_averages(learner.trainable_variables)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pneumonia.models.keras_private import path_aggregation_fpn
 from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum
 
 STRIDES = (8, 16, 32)
@@ -34,7 +35,6 @@ def build_network(
         dropout: before that output's layer.
     """
     import keras_cv
-    from keras_cv.src.models.object_detection.yolo_v8.yolo_v8_detector import apply_path_aggregation_fpn
 
     channels, depths, pyramid_depth = SIZES[size]
     gray = gray_input(image_size)
@@ -47,7 +47,7 @@ def build_network(
     names = [backbone.pyramid_level_inputs[f"P{level}"] for level in (3, 4, 5)]
     levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in names], name=BACKBONE)
     maps = levels(keras.layers.Concatenate(name="gray_to_channels")([gray] * 3))
-    features = apply_path_aggregation_fpn(maps, depth=pyramid_depth, name="pyramid")
+    features = path_aggregation_fpn(maps, depth=pyramid_depth, name="pyramid")
     bias = math.log(class_prior / (1 - class_prior)) if class_prior else 0.0
     heads = [head(feature, bias, f"head_p{level}") for level, feature in zip((3, 4, 5), features)]
     outputs = {
