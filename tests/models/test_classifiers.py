@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 from keras import ops
 from sklearn.metrics import log_loss
-from sklearn.utils.class_weight import compute_class_weight
 
 from pneumonia import schema
 from pneumonia.data.person_features import model_input, person_features_of
@@ -122,10 +121,12 @@ def test_class_weights_and_smoothing():
     assert weighted == pytest.approx(plain + 2 * positives / 2, rel=1e-5)
     smooth = float(cross_entropy_of_labels(np.array([[9.0]]), np.array([[1.0]]), schema.Loss(label_smoothing=0.1)))
     assert smooth == pytest.approx(0.05 * 9, abs=1e-3)
-    labels = np.repeat([0, 1, 2], [5, 3, 2])
-    assert balanced_weights([5, 3, 2]) == pytest.approx(
-        compute_class_weight("balanced", classes=np.arange(3), y=labels).tolist()
-    )
+
+
+def test_balanced_weights_give_every_class_the_same_total():
+    counts = np.array([5, 3, 2])
+    assert counts * balanced_weights(np.repeat([0, 1, 2], counts), 3) == pytest.approx([10 / 3] * 3)
+    assert balanced_weights(np.repeat([0, 2], [6, 2]), 3) == pytest.approx([8 / 12, 1, 2])
 
 
 @pytest.mark.parametrize(

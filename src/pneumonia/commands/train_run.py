@@ -4,14 +4,13 @@ import dataclasses
 import time
 
 import keras
-import numpy as np
 
 from pneumonia import schema
 from pneumonia.boxes.predictions import write_classes, write_detections
 from pneumonia.data.cache import Cache
 from pneumonia.data.person_features import person_features_of
 from pneumonia.data.prepared import Prepared
-from pneumonia.data.samples import CachedImages, original_sizes
+from pneumonia.data.samples import CLASSES, CachedImages, original_sizes
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
 from pneumonia.models.classifier_losses import balanced_weights
@@ -105,9 +104,9 @@ def trained(run: Run, experiment: schema.Experiment, material: RunData, title: s
     say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
     model, loss = start_of(experiment.model, run), experiment.loss
     if loss.class_weights == "balanced":
-        counts = np.bincount(samples.classes, minlength=3).tolist()
-        counts = counts if model.head == "classes" else [counts[0] + counts[1], counts[2]]
-        loss = dataclasses.replace(loss, class_weights=balanced_weights(counts))
+        is_binary = model.head == "binary"
+        labels, n_classes = (samples.positive.astype(int), 2) if is_binary else (samples.classes, len(CLASSES))
+        loss = dataclasses.replace(loss, class_weights=balanced_weights(labels, n_classes))
     family = family_of(model, experiment.image_size, loss)
     network = loop.train(experiment, family, samples, inner, run.folder, title, material.hardness(run))
     checkpoint.write_weights(run.weights, network.variables)

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
 from pneumonia.models.backbones import backbone
 from pneumonia.models.family import Family, ImageBoxes
@@ -66,7 +67,7 @@ class BoxRegressor(Family):
         boxes = np.asarray(outputs["box"], dtype=np.float64) * self.image_size
         start = np.clip(boxes[:, :2], 0, self.image_size - SMALLEST)
         end = np.clip(boxes[:, :2] + boxes[:, 2:], start + SMALLEST, self.image_size)
-        scores = 1.0 / (1.0 + np.exp(-np.asarray(outputs["logits"], dtype=np.float64)))
+        scores = expit(np.asarray(outputs["logits"], dtype=np.float64))
         return [
             ImageBoxes(box[None], score) for box, score in zip(np.concatenate([start, end - start], axis=1), scores)
         ]

@@ -1,9 +1,10 @@
 """What a classifier minimises: cross-entropy or focal loss of logits, with class weights and label smoothing."""
 
 import math
-from collections.abc import Sequence
 
+import numpy as np
 from keras import ops
+from sklearn.utils.class_weight import compute_class_weight
 
 from pneumonia import schema
 from pneumonia.system.errors import bad_input
@@ -28,11 +29,16 @@ def check_loss(loss: schema.Loss, n_classes: int) -> None:
         raise bad_input("loss.class_weights", f"nothing can be learned with {weights}", fix)
 
 
-def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """Weights that give every class the same total: images / (classes * images of the class), as scikit-learn has it.
-    A class without images gets 1."""
-    total = sum(counts)
-    return [total / (len(counts) * count) if count else 1.0 for count in counts]
+def balanced_weights(labels: np.ndarray, n_classes: int) -> list[float]:
+    """scikit-learn's weights that give every class the same total; a class without images gets 1.
+
+    Args:
+        labels: (images,) int, 0 to n_classes - 1.
+    """
+    weights = np.ones(n_classes)
+    present = np.unique(labels)
+    weights[present] = compute_class_weight("balanced", classes=present, y=labels)
+    return weights.tolist()
 
 
 def cross_entropy_of_classes(logits, labels, loss: schema.Loss):

@@ -5,6 +5,7 @@ from abc import abstractmethod
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit, softmax
 
 from pneumonia import schema
 from pneumonia.data.nih import NIH_LABELS
@@ -122,10 +123,7 @@ class Classifier(Family):
 
     def decode(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
         logits = np.asarray(outputs["logits"], dtype=np.float64)
-        if self.model.head != "classes":
-            return 1.0 / (1.0 + np.exp(-logits))
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return weights / weights.sum(axis=1, keepdims=True)
+        return softmax(logits, axis=1) if self.model.head == "classes" else expit(logits)
 
 
 class Application(Classifier):

@@ -6,6 +6,7 @@ from typing import ClassVar
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
 from pneumonia import schema
 from pneumonia.models import mask_losses, masks
@@ -75,7 +76,7 @@ class MaskFamily(Family):
         return mask_losses.losses(targets["mask"], outputs["logits"], self.model.mask_losses)
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
-        probabilities = 1.0 / (1.0 + np.exp(-outputs["logits"][..., 0].astype(np.float64)))
+        probabilities = expit(outputs["logits"][..., 0].astype(np.float64))
         settings = (self.model.mask_threshold, self.model.min_area, self.model.mask_softness)
         return [masks.components(each, self.image_size, *settings) for each in probabilities]
 

@@ -4,6 +4,7 @@ import cv2
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
 from pneumonia import config, schema
 from pneumonia.boxes import geometry
@@ -92,7 +93,7 @@ class YOLOv8(Family):
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
         points, strides = anchor_points(self.image_size)
-        scores = 1.0 / (1.0 + np.exp(-outputs["logits"][..., 0].astype(np.float64)))
+        scores = expit(outputs["logits"][..., 0].astype(np.float64))
         found = []
         for distances, confidence in zip(outputs["distances"], scores):
             rows = np.flatnonzero(confidence >= self.min_score)

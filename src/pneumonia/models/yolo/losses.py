@@ -84,7 +84,7 @@ def losses(
 
 def cross_entropy(logits, targets):
     """Of probabilities as logits with soft targets in [0, 1], elementwise; stable for any logit."""
-    return ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
+    return ops.binary_crossentropy(targets, logits, from_logits=True)
 
 
 def quality_focal(logits, targets):
