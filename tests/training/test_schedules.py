@@ -15,7 +15,7 @@ PEAK, STEPS, WARMUP, FINAL = 0.4, 100, 20, 0.1
 )
 def test_the_rate_rises_to_its_peak_and_then_falls_or_stays(name, middle, end):
     schedule = Schedule(name, warmup=WARMUP / STEPS, final=FINAL)
-    rate = rate_of(Experiment(optimizer=Optimizer(rate=PEAK), schedule=schedule), STEPS)
+    rate = rate_of(Experiment(optimizer=Optimizer(learning_rate=PEAK), schedule=schedule), STEPS)
     at = {step: float(rate(step)) for step in range(STEPS + 50)}
     assert at[0] == pytest.approx(PEAK / WARMUP)
     assert at[WARMUP // 2 - 1] == pytest.approx(PEAK / 2)
@@ -26,7 +26,7 @@ def test_the_rate_rises_to_its_peak_and_then_falls_or_stays(name, middle, end):
 
 
 def test_without_warm_up_the_first_step_has_the_peak():
-    experiment = Experiment(optimizer=Optimizer(rate=PEAK), schedule=Schedule("cosine", warmup=0.0, final=0.0))
+    experiment = Experiment(optimizer=Optimizer(learning_rate=PEAK), schedule=Schedule("cosine", warmup=0.0, final=0.0))
     rate = rate_of(experiment, STEPS)
     assert float(rate(0)) == pytest.approx(PEAK) and float(rate(STEPS)) == pytest.approx(0.0, abs=1e-7)
 
