@@ -30,6 +30,7 @@ from pneumonia.inference.predict import predict
 from pneumonia.metrics.iou_map import Truth, sweep
 from pneumonia.models.registry import family as family_of
 from pneumonia.schema import setting
+from pneumonia.system.switches import set_switches
 from pneumonia.training import loop
 
 LOCALIZERS = {  # pixels and epochs
@@ -55,6 +56,7 @@ class Settings:
 
 
 def main(settings: Settings) -> None:
+    set_switches()
     for name in settings.experiments:
         size, epochs = LOCALIZERS.get(name, (256, 60))
         size, epochs = settings.image_size or size, settings.epochs or epochs

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 
 from pneumonia import config, schema
 from pneumonia.schema import setting
+from pneumonia.system.switches import set_switches
 
 EXPERIMENTS = (
     *("report/mobilenetv2_localization", "mobilenet_unet", "segmentation_unet"),
@@ -52,6 +53,7 @@ class Settings:
 def measure(settings: Settings) -> dict:
     """The first experiment at one batch size, in this process."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    set_switches()
     import numpy as np
 
     from pneumonia.data.competition import resolve

@@ -2,7 +2,9 @@ import os
 import sys
 
 from pneumonia.cli import main
+from pneumonia.system.switches import set_switches
 
+set_switches()
 try:
     code = main(sys.argv[1:])
     sys.stdout.flush()

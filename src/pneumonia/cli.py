@@ -102,8 +102,6 @@ def main(arguments: list[str]) -> int:
         command, words = split_command(arguments)
         settings = config.from_arguments(command.settings, words)
         wants_json = settings.json
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
         module, function = command.place.split(":")
         result = getattr(importlib.import_module(module), function)(settings)
     except BadInput as error:

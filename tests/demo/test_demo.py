@@ -119,7 +119,7 @@ def test_the_same_demo_is_reused_another_replaces_it_and_strangers_are_left_alon
     with pytest.raises(BadInput, match="not a demo competition"):
         phantom.generate(stranger, 3, 1)
     assert (stranger / "holiday.txt").read_text() == "mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo", "photographs"]
+    assert sorted(path.name for path in tmp_path.glob("[!.]*")) == ["demo", "photographs"]
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
@@ -129,7 +129,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setattr(phantom, "write_dicom", disk_full)
     with pytest.raises(OSError, match="No space"):
         phantom.generate(tmp_path / "demo", 3, 1, workers=1)
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == [".demo.lock"]
 
 
 def test_two_processes_may_make_the_same_demo_at_once(tmp_path):
@@ -142,7 +142,7 @@ def test_two_processes_may_make_the_same_demo_at_once(tmp_path):
     runs = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [run.communicate(timeout=120)[0].strip() for run in runs] == [str(tmp_path / "demo")] * 2
     assert [run.returncode for run in runs] == [0, 0]
-    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".demo.lock", "demo"]
     assert len(list((tmp_path / "demo").rglob("*.dcm"))) == 8
 
 

@@ -10,7 +10,6 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
 
 from pneumonia.data.transforms import Exposure, Warp
@@ -80,7 +79,6 @@ class Augmentation:
         Raises:
             BadInput: an unknown name, or a strength that its transform refuses.
         """
-        cv2.setNumThreads(1)  # loaders are the parallelism; more threads in each only get in their way
         transforms = transforms_of(read_list(augment))
         boxes = A.BboxParams(format="coco", min_visibility=MIN_VISIBILITY, clip=True, filter_invalid_bboxes=True)
         moves = any(isinstance(each, A.DualTransform) for each in transforms)

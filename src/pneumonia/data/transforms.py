@@ -1,9 +1,5 @@
 """Geometry and exposure with normal draws, as the winners had them; albumentations draws both evenly."""
 
-import os
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks a server for its newest version otherwise
-
 import albumentations as A
 import cv2
 import numpy as np

@@ -15,11 +15,9 @@ A score on the demo says nothing about real radiographs.
 """
 
 import csv
-import errno
 import json
 import math
 import os
-import secrets
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -38,7 +36,7 @@ from pneumonia.demo.anatomy import Person, draw_person, follow_up
 from pneumonia.demo.findings import Difficulty
 from pneumonia.demo.radiograph import DEFAULT_DIFFICULTY, radiograph
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import read_json
+from pneumonia.system.files import exclusive_lock, read_json
 from pneumonia.system.processes import cores, mapped
 from pneumonia.system.progress import progress
 
@@ -99,7 +97,7 @@ def generate(
 ) -> Path:
     """Make the demo competition in `folder`, or return at once if the same one is there.
 
-    The folder appears whole or not at all. Two processes may make the same folder at the same time.
+    The folder appears whole or not at all. Of two processes that want it the second waits for the first.
 
     Args:
         folder: where; its parent is made if missing.
@@ -119,8 +117,15 @@ def generate(
     wanted = _identity(settings)
     if _already_there(folder, wanted):
         return folder
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    temporary.mkdir(parents=True)
+    with exclusive_lock(folder.with_name(f".{folder.name}.lock"), f"{folder.name}, which it draws,", waits=True):
+        if not _already_there(folder, wanted):  # drawn by another process meanwhile
+            _draw_all(folder, settings, wanted, workers)
+    return folder
+
+
+def _draw_all(folder: Path, settings: DemoSettings, wanted: dict, workers: int | None) -> None:
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    temporary.mkdir()
     try:
         images = plan(settings)
         for part in ("train", "test"):
@@ -134,10 +139,11 @@ def generate(
         counts = {kind: sum(image.kind == kind for image in images) for kind in CLASS_NAMES}
         counts |= {"people": len({image.person_number for image in images}), "boxes": sum(map(len, boxes.values()))}
         (temporary / "phantom.json").write_text(json.dumps(wanted | {"counts": counts}, indent=1) + "\n", "utf-8")
-        _take_name(temporary, folder, wanted)
+        if folder.exists():  # empty, or a demo of other settings
+            shutil.rmtree(folder)
+        temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return folder
 
 
 def _identity(settings: DemoSettings) -> dict:
@@ -155,25 +161,6 @@ def _already_there(folder: Path, wanted: dict) -> bool:
     if not isinstance(found, dict) or found.get("generator") != "phantom":
         raise bad_input(folder, "is there and is not a demo competition", "name another folder for the demo")
     return {key: found.get(key) for key in wanted} == wanted
-
-
-def _take_name(temporary: Path, folder: Path, wanted: dict) -> None:
-    """Give the finished folder its name. Where another process was first with the same demo, that one stays."""
-    while True:
-        try:
-            temporary.rename(folder)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-        if _already_there(folder, wanted):
-            return
-        outdated = temporary.with_name(f"{temporary.name}.outdated")
-        try:
-            folder.rename(outdated)  # another process may do the same: the one that fails tries again
-        except FileNotFoundError:
-            continue
-        shutil.rmtree(outdated, ignore_errors=True)
 
 
 # --- who is on which image -------------------------------------------------------------------------------------

@@ -1,19 +1,16 @@
 """submissions/leaderboard.csv: every submission made here, with the score that its procedure earned."""
 
-import contextlib
 import csv
 import datetime
-import fcntl
 import io
 import json
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
 from pneumonia.system.csv_rows import read_text
-from pneumonia.system.files import atomic_write
+from pneumonia.system.files import atomic_write, exclusive_lock
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]
@@ -41,21 +38,12 @@ def record(folder: Path, fitted: Fitted, data: str, table: Path | None = None) -
         "members": json.dumps(added),
         "recipe": f"{name}/recipe.yaml",
     }
-    with waited_for(table.with_name(f".{table.name}.lock")):
+    with exclusive_lock(table.with_name(f".{table.name}.lock"), table.name, waits=True):  # for milliseconds
         rows = [each for each in read_table(table) if each["submission"] != name]
         with atomic_write(table) as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows([*rows, row])
-
-
-@contextlib.contextmanager
-def waited_for(lock: Path) -> Iterator[None]:
-    """Several jobs may end at the same time: each waits for its turn, which takes milliseconds."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with open(lock, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def names(fitted: Fitted) -> list[str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 
 import keras
 
@@ -97,8 +96,7 @@ def is_encoder(layer: keras.layers.Layer) -> bool:
 
 
 def library():
-    """segmentation_models, which reads its framework from the environment and greets on stdout when imported."""
-    os.environ["SM_FRAMEWORK"] = "tf.keras"
+    """segmentation_models, which greets on stdout when imported; system/switches.py names its framework."""
     with contextlib.redirect_stdout(io.StringIO()):
         import segmentation_models
     return segmentation_models

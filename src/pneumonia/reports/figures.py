@@ -5,10 +5,7 @@ import io
 from collections.abc import Sequence
 
 import cv2
-import matplotlib
 import numpy as np
-
-matplotlib.use("agg")  # no screen is needed
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator

@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import math
@@ -12,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from filelock import FileLock, Timeout
+
 from pneumonia.system.errors import EnvironmentFailure, bad_input
+from pneumonia.system.progress import say
 
 FREE_SPACE = "free space or choose out="
 
@@ -76,30 +78,34 @@ def sha256(path: str | Path) -> str:
 
 
 @contextlib.contextmanager
-def exclusive_lock(path: str | Path, what: str) -> Iterator[None]:
+def exclusive_lock(path: str | Path, what: str, waits: bool = False) -> Iterator[None]:
     """Hold a lock file while the block runs; the kernel lets go of it however the process ends.
 
+    Args:
+        what: what the lock guards, for messages.
+        waits: wait for the process that holds it, after one line that says so.
+
     Raises:
-        EnvironmentFailure: another process holds it; its number is named.
+        EnvironmentFailure: another process holds it; its number is named. Or the folder cannot be written.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            holder = path.read_text("utf-8").strip() or "unknown"
+            if not waits:
+                text = f"{path.parent}: {what} is held by process {holder}; wait for it or end it"
+                raise EnvironmentFailure(text) from None
+            say(f"{path.parent}: waiting for process {holder}, which holds {what}")
+            lock.acquire()
     except OSError as error:
-        raise EnvironmentFailure(f"{path.parent}: cannot be written: {error.strerror}; choose out=") from error
-    with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            text = f"{path.parent}: {what} is held by process {holder}; wait for it or end it"
-            raise EnvironmentFailure(text) from error
-        try:
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
-        except OSError as error:
-            raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
+        raise EnvironmentFailure(f"{path.parent}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
+    try:
+        with contextlib.suppress(OSError):  # a full disk: the next process is not told who holds it
+            path.write_text(str(os.getpid()), "utf-8")
         yield
+    finally:
+        lock.release()

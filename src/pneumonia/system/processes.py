@@ -10,9 +10,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from typing import TypeVar
 
-import cv2
-
 from pneumonia.system.errors import EnvironmentFailure
+from pneumonia.system.switches import set_switches
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -44,8 +43,8 @@ def mapped(
 
 
 def prepare_worker() -> None:
-    """One thread per process; and no process outlives a killed parent, whose locks are free at once."""
-    cv2.setNumThreads(1)
+    """The switches; and no process outlives a killed parent, whose locks are free at once."""
+    set_switches()
 
     def leave_with_parent() -> None:
         parent_process().join()

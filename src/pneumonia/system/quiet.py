@@ -8,7 +8,6 @@ def import_keras_quietly() -> None:
     """Import Keras and its backend; what C++ writes to stderr on the way (its log level comes too late for it) is
     dropped. A Python error is an exception and still comes through.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
