@@ -14,13 +14,13 @@ import simplejpeg
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
+    JPEG2000MC,
     UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
-    JPEGLSLossless,
     RLELossless,
     SecondaryCaptureImageStorage,
 )
@@ -195,12 +195,8 @@ def test_truncated(tmp_path, share):
 
 
 def test_an_unreadable_compression_says_which_package_reads_it(tmp_path):
-    made = dataset(gradient(), ExplicitVRLittleEndian)
-    made.file_meta.TransferSyntaxUID = JPEGLSLossless
-    made.PixelData = encapsulate([b"\xff\xd8\xff\xf7" + b"\0" * 64])
-    made["PixelData"].is_undefined_length = True
-    found = fault(written(tmp_path, made))
-    assert found.code == "compression" and "pyjpegls" in found.fix and "JPEG-LS" in found.what
+    found = fault(written(tmp_path, jpeg_2000_part_2(NAME)))
+    assert found.code == "compression" and "glymur" in found.fix and "JPEG 2000 Part 2" in found.what
 
 
 def test_an_unknown_transfer_syntax(tmp_path):
@@ -275,7 +271,7 @@ BAD_FILES = {
     "transfer-syntax": lambda name: file_of(dataset(gradient(), ExplicitVRLittleEndian, PatientID=name)).replace(
         b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"
     ),
-    "compression": lambda name: file_of(jpeg_ls(name)),
+    "compression": lambda name: file_of(jpeg_2000_part_2(name)),
     "size": lambda name: file_of(dataset(gradient(), PatientID=name, Rows=60000)),
     "multi-frame": lambda name: file_of(dataset(gradient(), PatientID=name, NumberOfFrames="3")),
     "pixels": lambda name: file_of(dataset(gradient(), PatientID=name, Rows=48)),
@@ -289,10 +285,10 @@ def file_of(made: FileDataset) -> bytes:
     return stream.getvalue()
 
 
-def jpeg_ls(name: str) -> FileDataset:
+def jpeg_2000_part_2(name: str) -> FileDataset:
     made = dataset(gradient(), ExplicitVRLittleEndian, PatientID=name)
-    made.file_meta.TransferSyntaxUID = JPEGLSLossless
-    made.PixelData = encapsulate([b"\xff\xd8\xff\xf7" + b"\0" * 64])
+    made.file_meta.TransferSyntaxUID = JPEG2000MC
+    made.PixelData = encapsulate([b"\xff\x4f\xff\x51" + b"\0" * 64])
     made["PixelData"].is_undefined_length = True
     return made
 

@@ -2,7 +2,9 @@
 
 The competition's files hold one JPEG Baseline frame: its bytes go straight to libjpeg-turbo, which may decode at half
 or a quarter of the size where that is still large enough (on real radiographs at 512 px the mean difference from full
-decoding and area resize was 0.14 gray levels, at most 0.16 in any image). Everything else goes through pydicom.
+decoding and area resize was 0.14 gray levels, at most 0.16 in any image). Every other file goes the whole way:
+dicom_stored.py decodes (dicom_codecs.py, where it is compressed), dicom_pixels.py makes it gray. docs/reading.md says
+what is read, and how.
 
 Nothing is decoded before its header has been believed: sizes are bounded, deflated files are refused.
 """
@@ -18,26 +20,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pydicom
-import simplejpeg
-from pydicom.datadict import tag_for_keyword
-from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_windowing
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from pneumonia.system.errors import BadInput, bad_input
+from pneumonia.data.dicom_codecs import Unreadable, cause_of
+from pneumonia.data.dicom_elements import numbers_of, tag_of, text_of, whole_number_of, word_of
+from pneumonia.data.dicom_pixels import DISPLAY_TAGS, display_of, gray_of
+from pneumonia.data.dicom_stored import frames_of, has_pixels, stored_pixels
+from pneumonia.system.errors import bad_input
 
 LARGEST_SIDE = 8192  # pixels; the largest detectors have about 4,300
 LARGEST_FILE = 256 * 2**20  # bytes; an uncompressed 16-bit image of LARGEST_SIDE is half of it
-READERS = {  # transfer syntaxes that need a package which the lock does not have: what would read them
-    "1.2.840.10008.1.2.4.57": "pylibjpeg with pylibjpeg-libjpeg",
-    "1.2.840.10008.1.2.4.70": "pylibjpeg with pylibjpeg-libjpeg",
-    "1.2.840.10008.1.2.4.80": "pyjpegls",
-    "1.2.840.10008.1.2.4.81": "pyjpegls",
-    "1.2.840.10008.1.2.4.201": "pylibjpeg with pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.202": "pylibjpeg with pylibjpeg-openjpeg",
-    "1.2.840.10008.1.2.4.203": "pylibjpeg with pylibjpeg-openjpeg",
-}
+SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+PIXEL_TAGS = [tag_of(name) for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")]
 
 
 @dataclass(frozen=True)
@@ -100,10 +95,14 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
     """The dataset, nothing decoded yet, and its header, believed. Raises BadInput."""
     content, name = content_of(Path(path)), str(path)
     if content[128:132] != b"DICM":
-        raise bad_input(name, "is no DICOM file", "download it again", code="not-dicom")
+        what, fix = "is no DICOM file", "give DICOM files only"
+        if content[:2] in (b"\x02\0", b"\x08\0", b"\0\x08") and content[4:6].isalpha():
+            what, fix = "is DICOM without its preamble", "write it as a DICOM file (dcmconv)"
+        raise bad_input(name, what, fix, code="not-dicom")
     if DeflatedExplicitVRLittleEndian.encode() in content[:1024]:
         # inflating is what a bomb waits for: 204 KB can become 200 MB
         raise bad_input(name, "is deflated", "store it without deflating (dcmconv +te)", code="deflated")
+    digest = hashlib.sha256(content).hexdigest()
     try:
         with warnings.catch_warnings():
             # of values that are not quite standard: those we use are checked below; but a file that ends too early only
@@ -111,155 +110,93 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="End of file reached")
             dataset = pydicom.dcmread(io.BytesIO(content))
-            syntax = UID(dataset.file_meta.TransferSyntaxUID)
-            header = header_of(dataset, content)
-            has_pixels = bool(dataset.get("PixelData"))
+            del content  # the dataset has the pixels
+            syntax = UID(text_of(dataset.file_meta, "TransferSyntaxUID"))
+            header = header_of(dataset, digest)
+            fault = fault_of(dataset, header, syntax, expected_id)
     except (InvalidDicomError, EOFError, UserWarning) as error:
-        raise bad_input(name, "is a truncated DICOM", "download it again", code="truncated") from error
+        raise bad_input(name, "is a truncated DICOM", "get the whole file", code="truncated") from error
     except Exception as error:  # pydicom meets a damaged header with whatever its parser stumbles over
-        what = f"its header is damaged ({type(error).__name__})"
-        raise bad_input(name, what, "download it again", code="header") from error
-    faults = {
-        "size": not (0 < header.rows <= LARGEST_SIDE and 0 < header.columns <= LARGEST_SIDE),
-        "no-pixels": not has_pixels,
-        "transfer-syntax": not syntax.is_transfer_syntax or syntax.is_private,
-        "multi-frame": text_of(dataset, "NumberOfFrames") not in ("", "1"),
-        "id": expected_id is not None and header.patient_id != expected_id,
-    }
-    wrong = next((code for code, found in faults.items() if found), None)
-    if wrong:
-        what, fix = {
-            "size": (f"claims {header.rows} rows and {header.columns} columns", "radiographs have 1 to 8192 of each"),
-            "no-pixels": ("has no pixels", "download it again"),
-            "transfer-syntax": (
-                f"has the unknown transfer syntax '{str(syntax)[:64]}'",
-                "convert it to a standard one",
-            ),
-            "multi-frame": ("has several frames", "give each frame a file of its own"),
-            "id": (f"is of '{header.patient_id[:64]}', not of '{expected_id}'", "name the file after its PatientID"),
-        }[wrong]
-        raise bad_input(name, what, fix, code=wrong)
+        what = f"its header is damaged ({type(error).__name__}: {cause_of(error)})"
+        raise bad_input(name, what, "get the file again from where it came from", code="header") from error
+    if fault:
+        code, what, fix = fault
+        raise bad_input(name, what, fix, code=code)
     return dataset, header
 
 
-def header_of(dataset: pydicom.Dataset, content: bytes) -> Header:
-    age = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", text_of(dataset, "PatientAge"))
+def fault_of(
+    dataset: pydicom.Dataset, header: Header, syntax: UID, expected_id: str | None
+) -> tuple[str, str, str] | None:
+    """Code, what and fix of a header that cannot be that of the wanted image."""
+    rows, columns = header.rows, header.columns
+    has_place = any(tag in dataset for tag in PIXEL_TAGS)
+    if not has_place and (not rows or not columns):
+        return "not-image", f"is not an image ({kind_of(dataset)})", "leave it out"
+    if not syntax:
+        return "transfer-syntax", "says no Transfer Syntax UID", "add it to its file meta (dcmodify, dcmconv)"
+    if not syntax.is_transfer_syntax or syntax.is_private:
+        return "transfer-syntax", f"has the unknown transfer syntax '{syntax[:64]}'", "convert it to a standard one"
+    if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
+        return "size", f"claims {rows} rows and {columns} columns", "radiographs have 1 to 8192 of each"
+    if not has_pixels(dataset):
+        return "no-pixels", "has no pixels", "get it with its pixels"
+    if frames_of(dataset) != 1:
+        return "multi-frame", "has several frames", "give each frame a file of its own"
+    if expected_id is not None and header.patient_id != expected_id:
+        return "id", f"is of '{header.patient_id[:64]}', not of '{expected_id}'", "name the file after its PatientID"
+    return None
+
+
+def kind_of(dataset: pydicom.Dataset) -> str:
+    """What a DICOM without an image is: SR, PR, DICOMDIR, ..."""
+    kind = UID(text_of(dataset.file_meta, "MediaStorageSOPClassUID") or text_of(dataset, "SOPClassUID"))
+    if kind.name == "Media Storage Directory Storage":
+        return "DICOMDIR"
+    return word_of(dataset, "Modality")[:16] or kind.name[:64] or "no modality"
+
+
+def header_of(dataset: pydicom.Dataset, digest: str) -> Header:
+    age = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", text_of(dataset, "PatientAge").upper(), re.ASCII)
     per_year = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
-    sex, view = text_of(dataset, "PatientSex"), text_of(dataset, "ViewPosition")
-    spacing = text_of(dataset, "PixelSpacing") or text_of(dataset, "ImagerPixelSpacing")
+    sex, view = word_of(dataset, "PatientSex"), word_of(dataset, "ViewPosition")
     return Header(
         patient_id=text_of(dataset, "PatientID"),
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=whole_number_of(dataset, "Rows"),
+        columns=whole_number_of(dataset, "Columns"),
         sex=sex if sex in ("M", "F") else "",
         age=float(age[1]) / per_year[age[2]] if age else math.nan,
         view=view if view in ("AP", "PA") else "",
         modality=text_of(dataset, "Modality"),
-        spacing=float(spacing.split("\\")[0]) if spacing else math.nan,
-        sha256=hashlib.sha256(content).hexdigest(),
+        spacing=next((value for name in SPACINGS if (value := spacing_of(dataset, name)) > 0), math.nan),
+        sha256=digest,
     )
 
 
-TAGS = {
-    name: tag_for_keyword(name)
-    for name in (
-        "PatientAge", "PatientSex", "ViewPosition", "PixelSpacing", "ImagerPixelSpacing", "PatientID", "Modality",
-        "NumberOfFrames", "PhotometricInterpretation",
-    )
-}  # fmt: skip
-
-
-def text_of(dataset: pydicom.Dataset, name: str) -> str:
-    """An element's text as it stands in the file. pydicom's typed values take longer, and warn of the competition's
-    ages, which are `45` where the standard wants `045Y`."""
-    element = dataset.get_item(TAGS[name])
-    value = element.value if element is not None else None
-    if value is None:
-        return ""
-    if isinstance(value, pydicom.multival.MultiValue):
-        return "\\".join(str(each) for each in value)
-    return (value.decode("latin-1") if isinstance(value, bytes) else str(value)).strip("\0 ")
+def spacing_of(dataset: pydicom.Dataset, keyword: str) -> float:
+    return next(iter(numbers_of(dataset, keyword)), math.nan)
 
 
 def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> np.ndarray:
     """(rows, columns) uint8; not smaller than (size, size), but for size 0 and images that are smaller themselves."""
-    syntax = dataset.file_meta.TransferSyntaxUID
     try:
-        samples, bits = int(dataset.get("SamplesPerPixel", 1)), int(dataset.get("BitsAllocated", 8))
-        if syntax == JPEGBaseline8Bit:
-            gray = decoded_jpeg(get_frame(dataset.PixelData, 0, number_of_frames=1), header, name, size)
-        else:
-            expected = header.rows * header.columns * samples * bits // 8
-            if not syntax.is_compressed and len(dataset.PixelData) < expected:
-                what = f"has {len(dataset.PixelData)} bytes of pixels where {expected} belong"
-                raise bad_input(name, what, "download it again", code="truncated")
-            gray = decoded_by_pydicom(dataset, samples)
-    except BadInput:
+        if size and not scales_before_display(dataset):
+            size = 0
+        gray = gray_of(stored_pixels(dataset, header.rows, header.columns, size), dataset)
+        if size == 0 and gray.shape != (header.rows, header.columns):
+            raise Unreadable(f"its pixels are {gray.shape}, its header says {(header.rows, header.columns)}")
+    except Unreadable as error:
+        raise bad_input(name, str(error), error.fix, code=error.code) from error
+    except MemoryError:
         raise
     except Exception as error:  # decoders meet damaged pixels with whatever they stumble over
-        if not readable(syntax):
-            reader = READERS.get(str(syntax), "no package we know")
-            fix = f"install {reader}, or convert the file"
-            raise bad_input(name, f"is compressed as {syntax.name}", fix, code="compression") from error
-        what = (
-            f"its pixels cannot be decoded ({str(error).splitlines()[0][:120] if str(error) else type(error).__name__})"
-        )
-        raise bad_input(name, what, "download it again", code="pixels") from error
-    if gray.shape[0] * header.columns != gray.shape[1] * header.rows and size == 0:
-        raise bad_input(name, "its pixels have another size than its header says", "download it again", code="pixels")
-    return 255 - gray if text_of(dataset, "PhotometricInterpretation") == "MONOCHROME1" else gray
+        what = f"its pixels cannot be decoded ({type(error).__name__}: {cause_of(error)})"
+        raise bad_input(name, what, "get the file again from where it came from", code="pixels") from error
+    return gray
 
 
-def readable(syntax: UID) -> bool:
-    """Whether some installed decoder of pydicom takes this transfer syntax."""
-    if not syntax.is_compressed:
-        return True
-    try:
-        return pydicom.pixels.get_decoder(syntax).is_available
-    except NotImplementedError:
+def scales_before_display(dataset: pydicom.Dataset) -> bool:
+    """Whether an image's gray levels only stay or are inverted, so that a smaller image has the same."""
+    if word_of(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
         return False
-
-
-def decoded_jpeg(frame: bytes, header: Header, name: str, size: int) -> np.ndarray:
-    """A JPEG frame to gray; colour becomes luma. Its own size must be the header's: checked before it is decoded."""
-    end = frame.rstrip(b"\0")[-2:]
-    if end != b"\xff\xd9":
-        raise bad_input(name, "its pixels are truncated (the JPEG has no end)", "download it again", code="truncated")
-    rows, columns, *_ = simplejpeg.decode_jpeg_header(frame)
-    if (rows, columns) != (header.rows, header.columns):
-        what = f"its JPEG is {rows} x {columns}, its header says {header.rows} x {header.columns}"
-        raise bad_input(name, what, "download it again", code="pixels")
-    # libjpeg-turbo's own scaling is as good as area averaging by factors of two; else leave averaging something to do
-    exact = rows == columns and size and rows % size == 0 and rows // size in (2, 4, 8)
-    least = size if exact else size * 3 // 2
-    return simplejpeg.decode_jpeg(frame, "GRAY", min_height=least, min_width=least, min_factor=1)[..., 0]
-
-
-def decoded_by_pydicom(dataset: pydicom.Dataset, samples: int) -> np.ndarray:
-    """Any other encoding: the modality's own units, windowed as the header says, else over the full range found."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        values = dataset.pixel_array
-        if samples >= 3:
-            return cv2.cvtColor(np.ascontiguousarray(values[..., :3]).astype(np.uint8), cv2.COLOR_RGB2GRAY)
-        plain = int(dataset.get("BitsStored", 8)) == 8 and values.dtype == np.uint8
-        if plain and "WindowCenter" not in dataset:
-            return values
-        values = np.asarray(apply_modality_lut(values, dataset), dtype=np.float64)
-        if "WindowCenter" in dataset and "WindowWidth" in dataset:
-            values = np.asarray(apply_windowing(values, dataset), dtype=np.float64)
-            low, high = windowed_range(dataset, values)
-        else:
-            low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
-    return np.rint(np.clip(scaled, 0, 255)).astype(np.uint8)
-
-
-def windowed_range(dataset: pydicom.Dataset, values: np.ndarray) -> tuple[float, float]:
-    """The output range that pydicom's windowing maps to: that of the stored bits, in the modality's units."""
-    bits = int(dataset.BitsStored)
-    signed = int(dataset.get("PixelRepresentation", 0)) == 1
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    slope, intercept = float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
-    ends = low * slope + intercept, high * slope + intercept
-    return min(ends), max(ends)
+    return DISPLAY_TAGS.isdisjoint(dataset.keys()) or display_of(dataset).keeps_8_bits
