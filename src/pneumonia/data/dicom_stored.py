@@ -65,8 +65,6 @@ def stored_pixels(dataset: Dataset, rows: int, columns: int, size: int = 0) -> S
         if facts.is_gray_ready:  # libjpeg-turbo leaves colour out; this process knows no negative values
             return Stored(decoded_gray(frame, rows, columns, size), 8, False, facts.samples == 3, True)
         codes = decoded_jpeg(frame, facts)
-        if facts.bits < 8 * codes.itemsize:
-            codes = codes & codes.dtype.type((1 << facts.bits) - 1)  # a sign is taken from the header
         is_luma = is_luma and codes.ndim == 3
         bits = bits_stored(dataset, facts.bits)
         return Stored(codes[..., 0] if is_luma else codes, bits, is_signed, is_luma, is_8_bit=facts.bits == bits == 8)
