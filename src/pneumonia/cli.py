@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import traceback
 import typing
 from pathlib import Path
@@ -146,9 +147,15 @@ def plain(value: object) -> object:
 
 
 def run_tests(words: list[str]) -> int:
-    """The test suite, by pytest; words go to it."""
-    command = [sys.executable, "-m", "pytest", *words]
-    return subprocess.call(command, cwd=config.REPOSITORY)
+    """The test suite, by pytest, to which words go: without any, a process of one thread for each core (at most 8, as
+    each takes some 3 GB); with words, as pytest does it. Prints how long it took."""
+    begun, cores = time.perf_counter(), len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    together = ["-n", str(min(cores or 1, 8)), "--dist", "loadgroup", "--no-loadscope-reorder"]
+    code = subprocess.call([sys.executable, "-m", "pytest", *(words or together)], cwd=config.REPOSITORY)
+    seconds, used = time.perf_counter() - begun, os.times()
+    processor = used.children_user + used.children_system
+    print(f"the tests took {seconds / 60:.1f} minutes, {processor / 60:.1f} of processor time", file=sys.stderr)
+    return code
 
 
 def help_text(name: str | None) -> str:

@@ -16,6 +16,7 @@ import yaml
 from pneumonia.boxes.predictions import read_detections
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]
 
 
 def run(*words, **env):
@@ -90,12 +91,10 @@ def test_stderr_is_plain_lines_without_chatter(job):
 
 def test_a_run_with_other_settings_has_a_path_of_its_own(job):
     _, result = job
-    done = run(
-        "train", "experiment=mobilenetv2", "fold=0", "data=demo", "preset=smoke", "model.dropout=0.5", "json=true"
-    )
+    done = run("train", "experiment=report/fcnn", "fold=0", "data=demo", "preset=smoke", "image_size=32", "json=true")
     assert done.returncode == 0, done.stderr
     folder = Path(json.loads(done.stdout.splitlines()[-1])["runs"][0])
-    assert folder.parent.name.startswith("mobilenetv2-smoke-")
+    assert folder.parent.name.startswith("fcnn-smoke-")
     assert folder.parents[2].name == result["dataset"]
 
 

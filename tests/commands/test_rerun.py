@@ -11,6 +11,7 @@ import pytest
 from pneumonia.commands.rerun import tables_apart
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rerun")]
 
 
 def run(*words, **env):

@@ -17,6 +17,7 @@ from pneumonia.system.files import exclusive_lock
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DRIVER = str(Path(__file__).with_name("driver.py"))
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 
 def start(executor, folder, *words, **options):

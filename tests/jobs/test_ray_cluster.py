@@ -12,6 +12,8 @@ from pneumonia.jobs import process, ray_cluster
 from pneumonia.jobs.executors import run_all
 from pneumonia.system.errors import EnvironmentFailure
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
 
 @pytest.fixture(scope="module")
 def ray():

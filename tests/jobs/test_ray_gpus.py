@@ -9,6 +9,8 @@ from pneumonia.jobs import ray_cluster
 from pneumonia.jobs.executors import run_all
 from pneumonia.system.errors import EnvironmentFailure
 
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
 
 def test_each_job_sees_its_gpus(stepper, tmp_path, monkeypatch):
     """Two jobs that meet have a GPU each; the third gets both. No GPU is touched, so none is needed here."""

@@ -26,6 +26,7 @@ from pneumonia.reports.grad_cam_gallery import dicoms_of, looked_at
 from pneumonia.runs import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("gallery")]
 SMALLEST = ("experiment=mobilenetv2", "preset=smoke", "data=demo", "fold=0", "n_folds=2", "image_size=64",
             "model.alpha=0.35")  # fmt: skip
 

@@ -173,12 +173,7 @@ def test_what_cannot_be_measured_is_null(tmp_path, settings, unknown):
 
 
 def broken(folder, name):
-    if name == "a classifier's":
-        (folder / "done.json").write_text(json.dumps({"kind": "classifier"}))
-        (folder / "oof_classes.csv").write_text(
-            "patientId,opacity\n" + "".join(f"0-{row:03d},0.5\n" for row in range(12))
-        )
-    elif name == "not finished":
+    if name == "not finished":
         (folder / "done.json").unlink()
     elif name == "of an older version":
         (folder / "held_out.csv").unlink()
@@ -194,7 +189,6 @@ def broken(folder, name):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("a classifier's", "run of a localizer"),
         ("not finished", "no finished run"),
         ("of an older version", "train it again"),
         ("boxes that are none", "10 20 -5 40"),

@@ -12,6 +12,7 @@ import pytest
 
 HERE = Path(__file__).resolve()
 REPOSITORY = HERE.parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("devices")]
 
 
 def run(*words, **env):
@@ -20,40 +21,45 @@ def run(*words, **env):
     return subprocess.run([sys.executable, *words], env=env, capture_output=True, text=True, check=False)
 
 
-def trained(folder: Path, devices: int, **env):
-    done = run(str(HERE), str(folder), str(devices), **env)
-    assert done.returncode == 0, done.stderr
-    found = np.load(folder / "losses.npz")
-    assert (
-        found["calls"] < EPOCHS * STEPS
-    )  # of the Python code of the loss: the step is compiled, or each would call it
-    return found["losses"]
-
-
 WITH_JAX = pytest.mark.skipif(not importlib.util.find_spec("jax"), reason="JAX is not installed")
 EPOCHS, STEPS = 6, 6
+INNER = (48, 45, 49)  # images of the inner split: all, and numbers that two devices cannot share evenly
 TWO_CPUS = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
 
 
-@pytest.mark.parametrize("env", [pytest.param({}, id="tensorflow"), pytest.param(TWO_CPUS, id="jax", marks=WITH_JAX)])
-def test_two_devices_learn_as_one(tmp_path, env):
+@pytest.fixture(
+    scope="module", params=[pytest.param({}, id="tensorflow"), pytest.param(TWO_CPUS, id="jax", marks=WITH_JAX)]
+)
+def curves(request, tmp_path_factory):
+    """{devices: {images of the inner split: learning curve}}, each device count in one process."""
+    found = {}
+    for devices in (1, 2):
+        folder = tmp_path_factory.mktemp("devices")
+        done = run(str(HERE), str(folder), str(devices), **request.param)
+        assert done.returncode == 0, done.stderr
+        found[devices] = {inner: np.load(folder / str(inner) / "losses.npz") for inner in INNER}
+    return found
+
+
+def test_two_devices_learn_as_one(curves):
     """The same global batches, shared among two: the same learning curve but for the order of sums."""
-    one, two = trained(tmp_path / "one", 1, **env), trained(tmp_path / "two", 2, **env)
-    assert one[-1] < 0.8 * one[0]
-    np.testing.assert_allclose(one, two, rtol=1e-3)
+    one, two = (curves[devices][INNER[0]] for devices in (1, 2))
+    assert one["losses"][-1] < 0.8 * one["losses"][0]
+    np.testing.assert_allclose(one["losses"], two["losses"], rtol=1e-3)
+    for curve in (one, two):  # the step is compiled, or each would call the Python code of the loss
+        assert curve["calls"] < EPOCHS * STEPS
 
 
-@pytest.mark.parametrize("env", [pytest.param({}, id="tensorflow"), pytest.param(TWO_CPUS, id="jax", marks=WITH_JAX)])
-@pytest.mark.parametrize("inner", [45, 49])
-def test_an_inner_split_of_any_size_has_the_same_losses_on_two_devices(tmp_path, env, inner):
-    one, two = (trained(tmp_path / str(count), count, INNER=str(inner), **env) for count in (1, 2))
+@pytest.mark.parametrize("inner", INNER[1:])
+def test_an_inner_split_of_any_size_has_the_same_losses_on_two_devices(curves, inner):
+    one, two = (curves[devices][inner]["losses"] for devices in (1, 2))
     np.testing.assert_allclose(one, two, rtol=1e-3)
 
 
 def test_a_real_experiment_trains_on_two_devices(tmp_path):
     words = (
         "train",
-        "experiment=mobilenetv2",
+        "experiment=report/cnn",
         "preset=smoke",
         "data=demo",
         "devices=2",
@@ -84,12 +90,8 @@ def test_jax_runs_the_same_experiment(tmp_path):
     assert table[0] == "patientId,normal,not_normal,opacity" and len(table) > 5
 
 
-def losses(folder: Path, devices: int) -> dict:
+def losses(folder: Path, devices: int, inner: int) -> dict:
     """The learning curve, and how often Python computed the loss."""
-    import keras
-
-    if keras.backend.backend() == "tensorflow":
-        two_cpus()
     from spots import SIZE, SpotClassifier, experiment, spot_samples
 
     from pneumonia.runs.history import read_history
@@ -105,8 +107,7 @@ def losses(folder: Path, devices: int) -> dict:
     wanted = experiment(devices=devices, epochs=EPOCHS)
     samples = spot_samples()
     family = WithoutDropout(wanted.model, SIZE)
-    inner = samples_part(samples, int(os.environ.get("INNER", len(samples))))
-    loop.train(wanted, family, samples, inner, folder, "test")
+    loop.train(wanted, family, samples, samples_part(samples, inner), folder, "test")
     curve = np.array([[line["loss"], line["inner_loss"]] for line in read_history(folder)]).ravel()
     return {"losses": curve, "calls": family.calls}
 
@@ -132,7 +133,12 @@ if __name__ == "__main__" and sys.argv[1] == "train":
 
     two_cpus()
     sys.exit(main(sys.argv[1:]))
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    place.mkdir(parents=True, exist_ok=True)
-    np.savez(place / "losses.npz", **losses(place, int(sys.argv[2])))
+if __name__ == "__main__" and sys.argv[1] != "train":
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        two_cpus()
+    for images in INNER:
+        place = Path(sys.argv[1], str(images))
+        place.mkdir(parents=True)
+        np.savez(place / "losses.npz", **losses(place, int(sys.argv[2]), images))

@@ -20,6 +20,7 @@ from pneumonia.system.errors import BadInput
 from pneumonia.training.run_data import run_data_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trained runs")]
 QUICK = ("experiment=report/fcnn", "preset=smoke", "data=demo", "n_folds=2", "image_size=32")
 
 
@@ -72,7 +73,7 @@ def test_hard_negatives_come_from_the_other_folds_predictions(both_folds):
 
 def test_a_run_starts_from_another_s_backbone_on_the_same_fold(both_folds):
     out, _ = both_folds
-    small = ("fold=0", "model.name=mobilenetv2", "model.alpha=0.35")
+    small = ("fold=0", "model.name=mobilenet", "model.alpha=0.25")
     done, first = train(out, *small)
     assert done.returncode == 0, done.stderr
     label = first[0].parent.relative_to(first[0].parents[2]).as_posix()

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from pneumonia.jobs.job import THREAD_VARIABLES
 from pneumonia.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow
 KILLS = int(os.environ.get("KILLS", "4"))  # of each experiment
 # what is waited for before each of the first kills, then a random pause; later ones come at any moment
 REACHED = ("config.yaml", "epoch-00001-*", "epoch-00002-*", "weights.safetensors")
@@ -25,10 +27,17 @@ COMPARED = ("weights.safetensors", "metrics.jsonl")
 
 
 def start(experiment: str, out: Path, *words) -> subprocess.Popen:
+    """With every core, also where tests share them: their timing must change no bit."""
     settings = (f"experiment={experiment}", "preset=smoke", "data=demo", "epochs=3", f"out={out}", "json=true")
     command = [sys.executable, "-P", "-m", "pneumonia", "train", *settings, *words]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    env = {name: value for name, value in os.environ.items() if name not in THREAD_VARIABLES}
+    env["PYTHONPATH"] = str(REPOSITORY / "src")
     return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def start_small(out: Path, *words) -> subprocess.Popen:
+    """The quickest network, where it is the same for all."""
+    return start("report/fcnn", out, "image_size=32", *words)
 
 
 def ended(process: subprocess.Popen) -> Path:
@@ -53,7 +62,7 @@ def stage(folder: Path) -> str:
 
 
 @pytest.mark.timeout(1800)  # six starts of TensorFlow: minutes, and on a busy machine more
-@pytest.mark.parametrize("experiment", ["mobilenetv2", "yolov8_xs"])
+@pytest.mark.parametrize("experiment", ["report/cnn", "yolov8_xs"])
 def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_path):
     started = time.monotonic()
     whole = files(ended(start(experiment, tmp_path / "whole")))
@@ -69,7 +78,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
             time.sleep(draw.uniform(0, 0.95) * seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        folder = next(iter((tmp_path / "killed").glob("*/*/fold0")), tmp_path / "none")
+        folder = next(iter((tmp_path / "killed").glob("**/fold0")), tmp_path / "none")
         if process.returncode != -signal.SIGKILL:  # it was done before: that run is over, the next one begins anew
             assert files(folder) == whole
             folder.rename(tmp_path / f"done-{len(moments)}-{time.monotonic()}")
@@ -85,10 +94,10 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
 
 def test_damaged_files_of_a_half_done_run_are_noticed_and_it_ends_with_the_same_bits(tmp_path):
     """Weights with a bit flipped, and a cut history: training goes on from the checkpoint, which holds both."""
-    folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
+    folder = ended(start_small(tmp_path))
     before = files(folder)
     shutil.rmtree(folder)
-    process = start("mobilenetv2", tmp_path, "image_size=32")
+    process = start_small(tmp_path)
     while not (folder / "weights.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.01)
@@ -100,7 +109,7 @@ def test_damaged_files_of_a_half_done_run_are_noticed_and_it_ends_with_the_same_
     (folder / "weights.safetensors").write_bytes(content)
     (folder / "metrics.jsonl").write_text("")
     (folder / ".epoch-00001-0.safetensors.1.2.tmp").write_text("half a checkpoint")
-    again = start("mobilenetv2", tmp_path, "image_size=32")
+    again = start_small(tmp_path)
     _, err = again.communicate()
     assert again.returncode == 0 and "weights.safetensors: damaged" in err and "goes on after epoch 3/3" in err, err
     assert files(folder) == before and not list(folder.glob(".*.tmp"))
@@ -108,25 +117,25 @@ def test_damaged_files_of_a_half_done_run_are_noticed_and_it_ends_with_the_same_
 
 def test_without_a_table_it_predicts_again_and_with_other_settings_it_refuses(tmp_path):
     """The weights are there, a table is not: the same command makes it, without training."""
-    folder = ended(start("mobilenetv2", tmp_path, "image_size=32"))
+    folder = ended(start_small(tmp_path))
     before = files(folder)
     for lost in (("done.json", "test_classes.csv"), ("test_classes.csv",)):
         for name in lost:
             (folder / name).unlink()
-        again = start("mobilenetv2", tmp_path, "image_size=32")
+        again = start_small(tmp_path)
         _, err = again.communicate()
         assert again.returncode == 0 and "epoch" not in err, err
         assert files(folder) == before
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("batch_size: 8", "batch_size: 4"))
-    _, err = (refused := start("mobilenetv2", tmp_path, "image_size=32")).communicate()
+    _, err = (refused := start_small(tmp_path)).communicate()
     assert refused.returncode == 2 and "batch_size was 4 and is now 8" in err
 
 
 def test_ctrl_c_stops_within_a_step_and_the_same_command_ends_with_the_same_bits(tmp_path):
-    settings = ("mobilenetv2", tmp_path / "stopped", "image_size=32", "epochs=40", "ema=0.9")
-    process = start(*settings)
-    while not list(tmp_path.glob("stopped/*/*/fold0/epoch-*")):
+    words = ("epochs=40", "ema=0.9")
+    process = start_small(tmp_path / "stopped", *words)
+    while not list(tmp_path.glob("stopped/**/fold0/epoch-*")):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
@@ -135,8 +144,8 @@ def test_ctrl_c_stops_within_a_step_and_the_same_command_ends_with_the_same_bits
     assert process.returncode == 130 and "goes on from here" in err
     assert time.monotonic() - begun < 30
     assert "goes on after epoch" not in err
-    again = start(*settings)
+    again = start_small(tmp_path / "stopped", *words)
     out, err = again.communicate()
     assert again.returncode == 0 and "goes on after epoch" in err, err
-    whole = files(ended(start("mobilenetv2", tmp_path / "whole", *settings[2:])))
+    whole = files(ended(start_small(tmp_path / "whole", *words)))
     assert files(Path(json.loads(out.splitlines()[-1])["runs"][0])) == whole

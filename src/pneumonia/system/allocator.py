@@ -16,7 +16,7 @@ from pathlib import Path
 
 OPT_OUT = "PNEUMONIA_ALLOCATOR"
 JEMALLOC = {"MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"}  # freed pages stay with the process
-# One arena; no block so large that it is mapped alone, as far as glibc lets itself be told; nothing returned at the top.
+# One arena; hardly a block that is mapped alone, as far as glibc lets itself be told; nothing returned at the top.
 GLIBC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
