@@ -24,10 +24,6 @@ from pneumonia.boxes.predictions import ClassProbabilities, Detections  # noqa: 
 from pneumonia.metrics.iou_map import Truth  # noqa: E402
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes part of a minute or more; begun first, on whichever core is free")
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """A file's tests stay in one process, which has its fixtures, and in their order; slow tests are for themselves."""
