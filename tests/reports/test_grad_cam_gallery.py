@@ -20,9 +20,9 @@ from pneumonia.data.nih import NIH_LABELS
 from pneumonia.data.samples import read_at_size
 from pneumonia.models.registry import family
 from pneumonia.reports import grad_cam
-from pneumonia.reports.classifier_figures import heated
+from pneumonia.reports.classifier_figures import overlay_heat_map
 from pneumonia.reports.evaluated import read_evaluated
-from pneumonia.reports.grad_cam_gallery import dicoms_of, looked_at
+from pneumonia.reports.grad_cam_gallery import dicoms_of, grad_cam_gallery
 from pneumonia.runs import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def run(tmp_path_factory):
 
 
 def test_true_and_false_positives_are_shown_on_the_page(run):
-    pictures = looked_at(read_evaluated(str(run)))
+    pictures = grad_cam_gallery(read_evaluated(str(run)))
     captions = [caption for _, caption in pictures]
     assert captions[0].startswith("true positive, 0.90 · ")
     assert captions[-1].startswith(("false positive (normal), 0.90 · ", "false positive (not_normal), 0.90 · "))
@@ -74,13 +74,13 @@ def test_of_nih_s_labels_pneumonia_is_shown(run, tmp_path):
     done = json.loads((folder / "done.json").read_text()) | {"weights_sha256": checksum}
     (folder / "done.json").write_text(json.dumps(done))
     found = read_evaluated(str(folder))
-    uri, _ = looked_at(found)[0]
+    uri, _ = grad_cam_gallery(found)[0]
     first = found.table[found.table["target"] == 1]["patientId"].iloc[0]
     image, _ = read_at_size(dicoms_of(found.runs[0])[first], 64)
     heat = grad_cam.heat_map(network, image[None, ..., None], NIH_LABELS.index("Pneumonia"))[0]
     assert heat.any()
-    np.testing.assert_allclose(decoded(uri), heated(image, heat)[..., ::-1], atol=40)
-    assert np.abs(decoded(uri) - heated(image, heat)[..., ::-1].astype(float)).mean() < 3
+    np.testing.assert_allclose(decoded(uri), overlay_heat_map(image, heat)[..., ::-1], atol=40)
+    assert np.abs(decoded(uri) - overlay_heat_map(image, heat)[..., ::-1].astype(float)).mean() < 3
 
 
 def decoded(uri: str) -> np.ndarray:

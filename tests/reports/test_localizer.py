@@ -49,6 +49,14 @@ def make_run(experiment, fold=0, images=80, kind="localizer", positive=0.4, imag
     return folder
 
 
+def test_a_page_has_the_learning_curves_of_its_runs(tmp_path):
+    folder = make_run(tmp_path / "data" / "model", images=20)
+    lines = [{"epoch": epoch, "loss": 1 / epoch, "inner_loss": 1.1} for epoch in (1, 2)]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    evaluated(folder, draws=10)
+    assert "Learning curves, fold 0" in (folder / "evaluation.html").read_text()
+
+
 def evaluated(folder, draws=100):
     return evaluate.evaluate(schema.Evaluate(run=str(folder), draws=draws))
 

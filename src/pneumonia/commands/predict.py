@@ -177,11 +177,11 @@ def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
 
 def draw(path: Path, dicom: Path, found: Detections) -> None:
     """The radiograph with its boxes, as a JPEG."""
-    from pneumonia.reports.figures import drawn
+    from pneumonia.reports.figures import draw_boxes
 
     image, header = read_scaled(dicom, PICTURE)
     boxes, scores = found.image(0)
     boxes = geometry.scale(boxes, PICTURE / header.columns, PICTURE / header.rows)
-    canvas = drawn(image, np.empty((0, 4)), boxes, scores, PICTURE)
+    canvas = draw_boxes(image, np.empty((0, 4)), boxes, scores, PICTURE)
     with atomic_write(path, "wb") as file:
         file.write(cv2.imencode(".jpg", canvas[..., ::-1])[1].tobytes())

@@ -2,7 +2,7 @@
 
 from pneumonia import config, schema
 from pneumonia.reports.report_figures import REPORT
-from pneumonia.reports.results import folders_of, lines_of, measured
+from pneumonia.reports.results import folders_of, lines_of, measure_folder
 from pneumonia.system.files import without_nan
 
 
@@ -11,8 +11,8 @@ def results(settings: schema.Results) -> dict:
     root = config.user_path(settings.runs) if settings.runs else config.REPOSITORY / "runs"
     rows = []
     for published in REPORT:
-        found = [measured(folder, published.experiment) for folder in folders_of(root, published.experiment)]
-        rows.append({**published._asdict(), "ours": [row for row in found if row]})
+        measured = [measure_folder(folder, published.experiment) for folder in folders_of(root, published.experiment)]
+        rows.append({**published._asdict(), "ours": [row for row in measured if row]})
     print("\n".join(line for row, published in zip(rows, REPORT) for line in lines_of(published, row["ours"])))
     print("\nPublished: test images (val: validation) of a split that leaks people. Ours: held-out images;")
     print("intervals 95 %, over people; precision, recall and F1 at a probability of one half.")

@@ -3,13 +3,10 @@
 import cv2
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.ticker import MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from pneumonia.metrics.calibration import reliability
-from pneumonia.reports.figures import png
-
-BLUE, ORANGE, GRAY = "#1f6feb", "#d2691e", "#8b949e"
+from pneumonia.reports.figures import BLUE, GRAY, png
 
 
 def curves(labels: np.ndarray, scores: np.ndarray, auc: float, average_precision: float) -> str:
@@ -19,9 +16,9 @@ def curves(labels: np.ndarray, scores: np.ndarray, auc: float, average_precision
     roc.plot(false, true, color=BLUE, label=f"AUC {auc:.3f}")
     roc.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1)
     roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate (recall)")
-    precision, found, _ = precision_recall_curve(labels, scores)
+    precision, sensitivity, _ = precision_recall_curve(labels, scores)
     label = f"average precision {average_precision:.3f}"
-    recall.plot(found, precision, color=BLUE, label=label, drawstyle="steps-post")
+    recall.plot(sensitivity, precision, color=BLUE, label=label, drawstyle="steps-post")
     recall.axhline(np.mean(labels), color=GRAY, linestyle="--", linewidth=1, label="share of positives")
     recall.set(title="Precision and recall", xlabel="recall", ylabel="precision", ylim=(0, 1.03))
     bins = reliability(labels, scores)
@@ -35,25 +32,8 @@ def curves(labels: np.ndarray, scores: np.ndarray, auc: float, average_precision
     return png(figure)
 
 
-def history_curves(history: list[dict]) -> str:
-    """Loss and, where there is one, accuracy over the epochs; training and inner split."""
-    names = [name for name in ("loss", "accuracy") if name in history[-1]]
-    figure, axes = plt.subplots(1, len(names), figsize=(5.4 * len(names), 3.4), squeeze=False)
-    epochs = [line["epoch"] for line in history]
-    for axis, name in zip(axes[0], names):
-        axis.plot(epochs, [line[name] for line in history], color=BLUE, label="training", marker=".")
-        if f"inner_{name}" in history[-1]:
-            inner = [line[f"inner_{name}"] for line in history]
-            axis.plot(epochs, inner, color=ORANGE, label="inner split", marker=".")
-        axis.set(title=name, xlabel="epoch", ylabel=name)
-        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axis.grid(alpha=0.25)
-        axis.legend(frameon=False)
-    return png(figure)
-
-
 def confusion(matrix: list[list[int]]) -> str:
-    """A 2 x 2 confusion matrix, rows true, columns called."""
+    """A 2 x 2 confusion matrix, rows true, columns predicted."""
     figure, axis = plt.subplots(figsize=(3.4, 3.0))
     values = np.array(matrix)
     axis.imshow(values, cmap="Blues", vmin=0)
@@ -61,11 +41,11 @@ def confusion(matrix: list[list[int]]) -> str:
         colour = "white" if value > values.max() / 2 else "black"
         axis.text(column, row, str(value), ha="center", va="center", color=colour, fontsize=13)
     names = ["normal", "pneumonia"]
-    axis.set(xticks=[0, 1], xticklabels=names, yticks=[0, 1], yticklabels=names, xlabel="called", ylabel="true")
+    axis.set(xticks=[0, 1], xticklabels=names, yticks=[0, 1], yticklabels=names, xlabel="predicted", ylabel="true")
     return png(figure)
 
 
-def heated(image: np.ndarray, heat: np.ndarray, side: int = 320) -> np.ndarray:
+def overlay_heat_map(image: np.ndarray, heat: np.ndarray, side: int = 320) -> np.ndarray:
     """A radiograph under its heat map, (side, side, 3) RGB. image: (size, size) uint8; heat: (h, w) 0 to 1."""
     gray = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
     heat = np.clip(cv2.resize(heat, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)[..., None]

@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+BLUE, ORANGE, GRAY = "#1f6feb", "#d2691e", "#8b949e"  # of lines: what is measured, what it is compared with, the rest
 TRUE_COLOUR, PREDICTED_COLOUR = (46, 160, 67), (255, 120, 40)  # RGB: what radiologists boxed, what the models found
 
 
@@ -21,21 +22,22 @@ def png(figure: Figure) -> str:
     return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
 
 
-def learning_curves(histories: dict[str, list[dict]]) -> str:
-    """One panel per member: training loss, and the inner split's where there is one, over the epochs.
+def learning_curves(histories: dict[str, list[dict]], metrics: Sequence[str] = ("loss",)) -> str:
+    """A panel for each history and each of the metrics that it has, over the epochs: training, and the inner split
+    where there is one.
 
     Args:
-        histories: {member: [metrics.jsonl lines]}.
+        histories: {title: [metrics.jsonl lines]}.
     """
-    figure, axes = plt.subplots(1, len(histories), figsize=(4.6 * len(histories), 3.2), squeeze=False)
-    for axis, (name, history) in zip(axes[0], histories.items()):
+    panels = [(title, name) for title, history in histories.items() for name in metrics if name in history[-1]]
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.8 * len(panels), 3.3), squeeze=False)
+    for axis, (title, name) in zip(axes[0], panels):
+        history = histories[title]
         epochs = [line["epoch"] for line in history]
-        marker = "o" if len(epochs) == 1 else None
-        axis.plot(epochs, [line["loss"] for line in history], label="training", color="#1f6feb", marker=marker)
-        if "inner_loss" in history[-1]:
-            inner = [line["inner_loss"] for line in history]
-            axis.plot(epochs, inner, label="inner split", color="#d2691e", marker=marker)
-        axis.set(title=name, xlabel="epoch", ylabel="loss")
+        for key, label, colour in ((name, "training", BLUE), (f"inner_{name}", "inner split", ORANGE)):
+            if key in history[-1]:
+                axis.plot(epochs, [line[key] for line in history], label=label, color=colour, marker=".")
+        axis.set(title=title, xlabel="epoch", ylabel=name)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.25)
         axis.legend(frameon=False)
@@ -45,13 +47,19 @@ def learning_curves(histories: dict[str, list[dict]]) -> str:
 def picture(
     image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int = 320
 ) -> str:
-    """`drawn` as a JPEG data URI."""
-    canvas = drawn(image, true, predicted, scores, side)
-    _, encoded = cv2.imencode(".jpg", canvas[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+    """`draw_boxes` as a JPEG data URI."""
+    return jpeg(draw_boxes(image, true, predicted, scores, side))
+
+
+def jpeg(pixels: np.ndarray) -> str:
+    """(h, w, 3) uint8 RGB as a JPEG data URI."""
+    _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def drawn(image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int) -> np.ndarray:
+def draw_boxes(
+    image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int
+) -> np.ndarray:
     """A radiograph with its boxes, (side, side, 3) RGB: true ones green, predicted ones orange with their confidence.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where a classifier looked: Grad-CAM, https://arxiv.org/abs/1610.02391."""
+"""What a classifier's answer rests on: Grad-CAM, https://arxiv.org/abs/1610.02391."""
 
 import keras
 import numpy as np
@@ -25,26 +25,26 @@ def heat_map(network: keras.Model, inputs, output: int = -1) -> np.ndarray:
     person = None if person is None else ops.convert_to_tensor(person)  # Keras mixes no arrays with tensors in one call
     body = keras.Model(next(each for each in network.inputs if each.name == "gray"), features)
     head = keras.Model(features if person is None else [features, to_person], network.output["logits"])
-    reached = body(gray, training=False)
+    activations = body(gray, training=False)
 
     def logit(cells):
         return ops.sum(head(cells if person is None else [cells, person], training=False)[:, output])
 
-    slope = gradient(logit, reached)
-    weights = ops.mean(slope, axis=(1, 2), keepdims=True)
-    heat = ops.convert_to_numpy(ops.relu(ops.sum(weights * reached, axis=-1))).astype(np.float32)
+    gradients = gradient(logit, activations)
+    weights = ops.mean(gradients, axis=(1, 2), keepdims=True)
+    heat = ops.convert_to_numpy(ops.relu(ops.sum(weights * activations, axis=-1))).astype(np.float32)
     return heat / np.maximum(heat.max(axis=(1, 2), keepdims=True), 1e-12)
 
 
-def gradient(function, at):
+def gradient(function, point):
     """Gradient of a scalar function of one tensor, on the backend in use."""
     if keras.backend.backend() == "jax":
         import jax
 
-        return jax.grad(function)(at)
+        return jax.grad(function)(point)
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        tape.watch(at)
-        value = function(at)
-    return tape.gradient(value, at)
+        tape.watch(point)
+        value = function(point)
+    return tape.gradient(value, point)

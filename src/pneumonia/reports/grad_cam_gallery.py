@@ -1,9 +1,7 @@
 """Grad-CAM pictures of a classifier's surest true and false positives, where its weights and images are still there."""
 
-import base64
 import dataclasses
 
-import cv2
 import pandas as pd
 
 from pneumonia import config, schema
@@ -21,20 +19,20 @@ from pneumonia.system.quiet import import_keras_quietly
 PICTURES = 8  # of each kind
 
 
-def looked_at(found: Evaluated) -> list[tuple[str, str]]:
-    """(data URI, caption) of held-out images of the first run, called at thresholds that were fitted on other people;
-    none where it has no feature map or its data is gone."""
-    run, table = found.runs[0], found.table
-    is_called, _ = cross_fitted(table["target"].to_numpy(), table["opacity"].to_numpy(), found.parts())
-    own = table[is_called & (table["fold"].astype(str) == str(run.fold)).to_numpy()]
-    called = own.sort_values("opacity", ascending=False, kind="stable")
-    chosen = pd.concat([called[called["target"] == target][:PICTURES] for target in (1, 0)])
+def grad_cam_gallery(evaluated: Evaluated) -> list[tuple[str, str]]:
+    """(data URI, caption) of held-out images of the first run, positive at thresholds that were fitted on other
+    people; none where it has no feature map or its data is gone."""
+    run, table = evaluated.runs[0], evaluated.table
+    is_positive, _ = cross_fitted(table["target"].to_numpy(), table["opacity"].to_numpy(), evaluated.parts())
+    own = table[is_positive & (table["fold"].astype(str) == str(run.fold)).to_numpy()]
+    surest_first = own.sort_values("opacity", ascending=False, kind="stable")
+    chosen = pd.concat([surest_first[surest_first["target"] == target][:PICTURES] for target in (1, 0)])
     try:
         files = dicoms_of(run)
         missing = [image for image in chosen["patientId"] if image not in files]
         if missing:
             raise FileNotFoundError(missing[0])
-        return drawn(run, chosen, files)
+        return pictures_of(run, chosen, files)
     except (BadInput, EnvironmentFailure, OSError) as error:
         say(f"no Grad-CAM: {error}")
         return []
@@ -46,26 +44,26 @@ def dicoms_of(run) -> dict:
     return resolve(config.from_arguments(schema.Train, list(words))).train_images
 
 
-def drawn(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
+def pictures_of(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]:
+    """(data URI, caption) of each chosen image under its heat map; none where the network has no feature map."""
     import_keras_quietly()
     from pneumonia.inference.network import network_of
-    from pneumonia.reports.classifier_figures import heated
+    from pneumonia.reports.classifier_figures import overlay_heat_map
+    from pneumonia.reports.figures import jpeg
     from pneumonia.reports.grad_cam import has_feature_map, heat_map
 
     network, family, experiment = network_of(run)
     if not has_feature_map(network):
         return []
     output = NIH_LABELS.index("Pneumonia") if experiment.model.head == "nih" else -1  # what the table calls opacity
-    made = []
+    captioned = []
     for row in chosen.itertuples():
         image, header = read_at_size(files[row.patientId], experiment.image_size)
-        facts = person_features_of(pd.DataFrame([dataclasses.asdict(header)]))
-        heat = heat_map(network, model_input(image[None, ..., None], facts, family.person_inputs), output)[0]
-        _, encoded = cv2.imencode(".jpg", heated(image, heat)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
+        features = person_features_of(pd.DataFrame([dataclasses.asdict(header)]))
+        heat = heat_map(network, model_input(image[None, ..., None], features, family.person_inputs), output)[0]
         kind = "true positive" if row.target else f"false positive ({row[own_class(chosen)]})"
-        uri = "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
-        made.append((uri, f"{kind}, {row.opacity:.2f} · {row.patientId[:8]}"))
-    return made
+        captioned.append((jpeg(overlay_heat_map(image, heat)), f"{kind}, {row.opacity:.2f} · {row.patientId[:8]}"))
+    return captioned
 
 
 def own_class(table: pd.DataFrame) -> int:

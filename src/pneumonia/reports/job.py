@@ -10,10 +10,11 @@ from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports import figures, page
+from pneumonia.reports.numbers import number_text, range_text
 from pneumonia.runs.history import read_history
 from pneumonia.system.files import atomic_write, read_json
 
-PICTURES = 16  # held-out images shown: half of them positive
+PICTURES = 16  # of held-out images, half of them positive
 SCOPE = (
     "Research code, not a medical device: nothing here may be used to diagnose anybody. Scores carry over to no other "
     "hospital, scanner or population without being measured there."
@@ -43,7 +44,9 @@ def write_report(
         page.section("Members", members_table(result)),
         page.section(
             "Learning curves",
-            page.paragraph("Loss per epoch. The inner split: people of the training folds who are only looked at."),
+            page.paragraph(
+                "Loss per epoch. The inner split: people of the training folds whose images are not trained on."
+            ),
             *(
                 page.plot(figures.learning_curves(histories), f"learning curves of fold {fold}")
                 for fold, histories in histories_by_fold(runs).items()
@@ -72,15 +75,15 @@ def lead(result: dict) -> str:
 
 
 def score_cards(result: dict) -> str:
-    interval = f"95 % interval {result['held_out_low']:.3f} to {result['held_out_high']:.3f}, over people"
+    interval = f"95 % interval {range_text(result['held_out_low'], result['held_out_high'])}, over people"
     cards = [
-        ("Held-out score", f"{result['held_out_score']:.3f}", f"mean IoU-mAP, recipe cross-fitted; {interval}"),
-        ("Tuned on itself", f"{result['fitted_score']:.3f}", "optimistic: scored on what it was fitted on"),
+        ("Held-out score", number_text(result["held_out_score"]), f"mean IoU-mAP, recipe cross-fitted; {interval}"),
+        ("Tuned on itself", number_text(result["fitted_score"]), "optimistic: scored on what it was fitted on"),
     ]
     if "test_score" in result:
-        interval = f"95 % interval {result['test_low']:.3f} to {result['test_high']:.3f}"
+        interval = f"95 % interval {range_text(result['test_low'], result['test_high'])}"
         cards.append(
-            ("Test score", f"{result['test_score']:.3f}", f"the demo's test labels, not used before; {interval}")
+            ("Test score", number_text(result["test_score"]), f"the demo's test labels, not used before; {interval}")
         )
     return page.cards(cards)
 
@@ -88,19 +91,23 @@ def score_cards(result: dict) -> str:
 def members_table(result: dict) -> str:
     rows = []
     for name, member in result["members"].items():
-        score = f"AUC {member['auc']:.3f}" if "auc" in member else f"IoU-mAP {member['held_out_score']:.3f}"
-        interval = f"{member['low']:.3f} to {member['high']:.3f}"
+        score = (
+            f"AUC {number_text(member['auc'])}"
+            if "auc" in member
+            else f"IoU-mAP {number_text(member['held_out_score'])}"
+        )
+        interval = range_text(member["low"], member["high"])
         rows.append((name, member["kind"], score, interval, f"{member['seconds']:.0f} s"))
     return page.table(("member", "kind", "held-out score alone", "95 % interval", "training and prediction"), rows)
 
 
 def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:
     """{fold: {member: [metrics.jsonl lines]}}."""
-    found: dict[int, dict[str, list[dict]]] = {}
+    histories: dict[int, dict[str, list[dict]]] = {}
     for name, of_member in runs.items():
         for run in of_member:
-            found.setdefault(run.fold, {})[name] = read_history(run.folder)
-    return found
+            histories.setdefault(run.fold, {})[name] = read_history(run.folder)
+    return histories
 
 
 def pictures(data: Prepared, truth: Truth, held_out: Detections) -> list[tuple[str, str]]:
@@ -115,15 +122,15 @@ def pictures(data: Prepared, truth: Truth, held_out: Detections) -> list[tuple[s
     chosen = [*positive, *negative]
     ids = [held_out.ids[row] for row in chosen]
     images = CachedImages(data.cache, ids, data.cache.size)
-    made = []
+    captioned = []
     for place, (row, (rows, columns)) in enumerate(zip(chosen, original_sizes(data.cache, ids))):
         factors = data.cache.size / columns, data.cache.size / rows
         boxes, scores = held_out.image(row)
         true = geometry.scale(truth.boxes[truth.offsets[row] : truth.offsets[row + 1]], *factors)
         uri = figures.picture(images[place], true, geometry.scale(boxes, *factors), scores)
         kind = f"{counts[row]} true, " if counts[row] else "no finding, "
-        made.append((uri, f"{kind}{len(boxes)} predicted · {ids[place][:8]}"))
-    return made
+        captioned.append((uri, f"{kind}{len(boxes)} predicted · {ids[place][:8]}"))
+    return captioned
 
 
 def environment_table(runs: dict) -> str:

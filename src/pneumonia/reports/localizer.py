@@ -14,6 +14,7 @@ from pneumonia.metrics.iou_map import ThresholdCurve, Truth, image_scores, mean_
 from pneumonia.metrics.subgroups import subgroups
 from pneumonia.reports.evaluated import Evaluated
 from pneumonia.reports.localizer_page import as_page, summary
+from pneumonia.reports.numbers import json_interval, json_number
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write, write_json
 
@@ -31,42 +32,40 @@ class Localized:
     people: np.ndarray
 
 
-def evaluate(found: Evaluated, draws: int, seed: int) -> dict:
+def evaluate(evaluated: Evaluated, draws: int, seed: int) -> dict:
     """Measure, print, and write evaluation.json and evaluation.html into the run's (or experiment's) folder.
 
     Raises:
-        BadInput: it is no localizer's, or its tables contradict each other.
+        BadInput: its tables contradict each other.
     """
-    if found.kind != "localizer":
-        raise bad_input(found.folder, f"is a {found.kind}'s run", "give the run of a localizer")
-    localized = localize(found, seed)
-    result = measure(found, localized, draws, seed)
+    localized = localize(evaluated, seed)
+    result = measure(evaluated, localized, draws, seed)
     print(summary(result))
-    write_json(found.folder / "evaluation.json", result)
-    with atomic_write(found.folder / "evaluation.html") as file:
-        file.write(as_page(found.runs[0], froc.curve(localized.matches), localized.curve, result))
-    print(f"\npage        {found.folder / 'evaluation.html'}")
-    return result | {"page": found.folder / "evaluation.html"}
+    write_json(evaluated.folder / "evaluation.json", result)
+    with atomic_write(evaluated.folder / "evaluation.html") as file:
+        file.write(as_page(evaluated.runs, froc.curve(localized.matches), localized.curve, result))
+    print(f"\npage        {evaluated.folder / 'evaluation.html'}")
+    return result | {"page": evaluated.folder / "evaluation.html"}
 
 
 # ------------------------------------------------------------------ measuring
 
 
-def localize(found: Evaluated, seed: int) -> Localized:
+def localize(evaluated: Evaluated, seed: int) -> Localized:
     """Read the runs' predictions, and give each image the threshold that other people's images choose, exactly as the
     main job scores a member alone."""
-    files = [run.table("oof", "localizer") for run in found.runs]
-    detections, table = joined([read_detections(file) for file in files]), found.table
+    files = [run.table("oof", "localizer") for run in evaluated.runs]
+    detections, table = joined([read_detections(file) for file in files]), evaluated.table
     repeated = table.loc[table["patientId"].duplicated(), "patientId"].tolist()
     if repeated:
         what = f"{len(repeated)} images are held out by several of its runs, the first is {repeated[0]}"
-        raise bad_input(found.folder, what, "evaluate runs of one fold table together, or each alone")
+        raise bad_input(evaluated.folder, what, "evaluate runs of one fold table together, or each alone")
     unlike = sorted({*table["patientId"]} ^ {*detections.ids})
     if unlike:
         what = f"{len(unlike)} images are in only one of it and held_out.csv, the first is {unlike[0]}"
         raise bad_input(files[0], what, "train the run again")
     table = table.set_index("patientId").loc[[*detections.ids]].reset_index()
-    truth = Truth.from_lists(table["patientId"], [boxes_of(found.folder, *row) for row in read_boxes(table)])
+    truth = Truth.from_lists(table["patientId"], [boxes_of(evaluated.folder, *row) for row in read_boxes(table)])
     groups = dict(zip(table["patientId"], table["group"]))
     problem = problem_of({str(files[0]): detections}, {}, truth, groups)
     fold = outer_folds(problem.people, truth.positive, OUTER_FOLDS, seed)
@@ -93,7 +92,7 @@ def boxes_of(place, image: str, text: str) -> np.ndarray:
     return boxes
 
 
-def measure(found: Evaluated, localized: Localized, draws: int, seed: int) -> dict:
+def measure(evaluated: Evaluated, localized: Localized, draws: int, seed: int) -> dict:
     """Everything as nested plain values, None for what is not measurable; intervals are {value, low, high}, 95 %, by
     bootstrap over people."""
     table, matches, people = localized.table, localized.matches, localized.people
@@ -101,23 +100,23 @@ def measure(found: Evaluated, localized: Localized, draws: int, seed: int) -> di
     threshold, fitted = localized.curve.best()
     folds = table["fold"].astype(str)
     return {
-        **found.described(),
+        **evaluated.described(),
         "boxes": len(matches.truth.boxes),
-        "held_out_score": interval(mean_interval(localized.scores, people, draws, seed)),
-        "tuned_on_itself": {"score": number(fitted), "threshold": number(threshold)},
+        "held_out_score": json_interval(mean_interval(localized.scores, people, draws, seed)),
+        "tuned_on_itself": {"score": json_number(fitted), "threshold": json_number(threshold)},
         "score_of_folds": {
-            fold: number(mean_of_counted(localized.scores[(folds == fold).to_numpy()])) for fold in folds.unique()
+            fold: json_number(mean_of_counted(localized.scores[(folds == fold).to_numpy()])) for fold in folds.unique()
         },
         "froc": [
             {
                 "rate": point.rate,
-                "threshold": number(point.threshold),
+                "threshold": json_number(point.threshold),
                 "false_positives": point.false_positives,
-                "sensitivity": interval(point.sensitivity),
+                "sensitivity": json_interval(point.sensitivity),
             }
             for point in points
         ],
-        "mean_sensitivity": number(float(np.mean([point.sensitivity.value for point in points]))),
+        "mean_sensitivity": json_number(float(np.mean([point.sensitivity.value for point in points]))),
         **by_size_and_person(localized, [point.threshold for point in points], draws, seed),
     }
 
@@ -140,7 +139,11 @@ def by_size_and_person(localized: Localized, thresholds: list[float], draws: int
     none = [Interval(math.nan, math.nan, math.nan)] * len(thresholds)
     return {
         "sizes": [
-            {"is": size, "boxes": int((sizes == size).sum()), "sensitivity": [*map(interval, by_size.get(size, none))]}
+            {
+                "is": size,
+                "boxes": int((sizes == size).sum()),
+                "sensitivity": [*map(json_interval, by_size.get(size, none))],
+            }
             for size in froc.SIZES
         ],
         "subgroups": [
@@ -150,18 +153,9 @@ def by_size_and_person(localized: Localized, thresholds: list[float], draws: int
                 "images": int(own.sum()),
                 "people": len(np.unique(people[own])),
                 "boxes": int(own[image].sum()),
-                "sensitivity": [*map(interval, sensitivity[what].get(value, none))],
-                "false_positives": [*map(interval, false_positives[what][value])],
+                "sensitivity": [*map(json_interval, sensitivity[what].get(value, none))],
+                "false_positives": [*map(json_interval, false_positives[what][value])],
             }
             for what, value, own in groups
         ],
     }
-
-
-def interval(found: Interval) -> dict:
-    return {"value": number(found.value), "low": number(found.low), "high": number(found.high)}
-
-
-def number(value: float) -> float | None:
-    """JSON has neither NaN nor infinity: None in their place."""
-    return float(value) if math.isfinite(value) else None

@@ -6,58 +6,38 @@ from matplotlib import pyplot as plt
 from pneumonia.metrics import froc
 from pneumonia.metrics.iou_map import ThresholdCurve
 from pneumonia.reports import page
-from pneumonia.reports.figures import png
+from pneumonia.reports.figures import BLUE, GRAY, png
+from pneumonia.reports.numbers import interval_text, number_text
+from pneumonia.reports.run_sections import lead, learning_curve_sections, trained_on_note
 from pneumonia.runs.run import Run
-from pneumonia.system.files import read_json
 
-SHOWN = (1 / 4, 1 / 2, 1.0)  # false positives per image, of those in the table of people
-BLUE, GRAY = "#1f6feb", "#8b949e"
-
-
-def shown(found: dict) -> str:
-    if found["value"] is None:
-        return "not measurable"
-    if found["low"] is None:
-        return f"{found['value']:.3f}"
-    return f"{found['value']:.3f} ({found['low']:.3f} to {found['high']:.3f})"
-
-
-def rounded(value: float | None, otherwise: str = "-") -> str:
-    return otherwise if value is None else f"{value:.3f}"
-
-
-def lead(result: dict) -> str:
-    folds = ", ".join(map(str, result["folds"]))
-    return (
-        f"{result['images']} held-out images of {result['people']} people (fold {folds} of {result['dataset']}), "
-        f"{result['positives']} positive with {result['boxes']} boxes; intervals 95 %, over people"
-    )
+TABLE_RATES = (1 / 4, 1 / 2, 1.0)  # false positives per image, of those in the table of people
 
 
 def point_rows(result: dict) -> list[tuple[str, ...]]:
     return [
         (
             f"{point['rate']:g}",
-            rounded(point["threshold"], "nothing predicted"),
-            rounded(point["false_positives"]),
-            shown(point["sensitivity"]),
+            number_text(point["threshold"], "nothing predicted"),
+            number_text(point["false_positives"]),
+            interval_text(point["sensitivity"]),
         )
         for point in result["froc"]
     ]
 
 
 def size_rows(result: dict) -> list[tuple[str, ...]]:
-    return [(row["is"], str(row["boxes"]), *map(shown, row["sensitivity"])) for row in result["sizes"]]
+    return [(row["is"], str(row["boxes"]), *map(interval_text, row["sensitivity"])) for row in result["sizes"]]
 
 
 def group_rows(result: dict) -> list[tuple[str, ...]]:
-    places = [froc.RATES.index(rate) for rate in SHOWN]
+    places = [froc.RATES.index(rate) for rate in TABLE_RATES]
     return [
         (
             f"{row['of']} {row['is']}",
             *(str(row[name]) for name in ("images", "people", "boxes")),
-            shown(row["false_positives"][froc.RATES.index(1 / 2)]),
-            *(shown(row["sensitivity"][place]) for place in places),
+            interval_text(row["false_positives"][froc.RATES.index(1 / 2)]),
+            *(interval_text(row["sensitivity"][place]) for place in places),
         )
         for row in result["subgroups"]
     ]
@@ -67,8 +47,8 @@ def summary(result: dict) -> str:
     lines = [
         f"{result['experiment']}: {lead(result)}",
         "",
-        f"mean IoU-mAP, threshold of other people  {shown(result['held_out_score'])}",
-        f"tuned on itself (optimistic)             {rounded(result['tuned_on_itself']['score'])}",
+        f"mean IoU-mAP, threshold of other people  {interval_text(result['held_out_score'])}",
+        f"tuned on itself (optimistic)             {number_text(result['tuned_on_itself']['score'])}",
         "",
         f"{'false positives an image':26s} sensitivity at IoU above {froc.IOU}",
         *(f"{row[0]:26s} {row[3]}" for row in point_rows(result)),
@@ -77,28 +57,38 @@ def summary(result: dict) -> str:
     ]
     middle = froc.RATES.index(1 / 2)
     for row in result["sizes"]:
-        lines.append(
-            f"{row['is'] + ' boxes':30s} {'':7s} {row['boxes']:6d}  {'':24s} {shown(row['sensitivity'][middle])}"
-        )
+        sensitivity = interval_text(row["sensitivity"][middle])
+        lines.append(f"{row['is'] + ' boxes':30s} {'':7s} {row['boxes']:6d}  {'':24s} {sensitivity}")
     for row in result["subgroups"]:
-        false, sensitivity = (shown(row[name][middle]) for name in ("false_positives", "sensitivity"))
+        false, sensitivity = (interval_text(row[name][middle]) for name in ("false_positives", "sensitivity"))
         lines.append(
             f"{row['of'] + ' ' + row['is']:30s} {row['images']:7d} {row['boxes']:6d}  {false:24s} {sensitivity}"
         )
     return "\n".join(lines)
 
 
-def as_page(run: Run, curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
-    """The page. run: the first; curve: FROC; scores: the competition's score at every threshold; result: the JSON."""
+def as_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
+    """The page.
+
+    Args:
+        runs: evaluated together.
+        curve: FROC.
+        scores: the competition's score at every threshold.
+        result: the JSON.
+    """
     rates = [f"{rate:g}" for rate in froc.RATES]
     cards = [
-        ("Held-out score", rounded(result["held_out_score"]["value"]), shown(result["held_out_score"])),
+        ("Held-out score", number_text(result["held_out_score"]["value"]), interval_text(result["held_out_score"])),
         (
             "Tuned on itself",
-            rounded(result["tuned_on_itself"]["score"]),
+            number_text(result["tuned_on_itself"]["score"]),
             "optimistic: its best threshold on these images",
         ),
-        ("Mean sensitivity", rounded(result["mean_sensitivity"]), f"over {', '.join(rates)} false positives an image"),
+        (
+            "Mean sensitivity",
+            number_text(result["mean_sensitivity"]),
+            f"over {', '.join(rates)} false positives an image",
+        ),
     ]
     sizes = f"Area in pixels of the original image: small up to {froc.SMALL:,}, large above {froc.LARGE:,}."
     own = "At the thresholds that have these false positives per image over all images: one threshold for everybody."
@@ -108,9 +98,9 @@ def as_page(run: Run, curve: froc.Curve, scores: ThresholdCurve, result: dict) -
         "people",
         "boxes",
         "false positives at 0.5",
-        *(f"at {rate:g}" for rate in SHOWN),
+        *(f"at {rate:g}" for rate in TABLE_RATES),
     )
-    folds = [(fold, rounded(score)) for fold, score in result["score_of_folds"].items()]
+    folds = [(fold, number_text(score)) for fold, score in result["score_of_folds"].items()]
     sections = [
         page.cards(cards),
         page.paragraph(
@@ -131,14 +121,9 @@ def as_page(run: Run, curve: froc.Curve, scores: ThresholdCurve, result: dict) -
     ]
     if len(folds) > 1:
         sections.append(page.section("By fold", page.table(("fold", "score"), folds)))
-    sections.append(page.note(f"{trained_on(run)} Not a medical device."))
+    sections += learning_curve_sections(runs)
+    sections.append(trained_on_note(runs[0]))
     return page.page(result["experiment"], lead(result), sections)
-
-
-def trained_on(run: Run) -> str:
-    environment = read_json(run.folder / "environment.json")
-    text = f"Trained on {environment['processor']}, {environment['backend']}."
-    return f"{text} The synthetic demo: no word about real radiographs." if environment.get("data") == "demo" else text
 
 
 def figure(curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
@@ -147,10 +132,10 @@ def figure(curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
     lowest = froc.RATES[0] / 4
     left.step(np.maximum(curve.false_positives, lowest), curve.sensitivity, where="post", color=BLUE)
     for point in result["froc"]:
-        found = point["sensitivity"]
-        if found["low"] is not None:
-            left.plot([point["rate"]] * 2, [found["low"], found["high"]], color=GRAY, linewidth=1.5)
-            left.plot(point["rate"], found["value"], "o", color=BLUE, markersize=4)
+        interval = point["sensitivity"]
+        if interval["low"] is not None:
+            left.plot([point["rate"]] * 2, [interval["low"], interval["high"]], color=GRAY, linewidth=1.5)
+            left.plot(point["rate"], interval["value"], "o", color=BLUE, markersize=4)
     left.set_xscale("log", base=2)
     left.set(title="FROC", xlabel="false positives per image", ylabel="sensitivity", ylim=(0, 1.02))
     left.set_xticks(froc.RATES, [f"{rate:g}" for rate in froc.RATES])

@@ -50,11 +50,11 @@ def note(text: str) -> str:
 
 def cards(values: Iterable[tuple[str, str, str]]) -> str:
     """(name, value, small print) each as a card."""
-    made = (
+    boxes = (
         f'<div class="card">{escape(name)}<b>{escape(value)}</b><small>{escape(small)}</small></div>'
         for name, value, small in values
     )
-    return f'<div class="cards">{"".join(made)}</div>'
+    return f'<div class="cards">{"".join(boxes)}</div>'
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -74,11 +74,11 @@ def plot(uri: str, what: str) -> str:
 
 def picture_grid(pictures: Iterable[tuple[str, str]]) -> str:
     """(data URI, caption) each as a figure."""
-    made = (
+    figures = (
         f'<figure><img alt="{escape(caption)}" src="{uri}"><figcaption>{escape(caption)}</figcaption></figure>'
         for uri, caption in pictures
     )
-    return f'<div class="grid">{"".join(made)}</div>'
+    return f'<div class="grid">{"".join(figures)}</div>'
 
 
 def code(text: str) -> str:

@@ -6,16 +6,17 @@ import numpy as np
 
 from pneumonia import config, schema
 from pneumonia.boxes.predictions import read_detections
-from pneumonia.metrics.classification import auc_interval, per_class
+from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
-from pneumonia.reports.classifier import interval, shown
+from pneumonia.reports.classifier import class_measures
 from pneumonia.reports.evaluated import Evaluated, read_evaluated
-from pneumonia.reports.report_figures import Published
+from pneumonia.reports.numbers import interval_text, json_interval
+from pneumonia.reports.report_figures import ReportFigures
 from pneumonia.system.errors import BadInput
 
 DRAWS = 2000
-APART = ("weights", "weights_folder", "weights_sha256")  # of model: weights are shown anyway, the others are paths
+NOT_COMPARED = ("weights", "weights_folder", "weights_sha256")  # of model: a row has its weights, the rest are paths
 
 
 def folders_of(root: Path, experiment: str) -> list[Path]:
@@ -29,30 +30,30 @@ def folders_of(root: Path, experiment: str) -> list[Path]:
     return [folder for folder in folders if any(folder.glob("fold*/done.json"))]
 
 
-def measured(folder: Path, experiment: str) -> dict | None:
+def measure_folder(folder: Path, experiment: str) -> dict | None:
     """What the runs in an experiment's folder reached on their held-out images; None where they cannot be read, or are
     of another network than the experiment's, named on the command line."""
     try:
-        found = read_evaluated(str(folder))
+        evaluated = read_evaluated(str(folder))
     except BadInput:
         return None
-    settings = config.read_yaml(found.runs[0].folder / "config.yaml")
+    settings = config.read_yaml(evaluated.runs[0].folder / "config.yaml")
     unlike = unlike_experiment(settings["model"], experiment)
     if "name" in unlike:
         return None
     row = {
         "folder": str(folder),
-        "dataset": found.runs[0].dataset.name,
-        "split": "the report's split, which leaks people" if found.runs[0].fold == "report" else folds_of(found),
+        "dataset": evaluated.runs[0].dataset.name,
+        "split": split_of(evaluated),
         "weights": settings["model"]["weights"],
         "unlike_experiment": unlike,
         "image_size": settings["image_size"],
         "epochs": settings["epochs"],
-        "images": len(found.table),
-        "people": len(np.unique(found.people)),
-        "seconds": sum(run.done()["seconds"] for run in found.runs),
+        "images": len(evaluated.table),
+        "people": len(np.unique(evaluated.people)),
+        "seconds": sum(run.done()["seconds"] for run in evaluated.runs),
     }
-    return row | (of_classifier(found) if found.kind == "classifier" else of_localizer(found))
+    return row | (classifier_figures(evaluated) if evaluated.kind == "classifier" else localizer_figures(evaluated))
 
 
 def unlike_experiment(model: dict, experiment: str) -> dict:
@@ -61,48 +62,48 @@ def unlike_experiment(model: dict, experiment: str) -> dict:
     # a setting that an older version of the program did not know had its default's effect
     changed = config.difference(own, config.merge(config.as_tree(schema.Model()), model), "model.")
     names = {key.removeprefix("model."): value for key, value in changed.items()}
-    return {name: value for name, value in names.items() if name not in APART}
+    return {name: value for name, value in names.items() if name not in NOT_COMPARED}
 
 
-def folds_of(found: Evaluated) -> str:
-    folds = ", ".join(str(run.fold) for run in found.runs)
-    return f"fold{'s' if len(found.runs) > 1 else ''} {folds}, by person"
+def split_of(evaluated: Evaluated) -> str:
+    if evaluated.runs[0].fold == "report":
+        return "the report's split, which leaks people"
+    folds = ", ".join(str(run.fold) for run in evaluated.runs)
+    return f"fold{'s' if len(evaluated.runs) > 1 else ''} {folds}, by person"
 
 
-def of_classifier(found: Evaluated) -> dict:
-    return of_images(found, found.table["opacity"].to_numpy())
+def classifier_figures(evaluated: Evaluated) -> dict:
+    return image_figures(evaluated, evaluated.table["opacity"].to_numpy())
 
 
-def of_images(found: Evaluated, scores: np.ndarray) -> dict:
+def image_figures(evaluated: Evaluated, scores: np.ndarray) -> dict:
     """scores: (n,) how sure the model is of a finding in each image, 0 to 1."""
-    labels = found.table["target"].to_numpy()
-    called = scores >= 0.5
+    labels = evaluated.table["target"].to_numpy()
     return {
-        "auc": interval(auc_interval(labels, scores, found.people, DRAWS)),
-        "at_half": per_class(labels, called)
-        | {"accuracy": interval(mean_interval((labels == called).astype(float), found.people, DRAWS))},
+        "auc": json_interval(auc_interval(labels, scores, evaluated.people, DRAWS)),
+        "at_half": class_measures(labels, scores >= 0.5, evaluated.people, DRAWS),
     }
 
 
-def of_localizer(found: Evaluated) -> dict:
+def localizer_figures(evaluated: Evaluated) -> dict:
     """The competition's metric on all boxes of at least one half, as the report would have drawn them, and since what
     it published of its localizers are figures of images: those of an image's surest box."""
-    boxes = [np.array(text.split(), dtype=float).reshape(-1, 4) for text in found.table["boxes"].fillna("")]
-    truth = Truth.from_lists(found.table["patientId"], boxes)
+    boxes = [np.array(text.split(), dtype=float).reshape(-1, 4) for text in evaluated.table["boxes"].fillna("")]
+    truth = Truth.from_lists(evaluated.table["patientId"], boxes)
     scores, surest = [], []
-    for run in found.runs:
-        own = found.table.loc[found.table["fold"].astype(str) == str(run.fold), "patientId"].tolist()
+    for run in evaluated.runs:
+        own = evaluated.table.loc[evaluated.table["fold"].astype(str) == str(run.fold), "patientId"].tolist()
         table = read_detections(run.table("oof", "localizer")).select(own)
         scores.append(image_scores(truth.select(own), table.keep(table.scores >= 0.5)))
         surest += [table.image(row)[1].max(initial=0.0) for row in range(len(table))]
-    of_boxes = {"iou_map": interval(mean_interval(np.concatenate(scores), found.people, DRAWS))}
-    return of_boxes | of_images(found, np.array(surest))
+    box_figures = {"iou_map": json_interval(mean_interval(np.concatenate(scores), evaluated.people, DRAWS))}
+    return box_figures | image_figures(evaluated, np.array(surest))
 
 
 # ------------------------------------------------------------------ for people
 
 
-def lines_of(published: Published, ours: list[dict]) -> list[str]:
+def lines_of(published: ReportFigures, ours: list[dict]) -> list[str]:
     total, trainable = published.parameters
     remark = f" ({published.remark})" if published.remark else ""
     lines = ["", f"{published.title}, {total:,} / {trainable:,} parameters"]
@@ -114,15 +115,15 @@ def lines_of(published: Published, ours: list[dict]) -> list[str]:
         trained = f"weights={row['weights']}, {row['image_size']} px, {row['epochs']} epochs, {row['seconds']:.0f} s"
         held_out = f"{row['images']} images of {row['people']} people"
         if "iou_map" in row:
-            lines.append(f"             (images by their surest box), IoU-mAP at 0.5 {shown(row['iou_map'])}")
+            lines.append(f"             (images by their surest box), IoU-mAP at 0.5 {interval_text(row['iou_map'])}")
         lines += [f"             {row['dataset']}, {row['split']}: {held_out}", f"             {trained}"]
         if row["unlike_experiment"]:
-            changed = ", ".join(map(told, row["unlike_experiment"].items()))
+            changed = ", ".join(map(setting_text, row["unlike_experiment"].items()))
             lines.append(f"             unlike {published.experiment}: {changed}")
     return lines
 
 
-def told(changed: tuple) -> str:
+def setting_text(changed: tuple) -> str:
     name, value = changed
     return "not frozen" if name == "frozen_epochs" and value == 0 else f"{name}={value}"
 
@@ -134,4 +135,4 @@ def figures_of(row: dict) -> str:
                                            (("P", "precision"), ("R", "recall"), ("F1", "f1")))
         for name, one in half["classes"].items()
     )  # fmt: skip
-    return f"AUC {shown(row['auc'])}, acc {half['accuracy']['value']:.2f}; {classes}"
+    return f"AUC {interval_text(row['auc'])}, acc {half['accuracy']['value']:.2f}; {classes}"

@@ -1,0 +1,33 @@
+"""Numbers and intervals of the reports: as JSON, where what is not measurable is null, and as text."""
+
+import math
+
+from pneumonia.metrics.intervals import Interval
+
+NOT_MEASURABLE = "not measurable"
+
+
+def json_number(value: float) -> float | None:
+    """JSON has neither NaN nor infinity: None in their place."""
+    return float(value) if math.isfinite(value) else None
+
+
+def json_interval(interval: Interval) -> dict:
+    """{value, low, high}."""
+    return {name: json_number(getattr(interval, name)) for name in ("value", "low", "high")}
+
+
+def number_text(value: float | None, missing: str = "-") -> str:
+    return missing if value is None else f"{value:.3f}"
+
+
+def range_text(low: float | None, high: float | None) -> str:
+    return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def interval_text(interval: dict) -> str:
+    """A `json_interval`, with its range where it has one."""
+    if interval["value"] is None:
+        return NOT_MEASURABLE
+    value = number_text(interval["value"])
+    return value if interval["low"] is None else f"{value} ({range_text(interval['low'], interval['high'])})"
