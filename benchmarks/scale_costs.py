@@ -138,7 +138,7 @@ def of_member(settings: Settings) -> dict:
     """Seconds of a run's start, of a trained, looked-at and predicted image, and of an epoch without images."""
     import keras
 
-    from pneumonia.data.samples import CachedImages, Samples, original_sizes
+    from pneumonia.data.samples import Samples, images_of
     from pneumonia.inference.predict import predict
     from pneumonia.models.registry import family as family_of
     from pneumonia.runs import checkpoint
@@ -175,8 +175,7 @@ def of_member(settings: Settings) -> dict:
 
     def predicting(images: int) -> None:
         ids = [samples.ids[number % len(samples)] for number in range(images)]
-        squares, sizes = CachedImages(data.cache, ids, experiment.image_size), original_sizes(data.cache, ids)
-        predict(learner.network, family, ids, squares, sizes, experiment.tta, batch, "images")
+        predict(learner.network, family, images_of(data.cache, ids, experiment.image_size), experiment, "images")
 
     for work in (epoch, look, predicting):  # each compiles
         work(2)

@@ -20,6 +20,7 @@ import keras
 import numpy as np
 
 from pneumonia import schema
+from pneumonia.data.samples import Images
 from pneumonia.inference.predict import predict
 from pneumonia.models.registry import family as family_of
 
@@ -33,9 +34,10 @@ COUNTS = (1, 2, len(VARIANTS))
 
 
 def seconds(network, family, images: np.ndarray, tta: list[str]) -> float:
-    ids, sizes = [str(row) for row in range(len(images))], np.full((len(images), 2), 1024)
+    named = Images([str(row) for row in range(len(images))], images, np.full((len(images), 2), 1024))
+    experiment = schema.Experiment(tta=tta, batch_size=BATCH)
     start = time.perf_counter()
-    predict(network, family, ids, images, sizes, tta, BATCH, "")
+    predict(network, family, named, experiment, "")
     return time.perf_counter() - start
 
 

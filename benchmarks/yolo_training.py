@@ -32,6 +32,7 @@ The prior is worth nearly everything. What the distribution loss or a focal clas
 another fold and seed change, and stands with either sign: both stay settings, at YOLOv8's own values.
 """
 
+import dataclasses
 import sys
 import time
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from keras import ops
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
-from pneumonia.data.samples import CachedImages, Samples, original_sizes
+from pneumonia.data.samples import Samples, images_of
 from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
 from pneumonia.inference.predict import predict
 from pneumonia.metrics.intervals import difference_interval, mean_interval
@@ -201,9 +202,8 @@ def main(settings: Settings) -> None:
 
 
 def detections_of(network, family: YOLOv8, experiment: schema.Experiment, data: Prepared, ids: list[str]):
-    images = CachedImages(data.cache, ids, experiment.image_size)
-    sizes = original_sizes(data.cache, ids)
-    return predict(network, family, ids, images, sizes, ["identity"], experiment.batch_size, "held-out images")
+    images = images_of(data.cache, ids, experiment.image_size)
+    return predict(network, family, images, dataclasses.replace(experiment, tta=["identity"]), "held-out images")
 
 
 def report(found: dict, data: Prepared) -> None:

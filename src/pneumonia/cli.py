@@ -55,8 +55,8 @@ COMMANDS = {
     "predict": Command(
         "pneumonia.commands.predict:predict",
         schema.Predict,
-        "prediction tables for any DICOMs from a run, or a submission from a whole ensemble",
-        "images=DIR-or-FILE.dcm run=PATH",
+        "prediction tables for any radiographs from a run, or a submission from a whole ensemble",
+        "images=DIR-or-FILE run=PATH",
     ),
     "ensemble": Command(
         "pneumonia.commands.ensemble:fit",

@@ -220,8 +220,9 @@ class Train(Experiment, Job):
 @dataclass
 class Predict(Command):
     run: str = setting("", "a run's folder, or submissions/NAME")
-    images: str = setting("", "a folder of DICOMs or one file")
-    workers: int = setting(0, "threads that read DICOMs; 0: one per core")
+    images: str = setting("", "a folder of DICOM, PNG and JPEG files, found by their content, or one file")
+    skip_damaged: bool = setting(False, "predict the sound images where others are damaged")
+    workers: int = setting(0, "threads that read images; 0: one per core, at most 8")
 
 
 @dataclass

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pneumonia import schema
+from pneumonia.data.samples import Images
 from pneumonia.inference.predict import predict
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.system.errors import BadInput
@@ -85,9 +86,9 @@ def noise(count):
 
 
 def run(family, images, tta=("identity",), batch_size=4, network=None, side=ORIGINAL, **settings):
-    ids = [str(row) for row in range(len(images))]
-    sizes = np.full((len(images), 2), side)
-    return predict(network or Network(), family, ids, images, sizes, list(tta), batch_size, "test", **settings)
+    named = Images([str(row) for row in range(len(images))], images, np.full((len(images), 2), side))
+    experiment = schema.Experiment(tta=list(tta), batch_size=batch_size, **settings)
+    return predict(network or Network(), family, named, experiment, "test")
 
 
 def rectangles(boxes):

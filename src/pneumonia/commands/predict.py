@@ -1,51 +1,59 @@
-"""`./run.sh predict`: any DICOMs through one run, or through a whole trained ensemble; no labels, no sample needed."""
+"""`./run.sh predict`: any images through one run, or through a whole trained ensemble; no labels, no sample needed."""
 
-import dataclasses
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.boxes import geometry
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
-from pneumonia.data.cache import cached_size
-from pneumonia.data.dicom import read_scaled
-from pneumonia.data.samples import Squares
+from pneumonia.data.image_files import KINDS, read_scaled
+from pneumonia.data.image_folders import FoundImages, find_images
+from pneumonia.data.radiographs import Radiographs
 from pneumonia.ensemble.merge import apply_to_folds
 from pneumonia.ensemble.recipe import read_recipe
-from pneumonia.runs.run import Run
-from pneumonia.system.errors import bad_input
+from pneumonia.runs.run import Run, experiment_of
+from pneumonia.system.errors import BadInput, bad_input
 from pneumonia.system.files import atomic_write, read_json
-from pneumonia.system.processes import cores
-from pneumonia.system.progress import progress
+from pneumonia.system.progress import say
 from pneumonia.system.quiet import import_keras_quietly
 
 PICTURE = 1024  # pixels of the picture that a single file gets
 PICTURE_SUFFIX = ".jpg"
-READ_AT_ONCE = 256  # DICOMs whose squares wait in memory to be written
 
 
 def predict(settings: schema.Predict) -> dict:
-    """Returns {"predictions": table, "images": count, "picture": JPEG or None}."""
-    run = folder_of(settings.run)
-    images = dicoms_of(settings.images)
-    out = table_of(settings, run)
-    import_keras_quietly()
+    """Returns {"submission" (of an ensemble) or "table" (of a run): file, "picture": JPEG or None, "images": how many
+    were predicted, "damaged": faults of images that were left out, "without_pixels": DICOMs that are no images,
+    "other_files": how many files are neither}."""
+    folder = folder_of(settings.run)
+    members = runs_of(folder) if is_ensemble(folder) else {"": [Run(folder)]}
+    out = table_of(settings, folder)
+    picture = out.with_suffix(PICTURE_SUFFIX)
+    found = images_at(settings.images, leave_out=[out, picture])
+    sizes = {experiment_of(run).image_size for runs in members.values() for run in runs}
     with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
-        radiographs = Radiographs(images, Path(scratch), settings.workers)
-        found = of_ensemble(run, radiographs) if is_ensemble(run) else of_run(Run(run), radiographs)
-    (write_detections if isinstance(found, Detections) else write_classes)(out, found)
-    picture = None
-    if len(images) == 1 and isinstance(found, Detections):
-        picture = out.with_suffix(PICTURE_SUFFIX)
-        draw(picture, next(iter(images.values())), found)
-    print(f"{len(images)} images predicted: {out}" + (f"; picture: {picture}" if picture else ""))
-    return {"predictions": out, "images": len(images), "picture": picture}
+        radiographs = Radiographs(found.files, sizes, Path(scratch), settings.workers)
+        refuse_damaged(radiographs, config.user_path(settings.images), settings.skip_damaged)
+        say_what_is_left_out(radiographs, found)
+        import_keras_quietly()
+        predicted = of_ensemble(folder, radiographs) if is_ensemble(folder) else of_run(Run(folder), radiographs)
+    (write_detections if isinstance(predicted, Detections) else write_classes)(out, predicted)
+    has_picture = len(predicted) == 1 and isinstance(predicted, Detections)
+    if has_picture:
+        draw(picture, found.files[predicted.ids[0]], predicted)
+    print(f"{len(predicted)} images predicted: {out}" + (f"; picture: {picture}" if has_picture else ""))
+    return {
+        "submission" if is_ensemble(folder) else "table": out,
+        "picture": picture if has_picture else None,
+        "images": len(predicted),
+        "damaged": [fault.as_json() for fault in radiographs.damaged],
+        "without_pixels": radiographs.without_pixels,
+        "other_files": found.others,
+    }
 
 
 def folder_of(text: str) -> Path:
@@ -93,55 +101,52 @@ def table_of(settings: schema.Predict, run: Path) -> Path:
     return out
 
 
-def dicoms_of(text: str) -> dict[str, Path]:
-    """{id, the file's name: DICOM}. Raises BadInput where there is none, or two of one name."""
+def images_at(text: str, leave_out: Sequence[Path] = ()) -> FoundImages:
+    """The image file or the folder's image files that `images` names, by their content (data/image_folders.py).
+
+    Args:
+        leave_out: what an earlier call may have written there.
+
+    Raises:
+        BadInput: there is none.
+    """
     if not text:
-        raise bad_input("images", "is missing", "give images=DIR or images=FILE.dcm")
+        raise bad_input("images", "is missing", "give images=DIR or images=FILE")
     path = config.user_path(text)
-    files = [path] if path.is_file() else sorted(each for each in path.glob("**/*") if each.suffix.lower() == ".dcm")
-    if not files:
-        raise bad_input(path, "holds no DICOM (*.dcm)", "give a DICOM file, or a folder of them")
-    named: dict[str, Path] = {}
-    for file in files:
-        if file.stem in named:
-            raise bad_input(file, f"has the same name as {named[file.stem]}", "give each image a name of its own")
-        named[file.stem] = file
-    return named
+    if not path.exists():
+        raise bad_input(path, "there is no such file or folder", "give images=DIR or images=FILE")
+    found = find_images(path, leave_out)
+    if not found.files:
+        what = f"holds no image among {found.others} files" if found.others else "is empty"
+        raise bad_input(path, what, f"give a folder of {KINDS} files, or one of them")
+    return found
 
 
-class Radiographs:
-    """The DICOMs to be predicted, each read once per size of squares, which wait in a file and not in memory."""
+def refuse_damaged(radiographs: Radiographs, place: Path, skip_damaged: bool) -> None:
+    """Raises BadInput with every damaged image, unless they are to be skipped; and where no sound one is left."""
+    damaged = radiographs.damaged
+    if damaged and (not skip_damaged or not radiographs.ids):
+        error = BadInput(damaged)
+        if place.is_dir() and radiographs.ids:
+            others = f"{len(radiographs.ids)} other images are sound: skip_damaged=true predicts them"
+            error.args = (f"{error}\n{place}: {others}",)
+        raise error
+    if not radiographs.ids:
+        what = f"holds no image: {len(radiographs.without_pixels)} DICOMs without pixels, as reports are"
+        raise bad_input(place, what if place.is_dir() else "is a DICOM without pixels", f"give images, {KINDS}")
 
-    def __init__(self, files: dict[str, Path], folder: Path, workers: int = 0):
-        self.files, self.folder, self.workers = files, folder, max(1, workers or cores())
-        self.read: dict[int, tuple[np.ndarray, pd.DataFrame]] = {}
 
-    @property
-    def ids(self) -> list[str]:
-        return list(self.files)
-
-    @property
-    def sizes(self) -> np.ndarray:
-        """(n, 2) rows, columns of the originals, once they have been read."""
-        _, headers = next(iter(self.read.values()))
-        return headers[["rows", "columns"]].to_numpy()
-
-    def squares(self, size: int) -> tuple[np.ndarray, pd.DataFrame]:
-        """(n, size, size) uint8, memory-mapped, and a table of the headers (data/dicom.py)."""
-        if size in self.read:
-            return self.read[size]
-        headers = []
-        # threads: what decodes a JPEG lets others run meanwhile
-        with open(self.folder / f"{size}.u8", "wb") as pixels, ThreadPoolExecutor(self.workers) as readers:
-            files = list(self.files.values())
-            parts = (files[start : start + READ_AT_ONCE] for start in range(0, len(files), READ_AT_ONCE))
-            read = (each for part in parts for each in readers.map(partial(read_scaled, size=size), part))
-            for square, header in progress(read, f"reading DICOMs at {size} px", total=len(files)):
-                pixels.write(np.ascontiguousarray(square))
-                headers.append(dataclasses.asdict(header))
-        squares = np.memmap(pixels.name, np.uint8, "r", shape=(len(headers), size, size))
-        self.read[size] = squares, pd.DataFrame(headers)
-        return self.read[size]
+def say_what_is_left_out(radiographs: Radiographs, found: FoundImages) -> None:
+    """One line, where anything is."""
+    counts = {
+        "DICOMs without pixels": len(radiographs.without_pixels),
+        "damaged images": len(radiographs.damaged),
+        "files that are no images": found.others,
+    }
+    if any(counts.values()):
+        say("left out: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
+    for fault in radiographs.damaged:
+        say(str(fault).replace("error:", "warning:", 1))
 
 
 def of_ensemble(folder: Path, images: Radiographs) -> Detections:
@@ -152,36 +157,23 @@ def of_ensemble(folder: Path, images: Radiographs) -> Detections:
 
 
 def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
-    from pneumonia.data.person_features import person_features_of
     from pneumonia.inference.network import network_of
     from pneumonia.inference.predict import predict as predict_table
     from pneumonia.runs.memory import memory_errors_explained
 
     network, family, experiment = network_of(run)
-    pixels, headers = images.squares(cached_size(experiment.image_size))
+    title = f"{run.folder.parent.name} fold {run.fold}"
     with memory_errors_explained(experiment, fix="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
-        return predict_table(
-            network,
-            family,
-            images.ids,
-            Squares(pixels, np.arange(len(pixels)), experiment.image_size),
-            headers[["rows", "columns"]].to_numpy(),
-            experiment.tta,
-            experiment.batch_size,
-            f"{run.folder.parent.name} fold {run.fold}",
-            experiment.max_boxes,
-            experiment.min_score,
-            person_features_of(headers),
-        )
+        return predict_table(network, family, images.images(experiment.image_size), experiment, title)
 
 
-def draw(path: Path, dicom: Path, found: Detections) -> None:
+def draw(path: Path, file: Path, found: Detections) -> None:
     """The radiograph with its boxes, as a JPEG."""
     from pneumonia.reports.figures import draw_boxes
 
-    image, header = read_scaled(dicom, PICTURE)
+    image, header = read_scaled(file, PICTURE)
     boxes, scores = found.image(0)
     boxes = geometry.scale(boxes, PICTURE / header.columns, PICTURE / header.rows)
     canvas = draw_boxes(image, np.empty((0, 4)), boxes, scores, PICTURE)
-    with atomic_write(path, "wb") as file:
-        file.write(cv2.imencode(".jpg", canvas[..., ::-1])[1].tobytes())
+    with atomic_write(path, "wb") as out:
+        out.write(cv2.imencode(".jpg", canvas[..., ::-1])[1].tobytes())

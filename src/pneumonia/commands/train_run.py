@@ -8,9 +8,8 @@ import keras
 from pneumonia import schema
 from pneumonia.boxes.predictions import write_classes, write_detections
 from pneumonia.data.cache import Cache
-from pneumonia.data.person_features import person_features_of
 from pneumonia.data.prepared import Prepared
-from pneumonia.data.samples import CLASSES, CachedImages, original_sizes
+from pneumonia.data.samples import CLASSES, images_of
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
 from pneumonia.models.classifier_losses import balanced_weights
@@ -117,17 +116,4 @@ def predict_ids(
     network: keras.Model, family: Family, experiment: schema.Experiment, cache: Cache, ids: list[str], title: str
 ):
     """Prediction table of cached images, by the experiment's test-time variants."""
-    images = CachedImages(cache, ids, experiment.image_size)
-    return predict(
-        network,
-        family,
-        ids,
-        images,
-        original_sizes(cache, ids),
-        experiment.tta,
-        experiment.batch_size,
-        title,
-        experiment.max_boxes,
-        experiment.min_score,
-        person_features_of(cache.index.iloc[images.rows]),
-    )
+    return predict(network, family, images_of(cache, ids, experiment.image_size), experiment, title)

@@ -8,10 +8,11 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from pneumonia import config
+from pneumonia.data.image_files import SUFFIXES
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.progress import progress
 
-WANTED = (".dcm", ".csv", ".json")  # members that a competition has; the rest stays in the zip
+WANTED = (*SUFFIXES, ".csv", ".json")  # members that a competition has; the rest stays in the zip
 LARGEST_MEMBER = 256 * 2**20  # bytes; as data/dicom.py has it, and RSNA's mapping has 17 MB
 LARGEST_TOTAL = 64 * 2**30  # bytes; the competition unpacks to 4 GB
 LARGEST_RATIO = 200  # unpacked to packed, of members over SMALL: JPEG frames do not shrink, tables about tenfold

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pneumonia.data.dicom import read_scaled
 from pneumonia.data.headers import OLDEST
+from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, Fault
 from pneumonia.system.processes import cores, mapped
 from pneumonia.system.progress import progress

@@ -117,10 +117,11 @@ def mapping_faults(competition: Competition, labels: LabelRows) -> list[Fault]:
 
 def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: Competition) -> Iterator[Fault]:
     """Labels without image, images without label, and the sample's ids against the test images."""
+    yield from competition.repeated_images
     train, test = competition.train_images, competition.test_images
     for images, folder in ((train, competition.train_folder), (test, competition.test_folder)):
         if not images:
-            what = "has no DICOM files (*.dcm)" if folder.is_dir() else "is missing"
+            what = "has no images (DICOM, PNG or JPEG)" if folder.is_dir() else "is missing"
             yield Fault("no-images", str(folder), None, what, "download it from the competition's data page")
     yield from against(labels.mentioned, train, competition.labels)
     if samples is not None:
@@ -134,10 +135,10 @@ def against(listed: Mapping[str, int], images: Mapping[str, Path], table: Path) 
     """Ids of a table without a file, files that the table does not list; nothing where one of the two is empty."""
     if not listed or not images:
         return
-    folder = next(iter(images.values())).parent.name
+    folder, suffix = (file := next(iter(images.values()))).parent.name, file.suffix
     for name, line in listed.items():
         if name not in images and UUID.fullmatch(name):
-            what = f"there is no {folder}/{name}.dcm"
+            what = f"there is no {folder}/{name}{suffix}"
             yield Fault("no-image", str(table), line, what, "add the file, or remove the row")
     for name, file in images.items():
         if name not in listed:

@@ -1,14 +1,15 @@
 """A competition folder, resolved: which tables and images it has."""
 
 import hashlib
-import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 from pneumonia import config, schema
+from pneumonia.data.image_files import size_of
+from pneumonia.data.image_folders import images_of
 from pneumonia.data.people import read_people
-from pneumonia.system.errors import bad_input
+from pneumonia.system.errors import Fault, bad_input
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
 SAMPLE, TEST_LABELS = "stage_2_sample_submission.csv", "test_labels.csv"
@@ -16,14 +17,14 @@ MAPPINGS = ("mapping.csv", "pneumonia-challenge-dataset-mappings_2018.json")  # 
 TRAIN_IMAGES, TEST_IMAGES = "stage_2_train_images", "stage_2_test_images"
 
 FRAME = (1024, 1024)  # rows, columns of an image that is not there to be asked
-HEADER_BYTES = 1 << 14  # of a DICOM, read to learn its size; the competition's headers have about 1 KB
 
 
 @dataclass(frozen=True)
 class Competition:
     """The files of a competition; the three tables are where they should be, whether they are there or not.
 
-    mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM file}.
+    mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM, PNG or
+    JPEG file}. repeated_images: images of which a folder has two files.
     needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
     """
 
@@ -38,6 +39,7 @@ class Competition:
     test_images: dict[str, Path]
     needs_images: bool = True
     needs_sample: bool = True
+    repeated_images: list[Fault] = field(default_factory=list)
 
     @property
     def train_folder(self) -> Path:
@@ -64,10 +66,10 @@ class Competition:
         return {}
 
     def size_of(self, image: str) -> tuple[int, int]:
-        """Rows and columns of an image by its DICOM header; 1024 x 1024 where there is no image or none to be read."""
+        """Rows and columns of an image by its header; 1024 x 1024 where there is no image or none to be read."""
         if image not in self.sizes:
             path = self.train_images.get(image) or self.test_images.get(image)
-            self.sizes[image] = (size_in_header(path) if path else None) or FRAME
+            self.sizes[image] = (size_of(path) if path else None) or FRAME
         return self.sizes[image]
 
     def people(self) -> dict[str, str]:
@@ -117,6 +119,7 @@ def open_competition(
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
     beside = (folder / each for each in MAPPINGS)
     mapping_file = config.user_path(mapping) if mapping else next((each for each in beside if each.is_file()), None)
+    train, test = (images_of(folder / each) for each in (TRAIN_IMAGES, TEST_IMAGES))
     return Competition(
         root=folder,
         name=name,
@@ -125,10 +128,11 @@ def open_competition(
         sample=folder / SAMPLE,
         mapping=mapping_file,
         test_labels=folder / TEST_LABELS if (folder / TEST_LABELS).is_file() else None,
-        train_images=images_of(folder / TRAIN_IMAGES),
-        test_images=images_of(folder / TEST_IMAGES),
+        train_images=train.files,
+        test_images=test.files,
         needs_images=needs_images,
         needs_sample=needs_sample,
+        repeated_images=train.faults + test.faults,
     )
 
 
@@ -136,25 +140,3 @@ def root_in(folder: Path) -> Path:
     """Where an unpacked zip has its tables: at its top, or in the only folder that a zip made by hand has there."""
     inside = [each for each in folder.iterdir() if each.is_dir() and (each / LABELS).is_file()]
     return inside[0] if len(inside) == 1 and not (folder / LABELS).is_file() else folder
-
-
-def images_of(folder: Path) -> dict[str, Path]:
-    """{patientId: file} of the DICOMs in a folder, by name; empty where there is no folder."""
-    return {path.stem: path for path in sorted(folder.glob("*.dcm"))}
-
-
-def size_in_header(path: Path) -> tuple[int, int] | None:
-    """Rows and columns as a DICOM's header says, None where it cannot be read, which is the DICOM check's to report.
-
-    Only the file's first bytes are read and parsed, so that a deflated one has no room to inflate.
-    """
-    import pydicom
-
-    try:
-        with open(path, "rb") as file:
-            head = io.BytesIO(file.read(HEADER_BYTES))
-        header = pydicom.dcmread(head, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
-        size = int(header.Rows), int(header.Columns)
-    except Exception:  # damaged bytes make pydicom raise almost anything
-        return None
-    return size if min(size) > 0 else None

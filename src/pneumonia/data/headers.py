@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia.data.competition import Competition
-from pneumonia.data.dicom import read_header
+from pneumonia.data.image_files import read_header
 from pneumonia.system.errors import BadInput, bad_input
 from pneumonia.system.processes import cores, mapped
 from pneumonia.system.progress import progress
@@ -20,10 +20,10 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
 
     Args:
         table: a CSV of headers (PatientID, PatientSex, PatientAge, ViewPosition), may be compressed; None reads the
-            DICOMs, without their pixels. A folder without images gives an empty table.
+            images, without their pixels. A folder without images gives an empty table.
 
     Raises:
-        BadInput: no such table, or a DICOM whose header cannot be read; all of them at once.
+        BadInput: no such table, or an image whose header cannot be read; all of them at once.
     """
     if table is not None:
         try:
@@ -32,6 +32,8 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
             raise bad_input(
                 table, f"cannot be read as a table of headers ({error})", "give a CSV, plain or .gz"
             ) from error
+    if competition.repeated_images:
+        raise BadInput(competition.repeated_images)
     images = competition.train_images.items()
     workers = min(workers or cores(), -(-len(images) // CHUNK))
     if workers <= 1:
@@ -48,7 +50,7 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
 def header_row(item: tuple[str, Path]) -> tuple[tuple | None, BadInput | None]:
     image, path = item
     try:
-        _, header = read_header(path, image)
+        header = read_header(path, image)
     except BadInput as error:
         return None, error
     return (image, header.rows, header.columns, header.sex, header.age, header.view), None

@@ -20,7 +20,7 @@ from pneumonia import config
 from pneumonia.data import cache as layout
 from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import Competition
-from pneumonia.data.dicom import read_scaled
+from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.files import sha256
 from pneumonia.system.processes import cores, mapped

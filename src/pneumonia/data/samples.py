@@ -10,7 +10,8 @@ import pandas as pd
 
 from pneumonia.boxes import geometry
 from pneumonia.data.cache import Cache, cached_size
-from pneumonia.data.dicom import Header, read_scaled
+from pneumonia.data.dicom import Header
+from pneumonia.data.image_files import read_scaled
 from pneumonia.data.person_features import person_features_of
 
 CLASSES = ("normal", "not_normal", "opacity")
@@ -50,13 +51,30 @@ def at_size(square: np.ndarray, size: int) -> np.ndarray:
 
 
 def read_at_size(path: str | Path, size: int) -> tuple[np.ndarray, Header]:
-    """A DICOM as (size, size) uint8, by way of the cached size, so with the pixels that training had; and its header.
+    """An image as (size, size) uint8, by way of the cached size, so with the pixels that training had; and its header.
 
     Raises:
-        BadInput: as `read_dicom`.
+        BadInput: as `read_image`.
     """
     square, header = read_scaled(path, cached_size(size))
     return at_size(square, size), header
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images to be predicted.
+
+    ids: (n,) patientId. pixels: n images (size, size) uint8 gray, size being the model's. sizes: (n, 2) rows, columns
+    of the originals. person_features: (n, FACTS) of data/person_features.py; None where nothing is known of anybody.
+    """
+
+    ids: Sequence[str]
+    pixels: Sequence[np.ndarray]
+    sizes: np.ndarray
+    person_features: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,12 @@ def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
     ]
     classes = study["class"].map(CLASSES.index).to_numpy(dtype=np.int64)
     return Samples(ids, CachedImages(cache, ids, size), boxes, classes, person_features_of(study))
+
+
+def images_of(cache: Cache, ids: Sequence[str], size: int) -> Images:
+    """Images of the cache at a model's size."""
+    pixels = CachedImages(cache, ids, size)
+    return Images(ids, pixels, original_sizes(cache, ids), person_features_of(cache.index.iloc[pixels.rows]))
 
 
 def original_sizes(cache: Cache, ids: Sequence[str]) -> np.ndarray:

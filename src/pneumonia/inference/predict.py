@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import keras
 import numpy as np
 
+from pneumonia import schema
 from pneumonia.boxes import geometry
 from pneumonia.boxes.fusion import merge_tta
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.data.nih import NIH_LABELS
 from pneumonia.data.person_features import model_input
+from pneumonia.data.samples import Images
 from pneumonia.inference.tta import variants
 from pneumonia.models.family import Family
 from pneumonia.system.progress import progress
@@ -18,39 +20,30 @@ from pneumonia.system.progress import progress
 def predict(
     network: keras.Model,
     family: Family,
-    ids: Sequence[str],
-    images: Sequence[np.ndarray],
-    sizes: np.ndarray,
-    tta: list[str],
-    batch_size: int,
+    images: Images,
+    experiment: schema.Experiment,
     title: str,
-    max_boxes: int = 40,
-    min_score: float = 0.01,
-    facts: np.ndarray | None = None,
 ) -> Detections | ClassProbabilities:
     """Predict every image under every variant, and merge the variants.
 
     Args:
-        ids: (n,) patientId.
-        images: n images (size, size) uint8, size being the model's.
-        sizes: (n, 2) rows, columns of the original images, in whose pixels the boxes are returned.
-        tta: names of inference/tta.py.
-        batch_size: images per pass of the network; each variant of an image is one.
-        max_boxes: at most so many boxes of an image, the most confident.
-        min_score: of a box that is kept, of each variant and of the merged table.
-        facts: (n, FACTS) of data/facts.py, for a network that sees age, sex or view.
+        images: the boxes are returned in the pixels of their original sizes.
+        experiment: of its settings, tta: names of inference/tta.py; batch_size: images per pass of the network, each
+            variant of an image being one; max_boxes: at most so many boxes of an image, the most confident;
+            min_score: of a box that is kept, of each variant and of the merged table.
+        title: what the progress is called.
 
     Returns:
-        Detections (a localizer) or ClassProbabilities (a classifier), images in the order of `ids`.
+        Detections (a localizer) or ClassProbabilities (a classifier), in the order of the images.
 
     Raises:
         BadInput: an unknown variant.
     """
-    chosen = variants(tta)
-    starts = range(0, len(ids), batch_size)
+    chosen, batch_size, facts = variants(experiment.tta), experiment.batch_size, images.person_features
+    starts = range(0, len(images), batch_size)
     tables: list[list] = [[] for _ in chosen]
     for start in progress(starts, title, unit="batch"):
-        batch = np.stack([images[row] for row in range(start, min(start + batch_size, len(ids)))])[..., None]
+        batch = np.stack([images.pixels[row] for row in range(start, min(start + batch_size, len(images)))])[..., None]
         pictures = np.concatenate([variant.picture(batch) for variant in chosen])
         people = None if facts is None else np.tile(facts[start : start + batch_size], (len(chosen), 1))
         inputs = model_input(pictures, people, family.person_inputs)
@@ -61,9 +54,9 @@ def predict(
                 own = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in own]
             table.extend(own)
     if family.kind == "classifier":
-        return class_table(ids, np.mean([np.stack(table) for table in tables], axis=0))
-    kept = (max_boxes, min_score)
-    found = [detection_table(ids, table, sizes, family.image_size, *kept) for table in tables]
+        return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0))
+    kept = (experiment.max_boxes, experiment.min_score)
+    found = [detection_table(images, table, family.image_size, *kept) for table in tables]
     return found[0] if len(found) == 1 else most_confident(merge_tta(found), *kept)
 
 
@@ -96,24 +89,17 @@ def class_table(ids: Sequence[str], probabilities: np.ndarray) -> ClassProbabili
     return ClassProbabilities(tuple(ids), opacity=opacity, normal=normal, not_normal=not_normal)
 
 
-def detection_table(
-    ids: Sequence[str],
-    decoded: Iterable,
-    sizes: np.ndarray,
-    model_size: int,
-    max_boxes: int,
-    min_score: float,
-) -> Detections:
+def detection_table(images: Images, decoded: Iterable, model_size: int, max_boxes: int, min_score: float) -> Detections:
     """Boxes of the model's square, to the pixels of the originals and inside their frames; a box that a variant found
     beyond the frame is none."""
     boxes_list, scores_list = [], []
-    for (boxes, scores), (rows, columns) in zip(decoded, sizes):
+    for (boxes, scores), (rows, columns) in zip(decoded, images.sizes):
         boxes = geometry.scale(np.reshape(boxes, (-1, 4)), columns / model_size, rows / model_size)
         boxes = geometry.clip(boxes, columns, rows)
         inside = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
         boxes_list.append(boxes[inside])
         scores_list.append(np.asarray(scores, dtype=np.float64)[inside])
-    return most_confident(Detections.from_lists(ids, boxes_list, scores_list), max_boxes, min_score)
+    return most_confident(Detections.from_lists(images.ids, boxes_list, scores_list), max_boxes, min_score)
 
 
 def most_confident(detections: Detections, max_boxes: int, min_score: float) -> Detections:

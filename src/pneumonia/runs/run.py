@@ -133,3 +133,10 @@ class Run:
                 "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
             },
         )
+
+
+def experiment_of(run: Run) -> schema.Experiment:
+    """The settings that a run was begun with."""
+    tree = config.read_yaml(run.settings_file)
+    tree.pop("identity")
+    return config.from_tree(schema.Experiment, tree, str(run.settings_file))

@@ -1,0 +1,144 @@
+"""An image file of any kind that is read, DICOM, PNG or JPEG: which kind it is, and its pixels and header.
+
+The kind follows from a file's first bytes, whatever its name. A PNG or a JPEG says nothing of sex, age, view and
+person: its Header has them empty.
+"""
+
+import io
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pydicom
+from pydicom.uid import UID
+
+from pneumonia.data import dicom, png_jpeg
+from pneumonia.data.dicom import Header
+from pneumonia.system.errors import bad_input
+
+SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")  # in lower case; a name with one of them is meant as an image
+KINDS = "DICOM, PNG or JPEG"
+PREAMBLE = 128  # bytes of a DICOM before its "DICM"
+HEAD = PREAMBLE + 4  # bytes that tell the kinds apart
+SIZE_BYTES = 1 << 14  # of a DICOM, read to learn its size; the competition's headers have about 1 KB
+FIRST_GROUPS = (b"\x02\0", b"\x08\0")  # of a DICOM's elements, where the preamble is missing
+
+
+def kind_of(path: str | Path) -> str | None:
+    """ "DICOM", "PNG" or "JPEG" by a file's first bytes; None for anything else. A DICOM without a preamble is one too.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with open(path, "rb", buffering=0) as file:
+        head = file.read(HEAD)
+    for kind, signature in png_jpeg.SIGNATURES.items():
+        if head.startswith(signature):
+            return kind
+    return "DICOM" if head[PREAMBLE:] == b"DICM" or starts_with_an_element(head) else None
+
+
+def starts_with_an_element(head: bytes) -> bool:
+    """Whether bytes start as DICOM elements do: little endian, an early group, then a VR or a small length."""
+    has_vr, has_length = head[4:6].isalpha() and head[4:6].isupper(), 0 < int.from_bytes(head[4:8], "little") < HEAD
+    return len(head) == HEAD and head[:2] in FIRST_GROUPS and head[3] == 0 and (has_vr or has_length)
+
+
+def has_image_suffix(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def name_without_suffix(name: str) -> str:
+    """A file's name without a suffix that images have. Other dots stay, as those of UIDs: 1.2.840.113619."""
+    stem, dot, suffix = name.rpartition(".")
+    return stem if stem and (dot + suffix).lower() in SUFFIXES else name
+
+
+def read_image(path: str | Path, expected_id: str | None = None) -> tuple[np.ndarray, Header]:
+    """A file at its full size.
+
+    Args:
+        expected_id: the PatientID that a DICOM must have; None for any. Other kinds have none.
+
+    Returns:
+        (rows, columns) uint8 gray, white is dense; and the header.
+
+    Raises:
+        BadInput: what keeps the file from being read, one fault that says what.
+    """
+    kind = known_kind(path)
+    return dicom.read_dicom(path, expected_id) if kind == "DICOM" else png_jpeg.read_gray(path, kind)
+
+
+def read_scaled(path: str | Path, size: int, expected_id: str | None = None) -> tuple[np.ndarray, Header]:
+    """A file as a (size, size) uint8 square, by area where it shrinks; the factors are size / columns and size / rows.
+
+    Raises:
+        BadInput: as `read_image`.
+    """
+    kind = known_kind(path)
+    if kind == "DICOM":
+        return dicom.read_scaled(path, size, expected_id)
+    gray, header = png_jpeg.read_gray(path, kind, size)
+    if gray.shape == (size, size):
+        return gray, header
+    way = cv2.INTER_AREA if size <= min(gray.shape) else cv2.INTER_LINEAR
+    return cv2.resize(gray, (size, size), interpolation=way), header
+
+
+def read_header(path: str | Path, expected_id: str | None = None) -> Header:
+    """What a file says of its image; no pixels are decoded. Raises BadInput as `read_image`."""
+    kind = known_kind(path)
+    return dicom.read_header(path, expected_id)[1] if kind == "DICOM" else png_jpeg.read_header(path, kind)
+
+
+def size_of(path: str | Path) -> tuple[int, int] | None:
+    """Rows and columns as a file's header says, None where it cannot be read, which is the image check's to report.
+
+    Of a DICOM only the first bytes are read and parsed, so that a deflated one has no room to inflate.
+    """
+    try:
+        kind = kind_of(path)
+        if kind in png_jpeg.SIGNATURES:
+            header = png_jpeg.read_header(path, kind)
+            return header.rows, header.columns
+        with open(path, "rb") as file:
+            head = io.BytesIO(file.read(SIZE_BYTES))
+        header = pydicom.dcmread(head, stop_before_pixels=True, specific_tags=["Rows", "Columns"])
+        size = int(header.Rows), int(header.Columns)
+    except Exception:  # damaged bytes make pydicom raise almost anything
+        return None
+    return size if min(size) > 0 else None
+
+
+def known_kind(path: str | Path) -> str:
+    """`kind_of`, with what is no image refused. Raises BadInput."""
+    path = Path(path)
+    try:
+        kind = kind_of(path)
+    except OSError as error:
+        what = f"cannot be read: {error.strerror}"
+        raise bad_input(path, what, "check the file and its permissions", code="unreadable") from error
+    if kind is None and path.suffix.lower() in (".dcm", ".dicom"):
+        return "DICOM"  # its reader says what is the matter
+    if kind is None:
+        raise bad_input(path, f"is no {KINDS} image", "get the file again, or convert it", code="not-image")
+    return kind
+
+
+def is_dicom_without_pixels(path: str | Path) -> bool:
+    """Whether a file is a sound DICOM of a kind that has no pixels: a report, a presentation state, a DICOMDIR.
+
+    Its class says so. An image that lost its pixels is a damaged image.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message="End of file reached")
+            tags = ["SOPClassUID", "Rows", "Columns"]
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
+            uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID")
+    except Exception:  # damaged bytes make pydicom raise almost anything
+        return False
+    return bool(uid) and "Rows" not in dataset and "Image Storage" not in UID(uid).name
