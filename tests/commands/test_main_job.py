@@ -106,7 +106,7 @@ def test_any_dicom_through_the_whole_ensemble(job, tmp_path):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert Path(found["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
-    rows = Path(found["predictions"]).read_text().splitlines()
+    rows = Path(found["submission"]).read_text().splitlines()
     assert rows[0] == "patientId,PredictionString" and len(rows) == 2 and rows[1].startswith(f"{dicom.stem},")
     assert run("validate", f"submission={found['predictions']}").returncode == 0
 
@@ -130,7 +130,7 @@ def test_a_dicom_of_another_size_is_predicted_in_its_own_pixels(job, tmp_path):
         dataset.save_as(tmp_path / "images" / f"{name}.dcm")
     done = run("predict", f"run={ensemble}", f"images={tmp_path / 'images'}", "json=true")
     assert done.returncode == 0, done.stderr
-    table = Path(json.loads(done.stdout.splitlines()[-1])["predictions"])
+    table = Path(json.loads(done.stdout.splitlines()[-1])["submission"])
     assert table.parent == ensemble / "predictions"
     found = read_detections(table)
     (once, sure), (twice, as_sure) = found.image(0), found.image(1)
