@@ -31,7 +31,7 @@ from pneumonia.runs.run import Run
 SIZE = 64
 EXPERIMENTS = {
     "cnn": {"model": {"name": "cnn"}},
-    "yolov8": {"model": {"name": "yolov8", "size": "xs"}, "lowest_confidence": 0.0, "boxes_kept": 5},
+    "yolov8": {"model": {"name": "yolov8", "size": "xs"}, "min_score": 0.0, "max_boxes": 5},
 }
 
 
