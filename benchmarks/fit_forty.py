@@ -25,7 +25,7 @@ from pathlib import Path
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
-from pneumonia.data.samples import Samples, images_of, samples_of
+from pneumonia.data.samples import Samples, cached_images, samples_of
 from pneumonia.inference.predict import predict
 from pneumonia.metrics.iou_map import Truth, sweep
 from pneumonia.models.registry import family as family_of
@@ -82,7 +82,7 @@ def fitted(experiment: schema.Experiment, samples: Samples, study, cache) -> tup
     with tempfile.TemporaryDirectory() as scratch:
         network = loop.train(experiment, family, samples, None, Path(scratch), experiment.model.name)
     ids = samples.ids.tolist()
-    found = predict(network, family, images_of(cache, ids, experiment.image_size), experiment, "the same")
+    found = predict(network, family, cached_images(cache, ids, experiment.image_size), experiment, "the same")
     threshold, score = sweep(Truth.from_lists(ids, list(study["boxes"])), found).best()
     return float(score), float(threshold)
 

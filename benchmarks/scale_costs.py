@@ -138,7 +138,7 @@ def of_member(settings: Settings) -> dict:
     """Seconds of a run's start, of a trained, looked-at and predicted image, and of an epoch without images."""
     import keras
 
-    from pneumonia.data.samples import Samples, images_of
+    from pneumonia.data.samples import Samples, cached_images
     from pneumonia.inference.predict import predict
     from pneumonia.models.registry import family as family_of
     from pneumonia.runs import checkpoint
@@ -175,7 +175,7 @@ def of_member(settings: Settings) -> dict:
 
     def predicting(images: int) -> None:
         ids = [samples.ids[number % len(samples)] for number in range(images)]
-        predict(learner.network, family, images_of(data.cache, ids, experiment.image_size), experiment, "images")
+        predict(learner.network, family, cached_images(data.cache, ids, experiment.image_size), experiment, "images")
 
     for work in (epoch, look, predicting):  # each compiles
         work(2)

@@ -45,7 +45,7 @@ from keras import ops
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
-from pneumonia.data.samples import Samples, images_of
+from pneumonia.data.samples import Samples, cached_images
 from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
 from pneumonia.inference.predict import predict
 from pneumonia.metrics.intervals import difference_interval, mean_interval
@@ -202,7 +202,7 @@ def main(settings: Settings) -> None:
 
 
 def detections_of(network, family: YOLOv8, experiment: schema.Experiment, data: Prepared, ids: list[str]):
-    images = images_of(data.cache, ids, experiment.image_size)
+    images = cached_images(data.cache, ids, experiment.image_size)
     return predict(network, family, images, dataclasses.replace(experiment, tta=["identity"]), "held-out images")
 
 

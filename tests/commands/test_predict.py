@@ -190,10 +190,10 @@ def test_dicoms_without_pixels_are_left_out_and_counted(predict, folder):
     write_dicom(folder / "DICOMDIR", None, SOPClassUID="1.2.840.10008.1.3.10")
     code, result, said = predict(folder)
     assert code == 0 and result["images"] == 7
-    assert {Path(path).name for path in result["without_pixels"]} == {"pr.dcm", "sr", "DICOMDIR"}
+    assert {Path(fault["file"]).name for fault in result["without_pixels"]} == {"pr.dcm", "sr", "DICOMDIR"}
     assert "left out: 3 DICOMs without pixels" in said
     code, result, said = predict(folder / "pr.dcm")
-    assert code == 2 and "pr.dcm: " in said and len(said.splitlines()) == 1
+    assert code == 2 and "pr.dcm: is not an image (PR)" in said and len(said.splitlines()) == 1
 
 
 def damage(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import cv2
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
@@ -45,12 +46,13 @@ def saved(image: Image.Image, kind: str, **options) -> bytes:
     return stream.getvalue()
 
 
-def dicom(path, rows: int, columns: int, bits: int, content: bytes, syntax=ExplicitVRLittleEndian):
+def dicom(path, rows: int, columns: int, bits: int, content: bytes, syntax=ExplicitVRLittleEndian, samples: int = 1):
     """A DICOM without a window around pixels that are encoded already."""
     dataset = pydicom.Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.PatientID = "1.2.840.10008.5.1.4.1.1.7", "1.2.3", path.stem
-    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel, dataset.PixelRepresentation = rows, columns, 1, 0
-    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns, dataset.SamplesPerPixel, dataset.PixelRepresentation = rows, columns, samples, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2" if samples == 1 else "RGB"
+    dataset.PlanarConfiguration = 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = (16 if bits > 8 else 8), bits, bits - 1
     dataset.PixelData = encapsulate([content]) if syntax.is_compressed else content
     dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
@@ -82,7 +84,7 @@ def test_a_jpeg_has_the_bits_of_the_dicom_of_the_same_frame(tmp_path, colour):
     reference = dicom(tmp_path / "a.dcm", ROWS, COLUMNS, 8, frame, JPEGBaseline8Bit)
     if colour == "RGB":
         dataset = pydicom.dcmread(reference)
-        dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "YBR_FULL_422", 0
+        dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 3, "YBR_FULL_422"
         dataset.save_as(reference)
     same_as_dicom(written(tmp_path / "b.jpg", frame), reference)
     same_as_dicom(written(tmp_path / "c.jpg", frame + b"trailer \xff\xd8 of some camera"), reference)
@@ -107,15 +109,29 @@ def test_gray_is_the_same_in_every_png_mode(tmp_path):
     np.testing.assert_array_equal(read_image(written(tmp_path / "a.png", content))[0], bits)
 
 
-def test_sixteen_bits_span_the_values_found_in_colour_too(tmp_path):
+def test_sixteen_bits_of_gray_span_the_values_found(tmp_path):
     pixels = smooth(highest=3000) + 500
     gray, _ = read_image(written(tmp_path / "a.png", png(pixels)))
     assert gray.min() == 0 and gray.max() == 255
     np.testing.assert_allclose(gray, (pixels - 500.0) * 255 / 3000, atol=0.5001)
-    colour, _ = read_image(written(tmp_path / "b.png", png(np.stack([pixels] * 3, axis=-1))))
-    np.testing.assert_array_equal(colour, gray)
     flat, _ = read_image(written(tmp_path / "c.png", png(np.full((5, 6), 40_000, np.uint16))))
     assert flat.shape == (5, 6) and not flat.any()
+
+
+def test_colour_has_the_bits_of_the_dicom_of_the_same_pixels(tmp_path):
+    for highest in (255, 65535):
+        pixels = np.stack([smooth(highest=highest), smooth(highest=highest)[::-1], smooth(highest=highest)], axis=-1)
+        reference = dicom(tmp_path / "a.dcm", ROWS, COLUMNS, 8 * pixels.itemsize, pixels.tobytes(), samples=3)
+        same_as_dicom(written(tmp_path / "b.png", png(pixels[..., ::-1])), reference)
+
+
+@pytest.mark.parametrize(
+    ("highest", "options"), [(4095, {"bitspersample": 12}), (60_000, {"lossless": True, "bitspersample": 16})]
+)
+def test_a_jpeg_of_more_than_8_bits(tmp_path, highest, options):
+    pixels = smooth(highest=highest)
+    gray, _ = read_image(written(tmp_path / "a.jpg", imagecodecs.jpeg8_encode(pixels, 98, **options)))
+    np.testing.assert_allclose(gray, pixels * (255.0 / highest), atol=0.51 if "lossless" in options else 4)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
@@ -158,18 +174,19 @@ PNG, JPEG = png(smooth()), simplejpeg.encode_jpeg(smooth()[..., None], 90, "GRAY
         ("half.png", PNG[: len(PNG) // 2], "pixels"),
         ("end.png", PNG[:-12], "pixels"),
         ("bit.png", PNG[:1000] + bytes([PNG[1000] ^ 1]) + PNG[1001:], "pixels"),
-        ("start.png", PNG[:20], "header"),
+        ("start.png", PNG[:20], "pixels"),
         ("short.png", bare_png(50, 50, bytes(51 * 20)), "pixels"),
         ("huge.png", bare_png(1, 8193, bytes(8194)), "size"),
         ("bomb.png", bare_png(60_000, 60_000, b""), "size"),
         ("half.jpg", JPEG[: len(JPEG) // 2], "truncated"),
+        ("middle.jpg", JPEG[: len(JPEG) // 2] + b"\xff\xd9", "pixels"),
         ("end.jpg", JPEG[:-1], "truncated"),
-        ("start.jpg", JPEG[:15], "header"),
+        ("start.jpg", JPEG[:15], "pixels"),
         ("hole.jpg", JPEG[:700] + JPEG[2700:], "pixels"),
         ("cmyk.jpg", saved(Image.new("CMYK", (20, 20)), "JPEG"), "colour"),
-        ("text.png", b"<html>not found</html>", "not-image"),
+        ("text.png", b"<html>not found</html>", "unknown-kind"),
         ("text.dcm", b"<html>not found</html>", "not-dicom"),
-        ("empty.png", b"", "not-image"),
+        ("empty.png", b"", "unknown-kind"),
     ],
 )
 def test_damaged_files_are_refused_by_one_line(tmp_path, name, content, code):

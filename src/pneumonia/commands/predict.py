@@ -27,8 +27,8 @@ PICTURE_SUFFIX = ".jpg"
 
 def predict(settings: schema.Predict) -> dict:
     """Returns {"submission" (of an ensemble) or "table" (of a run): file, "picture": JPEG or None, "images": how many
-    were predicted, "damaged": faults of images that were left out, "without_pixels": DICOMs that are no images,
-    "other_files": how many files are neither}."""
+    were predicted, "damaged": faults of images that were left out, "without_pixels": what those DICOMs are that are no
+    images, "other_files": how many files are neither}."""
     folder = folder_of(settings.run)
     members = runs_of(folder) if is_ensemble(folder) else {"": [Run(folder)]}
     out = table_of(settings, folder)
@@ -51,7 +51,7 @@ def predict(settings: schema.Predict) -> dict:
         "picture": picture if has_picture else None,
         "images": len(predicted),
         "damaged": [fault.as_json() for fault in radiographs.damaged],
-        "without_pixels": radiographs.without_pixels,
+        "without_pixels": [fault.as_json() for fault in radiographs.without_pixels],
         "other_files": found.others,
     }
 
@@ -132,8 +132,7 @@ def refuse_damaged(radiographs: Radiographs, place: Path, skip_damaged: bool) ->
             error.args = (f"{error}\n{place}: {others}",)
         raise error
     if not radiographs.ids:
-        what = f"holds no image: {len(radiographs.without_pixels)} DICOMs without pixels, as reports are"
-        raise bad_input(place, what if place.is_dir() else "is a DICOM without pixels", f"give images, {KINDS}")
+        raise BadInput(radiographs.without_pixels)
 
 
 def say_what_is_left_out(radiographs: Radiographs, found: FoundImages) -> None:

@@ -9,7 +9,7 @@ from pneumonia import schema
 from pneumonia.boxes.predictions import write_classes, write_detections
 from pneumonia.data.cache import Cache
 from pneumonia.data.prepared import Prepared
-from pneumonia.data.samples import CLASSES, images_of
+from pneumonia.data.samples import CLASSES, cached_images
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
 from pneumonia.models.classifier_losses import balanced_weights
@@ -116,4 +116,4 @@ def predict_ids(
     network: keras.Model, family: Family, experiment: schema.Experiment, cache: Cache, ids: list[str], title: str
 ):
     """Prediction table of cached images, by the experiment's test-time variants."""
-    return predict(network, family, images_of(cache, ids, experiment.image_size), experiment, title)
+    return predict(network, family, cached_images(cache, ids, experiment.image_size), experiment, title)

@@ -123,7 +123,7 @@ def known_kind(path: str | Path) -> str:
     if kind is None and path.suffix.lower() in (".dcm", ".dicom"):
         return "DICOM"  # its reader says what is the matter
     if kind is None:
-        raise bad_input(path, f"is no {KINDS} image", "get the file again, or convert it", code="not-image")
+        raise bad_input(path, f"is no {KINDS} image", "get the file again, or convert it", code="unknown-kind")
     return kind
 
 

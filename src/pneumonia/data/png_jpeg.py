@@ -1,12 +1,12 @@
-"""One PNG or JPEG file to gray 0..255, as a DICOM of the same pixels would be; or one clear fault.
+"""One PNG or JPEG file to gray 0..255, as a DICOM of the same pixels without a window would be; or one clear fault.
 
-PNG: gray, palette or colour, 1 to 16 bits. Eight bits are taken as they are; 16 bits span from the least to the
-greatest value found, as in a DICOM without a window. JPEG: decoded by libjpeg-turbo straight to gray, by the same rule
-for scaling as a DICOM's JPEG Baseline frame, so with the same bits. Colour becomes luma. Transparency, colour profiles
-and gamma are ignored. An EXIF orientation is honoured: rows and columns are those of the image as it is shown.
+PNG: gray, palette or colour, 1 to 16 bits. JPEG: every process that a DICOM's frame may have, 8 to 16 bits. What holds
+for a DICOM (data/dicom_pixels.py) holds here: 8 bits are taken as they are; gray of more bits spans from the least to
+the greatest value found; of colour of more bits the upper 8 are kept; colour becomes luma; 8-bit JPEG may be decoded at
+a half or a quarter of its size. Transparency, colour profiles and gamma are ignored. An EXIF orientation is honoured:
+rows and columns are those of the image as it is shown.
 """
 
-import dataclasses
 import hashlib
 import io
 import math
@@ -15,15 +15,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pydicom
 from PIL import Image
 
-from pneumonia.data.dicom import LARGEST_SIDE, Header, content_of, decoded_jpeg
-from pneumonia.system.errors import BadInput, bad_input
+from pneumonia.data.dicom import LARGEST_SIDE, Header, content_of
+from pneumonia.data.dicom_codecs import Unreadable, cause_of, decoded_jpeg, described
+from pneumonia.data.dicom_pixels import gray_of
+from pneumonia.data.dicom_stored import Stored, decoded_gray
+from pneumonia.system.errors import bad_input
 
 SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
-FORMATS = {"PNG": ("PNG",), "JPEG": ("JPEG", "MPO")}  # as Pillow names them; MPO is a JPEG with more behind it
-JPEG_END = b"\xff\xd9"
-AGAIN = "get the file again"
 
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {  # value of the tag: how the stored image becomes the one that is shown
@@ -53,20 +54,19 @@ def read_gray(path: str | Path, kind: str, size: int = 0) -> tuple[np.ndarray, H
     """
     content = content_of(Path(path))
     header, orientation = header_of(content, kind, str(path))
-    stored = header
+    rows, columns = header.rows, header.columns
     if orientation in SIDEWAYS:
-        stored = dataclasses.replace(header, rows=header.columns, columns=header.rows)
+        rows, columns = columns, rows
     try:
-        if kind == "JPEG":
-            gray = decoded_jpeg(content[: content.rfind(JPEG_END) + len(JPEG_END)], stored, str(path), size)
-        else:
-            gray = decoded_png(content)
-            if gray.shape != (stored.rows, stored.columns):
-                raise ValueError(f"its pixels are {gray.shape[0]} x {gray.shape[1]}")
-    except BadInput:
+        stored = stored_jpeg(content, rows, columns, size) if kind == "JPEG" else stored_png(content)
+        gray = gray_of(stored, pydicom.Dataset())
+    except Unreadable as error:
+        raise bad_input(path, str(error), error.fix, code=error.code) from error
+    except MemoryError:
         raise
     except Exception as error:  # decoders meet damaged pixels with whatever they stumble over
-        raise bad_input(path, f"is a damaged {kind} ({reason(error)})", AGAIN, code="pixels") from error
+        what, fix = f"is a damaged {kind} ({cause_of(error)})", "get the file again from where it came from"
+        raise bad_input(path, what, fix, code="pixels") from error
     return (UPRIGHT[orientation](gray) if orientation in UPRIGHT else gray), header
 
 
@@ -76,23 +76,22 @@ def read_header(path: str | Path, kind: str) -> Header:
 
 
 def header_of(content: bytes, kind: str, name: str) -> tuple[Header, int]:
-    """Header and EXIF orientation; nothing is decoded before its size has been believed."""
+    """Header, rows and columns as the image is shown, and EXIF orientation; nothing is decoded before its size has been
+    believed."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that are not quite standard
-            with Image.open(io.BytesIO(content), formats=FORMATS[kind]) as image:
-                columns, rows = image.size
-                orientation, mode = orientation_of(image), image.mode
-    except Image.DecompressionBombError as error:
-        what, fix = "is larger than any radiograph", f"radiographs have 1 to {LARGEST_SIDE} rows and columns"
-        raise bad_input(name, what, fix, code="size") from error
-    except Exception as error:  # Pillow meets a damaged header with whatever its parser stumbles over
-        raise bad_input(name, f"is a damaged or unknown kind of {kind}", AGAIN, code="header") from error
+        if kind == "JPEG":
+            frame = described(content, "")
+            rows, columns = frame.rows, frame.columns
+        else:  # the first chunk must be IHDR: length, name, width, height
+            if content[12:16] != b"IHDR" or len(content) < 24:
+                raise Unreadable("is a damaged PNG (it has no header)")
+            rows, columns = int.from_bytes(content[20:24]), int.from_bytes(content[16:20])
+    except Unreadable as error:
+        raise bad_input(name, str(error), error.fix, code=error.code) from error
     if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
         what = f"claims {rows} rows and {columns} columns"
         raise bad_input(name, what, f"radiographs have 1 to {LARGEST_SIDE} of each", code="size")
-    if mode == "CMYK":
-        raise bad_input(name, "is a JPEG in the colours of print (CMYK)", "save it as gray or RGB", code="colour")
+    orientation = orientation_of(content)
     if orientation in SIDEWAYS:
         rows, columns = columns, rows
     header = Header(
@@ -109,39 +108,40 @@ def header_of(content: bytes, kind: str, name: str) -> tuple[Header, int]:
     return header, orientation
 
 
-def orientation_of(image: Image.Image) -> int:
+def orientation_of(content: bytes) -> int:
+    """EXIF's; 1, upright, where the file says nothing that can be read."""
     try:
-        return int(image.getexif().get(ORIENTATION, 1))
-    except Exception:  # metadata that cannot be parsed say nothing
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "MPO")) as image:
+                return int(image.getexif().get(ORIENTATION, 1))
+    except Exception:  # Pillow meets metadata, or a JPEG that it does not know, with whatever its parser stumbles over
         return 1
 
 
-def decoded_png(content: bytes) -> np.ndarray:
-    """(rows, columns) uint8. Pillow checks every part's checksum, OpenCV decodes: Pillow cuts 16-bit colour to 8 bits.
+def stored_png(content: bytes) -> Stored:
+    """The values of a PNG. Pillow checks every part's checksum, OpenCV decodes: Pillow cuts 16-bit colour to 8 bits.
 
     Raises:
         Exception: of any kind where the file is truncated or damaged.
     """
-    with Image.open(io.BytesIO(content), formats=FORMATS["PNG"]) as image:
+    with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
         image.verify()
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ValueError("its pixels end too early")
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(np.ascontiguousarray(pixels[..., :3]), cv2.COLOR_BGR2GRAY)
-    return pixels if pixels.dtype == np.uint8 else spread(pixels)
+    codes = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if codes is None:
+        raise Unreadable("is a damaged PNG (its pixels end too early)")
+    if codes.ndim == 3:
+        codes = codes[..., 2::-1]  # OpenCV's order is blue, green, red, alpha
+    return Stored(codes, 8 * codes.itemsize, is_signed=False, is_8_bit=codes.dtype == np.uint8)
 
 
-def spread(values: np.ndarray) -> np.ndarray:
-    """uint16 to uint8: the least value becomes 0, the greatest 255; all black where they are the same."""
-    low, high = int(values.min()), int(values.max())
-    if high == low:
-        return np.zeros(values.shape, np.uint8)
-    of_value = np.zeros(high + 1)
-    of_value[low:] = (np.arange(low, high + 1) - low) * (255.0 / (high - low))
-    return np.rint(of_value).astype(np.uint8)[values]
-
-
-def reason(error: Exception) -> str:
-    """The first line of what a decoder says, or the name of its error."""
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+def stored_jpeg(content: bytes, rows: int, columns: int, size: int) -> Stored:
+    """The values of a JPEG, rows and columns as they lie in the file. Raises Unreadable."""
+    frame = described(content, "")
+    if frame.samples not in (1, 3):
+        raise Unreadable(f"is a JPEG of {frame.samples} colours, as for print", "save it as gray or RGB", "colour")
+    if frame.is_gray_ready:
+        return Stored(decoded_gray(content, rows, columns, size), 8, False, frame.samples == 3, True)
+    codes = decoded_jpeg(content, frame)
+    bits = frame.bits if codes.ndim == 3 else 8 * codes.itemsize  # of gray the values found decide
+    return Stored(codes, bits, is_signed=False, is_8_bit=frame.bits == 8)

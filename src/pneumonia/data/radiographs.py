@@ -31,7 +31,8 @@ class Radiographs:
     """Images in memory-mapped squares of each wanted size, and what their headers say.
 
     ids: of the sound images. headers: one row for each of them. damaged: what is wrong with the others.
-    without_pixels: DICOMs that are no images.
+    without_pixels: what DICOMs that
+    are no images are.
     """
 
     def __init__(self, files: dict[str, Path], image_sizes: Sequence[int], folder: Path, threads: int = 0):
@@ -51,7 +52,7 @@ class Radiographs:
         }
         self.refuse_full_disk(folder, len(files))
         self.damaged: list[Fault] = []
-        self.without_pixels: list[Path] = []
+        self.without_pixels: list[Fault] = []
         headers, rows = {}, []
         threads = threads or min(cores(), MOST_THREADS)
         try:
@@ -64,7 +65,7 @@ class Radiographs:
                         headers[image] = found
                         rows.append(row)
                     elif is_dicom_without_pixels(files[image]):
-                        self.without_pixels.append(files[image])
+                        self.without_pixels += found
                     else:
                         self.damaged += found
         except OSError as error:

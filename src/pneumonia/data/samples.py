@@ -114,7 +114,7 @@ def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
     return Samples(ids, CachedImages(cache, ids, size), boxes, classes, person_features_of(study))
 
 
-def images_of(cache: Cache, ids: Sequence[str], size: int) -> Images:
+def cached_images(cache: Cache, ids: Sequence[str], size: int) -> Images:
     """Images of the cache at a model's size."""
     pixels = CachedImages(cache, ids, size)
     return Images(ids, pixels, original_sizes(cache, ids), person_features_of(cache.index.iloc[pixels.rows]))
