@@ -95,7 +95,7 @@ def print_parts(variables: list) -> None:
 
 
 def main(settings: Settings) -> None:
-    model = schema.Model(name="densenet121")
+    model = schema.model_settings(name="densenet121")
     sizes = {"image_size": settings.image_size, "batch_size": settings.batch_size}
     experiment = schema.Experiment(model=model, augment="none", **sizes)
     keras.utils.set_random_seed(0)

@@ -131,9 +131,14 @@ def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict
     return multiply_adds(network), {way: images / statistics.median(each[1:]) for way, each in seconds.items()}
 
 
+def model_of(name: str, alpha: float) -> schema.Model:
+    """alpha: of the MobileNets, the only ones that have a width."""
+    return schema.model_settings(name, **({"alpha": alpha} if name.startswith("mobilenet") else {}))
+
+
 def experiment_of(settings: Settings, name: str) -> schema.Experiment:
     return schema.Experiment(
-        model=schema.Model(name=name, alpha=settings.alpha),
+        model=model_of(name, settings.alpha),
         image_size=settings.image_size,
         batch_size=settings.batch_size,
         augment="strong",
@@ -147,7 +152,7 @@ def main(settings: Settings) -> None:
     competition = resolve(schema.Job(data=settings.data, preset="smoke"))
     cache = ingest(competition, settings.image_size)
     samples = samples_of(study_table(competition, False, cache.index), cache, settings.image_size)
-    experiment = experiment_of(settings, "")
+    experiment = experiment_of(settings, settings.models[0])
     print(
         f"{', '.join(map(str, keras.distribution.list_devices()))}; {processor()}; Keras on {keras.backend.backend()}"
     )

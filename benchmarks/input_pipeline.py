@@ -181,7 +181,7 @@ def timed(ways: dict[str, Callable[[Batches], float]], batches: Callable[[int], 
 def loaders_compared(samples: Samples) -> dict[str, float]:
     """Median seconds of an epoch of the frozen MobileNetV2, small, by each loader."""
     keras.utils.set_random_seed(0)
-    model = schema.Model(name="mobilenetv2", frozen_epochs=-1)
+    model = schema.model_settings(name="mobilenetv2", frozen_epochs=-1)
     family = family_of(model, SMALL)
     experiment = schema.Experiment(model=model, image_size=SMALL, batch_size=BATCH)
     steps = EPOCH_IMAGES // BATCH
@@ -228,7 +228,7 @@ def main(root: Path | None) -> None:
         competition = open_competition(root)
         cache: Cache = ingest(competition, LARGE, 1, Path(scratch) / "cache")
         study = study_table(competition, False, cache.index)
-        large = family_of(schema.Model(name="mobilenetv2"), LARGE)
+        large = family_of(schema.model_settings(name="mobilenetv2"), LARGE)
         samples = samples_of(study, cache, LARGE)
         from_cache = images_per_second(batches_of(samples, large, 640), 20)
         dicoms = Samples(samples.ids, Dicoms(competition, samples.ids, LARGE), samples.boxes, samples.classes)
@@ -238,7 +238,7 @@ def main(root: Path | None) -> None:
         print(f"dicom: {from_dicoms:.0f} images/s; the cache is {from_cache / from_dicoms:.1f} x as fast")
         small = samples_of(study, cache, SMALL)
         for size, sized in ((LARGE, samples), (SMALL, small)):
-            rates = by_threads(sized, family_of(schema.Model(name="mobilenetv2"), size), EPOCH_IMAGES)
+            rates = by_threads(sized, family_of(schema.model_settings(name="mobilenetv2"), size), EPOCH_IMAGES)
             shown = ", ".join(f"{threads}: {rate:,.0f}" for threads, rate in rates.items())
             print(f"threads, images/s at {size} px: {shown}", flush=True)
         show(f"{SMALL} px, frozen", EPOCH_IMAGES, loaders_compared(small))
@@ -247,7 +247,7 @@ def main(root: Path | None) -> None:
             return
         for batch in GPU_BATCHES:
             title = f"gpu: {LARGE} px, {precision_of(schema.Experiment())}, batches of {batch}"
-            seconds = as_trained(schema.Model(name="mobilenetv2"), samples, LARGE, batch, GPU_STEPS)
+            seconds = as_trained(schema.model_settings(name="mobilenetv2"), samples, LARGE, batch, GPU_STEPS)
             show(title, GPU_STEPS * batch, seconds)
 
 

@@ -26,8 +26,8 @@ from pneumonia.models.registry import family as family_of
 
 SIZE, BATCH, TURNS = 256, 16, 3
 MODELS = {
-    "mobilenetv2, alpha 0.5": schema.Model(name="mobilenetv2", head="classes", alpha=0.5),
-    "yolov8 xs": schema.Model(name="yolov8", size="xs"),
+    "mobilenetv2, alpha 0.5": schema.model_settings(name="mobilenetv2", head="classes", alpha=0.5),
+    "yolov8 xs": schema.model_settings(name="yolov8", size="xs"),
 }
 VARIANTS = ["identity", "flip", "scale_0.875", "flip+scale_1.125", "shift_16_-8"]
 COUNTS = (1, 2, len(VARIANTS))

@@ -157,7 +157,7 @@ def train(training: Training, experiment: schema.Experiment, samples: Samples) -
         for epoch in range(experiment.epochs)
     ]
     steps = len(orders[0]) // experiment.batch_size
-    model = schema.Model(name="yolov8", size="xs", **training.model)
+    model = schema.model_settings(name="yolov8", size="xs", **training.model)
     is_stock = training.stock_prior is not None
     family = (Stock if is_stock else YOLOv8)(model, experiment.image_size)
     if is_stock:

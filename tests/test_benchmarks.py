@@ -46,7 +46,7 @@ def samples():
 # Sandler et al., MobileNetV2, table 4; torchvision's table of DenseNet121: both with a head of 1000 classes, 1 million
 @pytest.mark.parametrize("name, published", [("mobilenetv2", 300e6), ("densenet121", 2.83e9)])
 def test_multiply_adds_are_the_published_ones(throughput, name, published):
-    network = family(schema.Model(name=name), 224).build()
+    network = family(schema.model_settings(name=name), 224).build()
     assert throughput.multiply_adds(network) == pytest.approx(published, rel=0.01)
 
 
@@ -64,10 +64,10 @@ def test_throughput_is_measured_of_every_way(throughput, samples):
 
 
 def test_loader_threads_are_compared(input_pipeline, samples):
-    rates = input_pipeline.by_threads(samples, family(schema.Model(name="fcnn"), 32), count=64, turns=1)
+    rates = input_pipeline.by_threads(samples, family(schema.model_settings(name="fcnn"), 32), count=64, turns=1)
     assert list(rates) == [1, 2, 4, 8] and min(rates.values()) > 0
 
 
 def test_an_epoch_is_compared_as_experiments_train_it(input_pipeline, samples):
-    seconds = input_pipeline.as_trained(schema.Model(name="fcnn"), samples, 32, batch=2, steps=3, turns=1)
+    seconds = input_pipeline.as_trained(schema.model_settings(name="fcnn"), samples, 32, batch=2, steps=3, turns=1)
     assert len(seconds) == 2 and min(seconds.values()) > 0

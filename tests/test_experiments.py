@@ -10,10 +10,10 @@ from pneumonia.data.person_features import FACTS
 from pneumonia.data.samples import Samples
 from pneumonia.inference.tta import variants
 from pneumonia.models.registry import family as family_of
+from pneumonia.schema.relations import check_stopping
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner
 from pneumonia.training.schedules import optimizer
-from pneumonia.training.stopping import check_stopping
 
 NAMES = config.experiment_names()
 

@@ -1,6 +1,5 @@
 """The commands: the only place that knows argv. A stage is imported only when its command is called."""
 
-import dataclasses
 import importlib
 import json
 import os
@@ -8,94 +7,18 @@ import subprocess
 import sys
 import time
 import traceback
-import typing
 from pathlib import Path
-from typing import NamedTuple
 
 from pneumonia import config, schema
+from pneumonia.commands.table import COMMANDS, Command
+from pneumonia.schema.reference import entries
 from pneumonia.system.errors import BadInput, EnvironmentFailure
-
-
-class Command(NamedTuple):
-    """`module.function(settings) -> dict`, the dict being what json=true prints."""
-
-    place: str
-    settings: type
-    summary: str
-    example: str
-
-
-COMMANDS = {
-    "job": Command(
-        "pneumonia.commands.main_job:main_job",
-        schema.Job,
-        "the main job: from DICOMs to a scored submission.csv",
-        "fold=0",
-    ),
-    "check": Command(
-        "pneumonia.commands.check:check", schema.Check, "every fault of a data folder at once", "data=DIR"
-    ),
-    "ingest": Command(
-        "pneumonia.commands.ingest:ingest", schema.Ingest, "DICOMs to image cache", "data=DIR image_size=512"
-    ),
-    "folds": Command(
-        "pneumonia.commands.folds:folds", schema.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
-    ),
-    "eda": Command("pneumonia.commands.eda:eda", schema.Eda, "counts, figures, summary", "data=DIR"),
-    "train": Command("pneumonia.commands.train:train", schema.Train, "one run", "experiment=NAME fold=0"),
-    "evaluate": Command(
-        "pneumonia.commands.evaluate:evaluate",
-        schema.Evaluate,
-        "everything about a finished run, or an experiment's runs over several folds",
-        "run=runs/DATASET/EXPERIMENT",
-    ),
-    "rerun": Command(
-        "pneumonia.commands.rerun:rerun", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
-    ),
-    "predict": Command(
-        "pneumonia.commands.predict:predict",
-        schema.Predict,
-        "prediction tables for any radiographs from a run, or a submission from a whole ensemble",
-        "images=DIR-or-FILE run=PATH",
-    ),
-    "ensemble": Command(
-        "pneumonia.commands.ensemble:fit",
-        schema.Ensemble,
-        "fits a recipe on anybody's prediction files; nested cross-validated score",
-        "members=[A.csv,B.csv] classifiers=[C.csv] labels=FILE groups=FILE out=DIR",
-    ),
-    "apply": Command(
-        "pneumonia.commands.ensemble:apply",
-        schema.Apply,
-        "the fitted recipe on new predictions",
-        "recipe=DIR/recipe.yaml members=[...] out=FILE.csv",
-    ),
-    "score": Command(
-        "pneumonia.commands.score:score",
-        schema.Score,
-        "the competition's metric, with a 95 % interval",
-        "submission=FILE labels=FILE [groups=FILE]",
-    ),
-    "validate": Command(
-        "pneumonia.commands.validate:validate",
-        schema.Validate,
-        "is this file acceptable",
-        "submission=FILE sample=FILE",
-    ),
-    "results": Command(
-        "pneumonia.commands.results:results", schema.Results, "the report's table, published figures beside ours", ""
-    ),
-    "leaderboard": Command(
-        "pneumonia.commands.leaderboard:leaderboard", schema.Leaderboard, "every submission made here", ""
-    ),
-}
 
 
 def main(arguments: list[str]) -> int:
     """Run one command line; returns its exit code: 0 done, 2 the input is bad, 3 the surroundings are, 1 a defect."""
     if any(word in ("--help", "-h", "help") for word in arguments):
-        print(help_text(next((word for word in arguments if word in COMMANDS), None)))
-        return 0
+        return print_help(arguments)
     if arguments[:1] == ["test"]:
         return run_tests(arguments[1:])
     wants_json = "json=true" in arguments
@@ -158,8 +81,22 @@ def run_tests(words: list[str]) -> int:
     return code
 
 
-def help_text(name: str | None) -> str:
-    """`--help`: every command, or one command's settings."""
+def print_help(arguments: list[str]) -> int:
+    """`--help` of every command, of one, or of `train` with the values of the experiment that is named."""
+    name = next((word for word in arguments if word in COMMANDS), None)
+    words = [word for word in arguments if "=" in word]
+    try:
+        settings = None
+        if name == "train" and any(word.startswith("experiment=") for word in words):
+            settings = config.from_arguments(schema.Train, words)
+        print(help_text(name, settings))
+    except BadInput as error:
+        return failed(error, None, False)
+    return 0
+
+
+def help_text(name: str | None, settings: object = None) -> str:
+    """`--help`: every command, or one command's settings, at their defaults or as `settings` has them."""
     if name is None:
         rows = [(f"{name} {command.example}", command.summary) for name, command in COMMANDS.items() if name != "job"]
         rows = [("fold=0", COMMANDS["job"].summary), *rows, ("test", "the test suite; words go to pytest")]
@@ -168,24 +105,22 @@ def help_text(name: str | None) -> str:
                 "./run.sh [COMMAND] key=value ...\n",
                 *(f"  {left:40s} {right}" if len(left) <= 40 else f"  {left}\n{'':43s}{right}" for left, right in rows),
                 "\nSettings of the main job (./run.sh COMMAND --help for another command's):\n",
-                *setting_lines(schema.Job),
+                *setting_lines(schema.Job()),
                 "\nWithout data= the main job takes $RSNA_DATA, else a synthetic demo: no word about RSNA.",
                 "Exit code 0: done. 2: the input is bad. 3: disk full, weights missing, GPU memory.",
             ]
         )
     command = COMMANDS[name]
     title = f"./run.sh {'' if name == 'job' else name + ' '}{command.example}".rstrip()
-    return "\n".join([f"{title}\n  {command.summary}\n", *setting_lines(command.settings)])
+    return "\n".join([f"{title}\n  {command.summary}\n", *setting_lines(settings or command.settings())])
 
 
-def setting_lines(schema: type, prefix: str = "") -> list[str]:
+def setting_lines(settings: object) -> list[str]:
     lines = []
-    hints = typing.get_type_hints(schema)
-    for field in dataclasses.fields(schema):
-        if dataclasses.is_dataclass(hints[field.name]):
-            lines += setting_lines(hints[field.name], f"{prefix}{field.name}.")
+    for each in entries(settings):
+        if each.family:
+            lines.append(f"\n  with {each.family}:")
             continue
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
-        shown = f"{prefix}{field.name}={json.dumps(default) if not isinstance(default, str) else default}"
-        lines.append(f"  {shown:32s} {field.metadata.get('help', '')}")
+        taken = f" ({each.taken})" if each.taken else ""
+        lines.append(f"  {each.key}={each.value}".ljust(34) + f" {each.help}{taken}")
     return lines

@@ -1,24 +1,22 @@
-"""Settings (schema.py) read from experiments/ and from key=value on the command line.
+"""Settings (schema/) read from experiments/ and from key=value on the command line.
 
 A command's settings are one dataclass. An unknown key is an error that names the nearest known one, a value of the
-wrong type an error that names the type. Text values are taken literally (`data=~/rsna (1)` is a path with a space and
-brackets), everything else is YAML (`members=[a.csv,b.csv]`, `optimizer.learning_rate=1e-3`).
+wrong type or out of range an error that says what is taken. Text values are taken literally (`data=~/rsna (1)` is a
+path with a space and brackets), everything else is YAML (`members=[a.csv,b.csv]`, `optimizer.learning_rate=1e-3`).
 
-OmegaConf and YAML are imported where they are used: `--help` works before anything is installed.
+YAML is imported where it is used: `--help` works before anything is installed.
 """
 
 import dataclasses
-import difflib
-import functools
 import hashlib
 import json
-import re
-import types
-import typing
 from pathlib import Path
 from typing import Any
 
-from pneumonia.schema import Experiment, Train
+from pneumonia.schema import Experiment, Train, from_tree
+from pneumonia.schema.models import Pretrained, settings_of
+from pneumonia.schema.reading import dict_settings, known_keys, type_of
+from pneumonia.schema.setting import nearest
 from pneumonia.system.errors import BadInput, bad_input
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,48 +42,50 @@ def from_arguments(schema: type, arguments: list[str]) -> Any:
     """Settings of type `schema` from `key=value` words over the schema's defaults; for `train`, over its experiment.
 
     Raises:
-        BadInput: an argument without `=`, an unknown key (the nearest is named), a value of the wrong type.
+        BadInput: an argument without `=`, an unknown key (the nearest is named), a value of the wrong type or range.
     """
+    tree = tree_of(schema, arguments)
+    if schema is Train:
+        name, preset = given_text(tree, "experiment"), Train(**of_data(tree)).chosen_preset()
+        experiment = as_tree(read_experiment(name, preset))
+        family = given_text(tree["model"], "name") if isinstance(tree.get("model"), dict) else ""
+        if family and family != experiment["model"]["name"]:
+            # another family on the command line: of the experiment's own settings it takes those that it knows
+            known = {field.name for field in dataclasses.fields(settings_of(family))}
+            experiment["model"] = {key: value for key, value in experiment["model"].items() if key in known}
+        tree = merge(experiment, tree)
+    return from_tree(schema, tree, "command line")
+
+
+def of_data(tree: dict) -> dict:
+    """What chooses the preset, checked before the experiment is read with it."""
+    settings = from_tree(Train, {key: tree[key] for key in ("data", "preset") if key in tree}, "command line")
+    return {"data": settings.data, "preset": settings.preset}
+
+
+def given_text(tree: dict, key: str) -> str:
+    value = tree.get(key, "")
+    return value if isinstance(value, str) else str(value)
+
+
+def tree_of(schema: type, arguments: list[str]) -> dict:
+    """`key=value` words as nested dictionaries: text as it is, everything else read as YAML. Raises BadInput."""
+    import yaml
+
     tree: dict = {}
     for argument in arguments:
         key, equals, text = argument.partition("=")
         if not equals:
             raise bad_input("command line", f"'{argument}' is no setting", "write it as key=value")
-        put(tree, key, parse_value(schema, key, text))
-    settings = from_tree(schema, tree, "command line")
-    if schema is Train:
-        experiment = read_experiment(settings.experiment, settings.chosen_preset())
-        settings = from_tree(schema, merge(as_tree(experiment), tree), "command line")
-    return settings
-
-
-def from_tree(schema: type, tree: dict, file: str) -> Any:
-    """Settings of type `schema` from nested dictionaries, every key and type checked; `file` is named in errors."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    check_keys(schema, tree, file)
-    tree = literal(tree)
-    try:
-        defaults = OmegaConf.structured(schema)
-        for key in dict_settings(schema):
-            if value_at(tree, key) is not None:  # one value, in place of the default: not to be merged with it
-                OmegaConf.update(defaults, key, value_at(tree, key), merge=False)
-        merged = OmegaConf.merge(defaults, OmegaConf.create(tree))
-        return OmegaConf.to_object(merged)
-    except OmegaConfBaseException as error:
-        key = error.full_key or "value"
-        reason = str(error).splitlines()[0]
-        raise bad_input(file, f"{key}: {reason}", f"give {expected(schema, key)}") from error
-
-
-def literal(value: Any) -> Any:
-    """A value in which OmegaConf finds no interpolation: `${` is a part of some paths."""
-    if isinstance(value, dict):
-        return {key: literal(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [literal(each) for each in value]
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+        kind, parent = type_of(schema, key), key.rpartition(".")[0]
+        if parent and not dataclasses.is_dataclass(type_of(schema, parent)):
+            raise unknown_key(key, known_keys(schema), "command line")
+        try:
+            put(tree, key, text if kind is str else yaml.safe_load(text))
+        except yaml.YAMLError as error:
+            what, fix = f"{key}: '{text}' cannot be read as YAML", "quote it, or close the brackets"
+            raise bad_input("command line", what, fix) from error
+    return tree
 
 
 def put(tree: dict, key: str, value: Any) -> None:
@@ -98,76 +98,8 @@ def put(tree: dict, key: str, value: Any) -> None:
     tree[last] = value
 
 
-def parse_value(schema: type, key: str, text: str) -> Any:
-    """A setting's text as its type wants it: literal for text, YAML for everything else."""
-    if field_type(schema, key) is str:
-        return text
-    import yaml
-
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise bad_input(
-            "command line", f"{key}: '{text}' cannot be read as YAML", "quote it, or close the brackets"
-        ) from error
-
-
-def field_type(schema: type, key: str) -> Any:
-    """The annotated type of a dotted key, raising BadInput for a key that the schema lacks."""
-    kind: Any = schema
-    for depth, name in enumerate(key.split(".")):
-        fields = typing.get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
-        if name not in fields:
-            raise unknown_key(".".join(key.split(".")[: depth + 1]), known_keys(schema), "command line")
-        kind = fields[name]
-    return kind
-
-
-def known_keys(schema: type, prefix: str = "") -> list[str]:
-    """Every dotted key of a schema, groups included."""
-    keys = []
-    for name, kind in typing.get_type_hints(schema).items():
-        keys.append(prefix + name)
-        if dataclasses.is_dataclass(kind):
-            keys += known_keys(kind, f"{prefix}{name}.")
-    return keys
-
-
-@functools.cache
-def dict_settings(schema: type) -> list[str]:
-    """Dotted keys of the settings that are dictionaries themselves: each is one value, not a group of settings."""
-    return [key for key in known_keys(schema) if typing.get_origin(field_type(schema, key)) is dict]
-
-
-def check_keys(schema: type, tree: dict, file: str, prefix: str = "", root: type | None = None) -> None:
-    root = root or schema
-    fields = typing.get_type_hints(schema)
-    for name, value in tree.items():
-        if name not in fields:
-            raise unknown_key(f"{prefix}{name}", known_keys(root), file)
-        if dataclasses.is_dataclass(fields[name]) and isinstance(value, dict):
-            check_keys(fields[name], value, file, f"{prefix}{name}.", root)
-
-
 def unknown_key(key: str, known: list[str], file: str) -> BadInput:
     return bad_input(file, f"unknown setting '{key}'", nearest(key, known))
-
-
-def nearest(word: str, known: list[str]) -> str:
-    """'did you mean ...?' where something is near, else the list of what is known."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-
-
-def expected(schema: type, key: str) -> str:
-    try:
-        kind = field_type(schema, key)
-    except BadInput:
-        return "a value of the right type"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    if isinstance(kind, types.GenericAlias):
-        return "a list: [a,b]" if typing.get_origin(kind) is list else "names and numbers: {a: 1, b: 0.5}"
-    return names.get(kind, "a value of the right type")
 
 
 # ------------------------------------------------------------------ experiments
@@ -201,14 +133,16 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
 def experiment_of(settings: Train) -> Experiment:
     """The experiment that a `train` command line amounts to."""
     tree = as_tree(settings)
-    own = {name: tree[name] for name in typing.get_type_hints(Experiment)}
-    return with_absolute_paths(from_tree(Experiment, own, "settings"))
+    own = {field.name: tree[field.name] for field in dataclasses.fields(Experiment)}
+    return with_absolute_paths(from_tree(Experiment, own, "command line"))
 
 
 def with_absolute_paths(experiment: Experiment) -> Experiment:
     """Paths of weights that mean the same from any folder: `rerun` may be called from another one."""
     model = experiment.model
-    is_file = model.weights not in ("none", "imagenet", "chexnet") and not model.weights.startswith("run:")
+    if not isinstance(model, Pretrained):
+        return experiment
+    is_file = model.weights not in ("", "none", "imagenet", "chexnet") and not model.weights.startswith("run:")
     model = dataclasses.replace(
         model,
         weights=str(user_path(model.weights)) if is_file else model.weights,

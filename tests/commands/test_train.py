@@ -15,9 +15,8 @@ SMALL = ("experiment=mobilenetv2", "preset=smoke", "data=demo", "model.alpha=0.3
 
 @pytest.fixture
 def handed_over(monkeypatch):
-    """Arguments of run_all, which does nothing; nor is anything asked of the network."""
+    """Arguments of run_all, which does nothing."""
     calls = []
-    monkeypatch.setattr(pipeline, "refuse_impossible_elsewhere", lambda _: None)
     monkeypatch.setattr(pipeline, "run_all", lambda *arguments: calls.append(arguments))
     return calls
 
@@ -29,7 +28,7 @@ def train(tmp_path, *words):
 @pytest.mark.parametrize("fold", ["0", "all"])
 def test_an_unknown_executor_is_refused_however_many_folds(handed_over, tmp_path, monkeypatch, fold):
     monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
-    with pytest.raises(BadInput, match="there is no executor 'slurm'; known: local, ray"):
+    with pytest.raises(BadInput, match="executor: 'slurm' is not allowed; known: local, ray"):
         train(tmp_path, f"fold={fold}", "executor=slurm")
 
 

@@ -43,14 +43,14 @@ def bright_squares(side: int, count: int) -> Samples:
 
 
 def fitted(network, inner, people=None, **settings):
-    family = MobileNetUNet(schema.Model(name="mobilenet_unet", **settings), SIZE)
+    family = MobileNetUNet(schema.model_settings(name="mobilenet_unet", **settings), SIZE)
     people = people or {image: image for image in inner.ids}
     return fit_decoder(network, family, EXPERIMENT, inner, people, "here")
 
 
 def test_a_smaller_area_is_chosen_where_findings_are_small(network, capsys):
     found = fitted(network, bright_squares(SMALL, 24))
-    assert found["min_area"] < schema.Model().min_area
+    assert found["min_area"] < schema.model_settings("mobilenet_unet").min_area
     assert "min_area" in capsys.readouterr().err
 
 
@@ -69,7 +69,7 @@ def test_its_own_settings_stay_where_they_were_asked_for(network):
 
 def test_a_run_is_predicted_with_what_was_fitted_then_and_later(tmp_path, monkeypatch):
     """The network has its first weights: all of an image is one component, and nothing is larger than an image."""
-    experiment = schema.Experiment(model=schema.Model(name="mobilenet_unet"), image_size=32, tta=["identity"])
+    experiment = schema.Experiment(model=schema.model_settings(name="mobilenet_unet"), image_size=32, tta=["identity"])
     settings = schema.Job(data="demo", preset="smoke", workers=1)
     data, found = prepare(settings, resolve(settings), [32]), []
     for name, decoder in (("own", {}), ("fitted", {"mask_threshold": 0.3, "min_area": 1.1})):

@@ -49,7 +49,7 @@ def efficientnet(downloaded):
     """Keras's own with ImageNet's weights, and ours."""
     imagenet_file("efficientnetb0", downloaded)
     own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(SIZE, SIZE, 3))
-    made, range = backbone(schema.Model(weights="imagenet"), "efficientnetb0", SIZE)
+    made, range = backbone(schema.model_settings("efficientnetb0", weights="imagenet"), "efficientnetb0", SIZE)
     assert range == "none"
     return own, made
 
@@ -65,7 +65,7 @@ def test_an_efficientnet_normalises_as_keras_applications_own(efficientnet):
 
 
 def test_an_efficientnet_s_imagenet_file_may_be_named_by_its_path(efficientnet, downloaded):
-    settings = schema.Model(weights=str(downloaded), weights_sha256=sha256(downloaded))
+    settings = schema.model_settings("efficientnetb0", weights=str(downloaded), weights_sha256=sha256(downloaded))
     by_path, _ = backbone(settings, "efficientnetb0", SIZE)
     np.testing.assert_allclose(outputs(by_path), outputs(efficientnet[1]), rtol=1e-3, atol=1e-6)
 
@@ -73,14 +73,16 @@ def test_an_efficientnet_s_imagenet_file_may_be_named_by_its_path(efficientnet, 
 def test_a_run_of_an_efficientnet_starts_another(efficientnet, tmp_path):
     file = tmp_path / "weights.safetensors"
     checkpoint.write_weights(file, efficientnet[1].variables)
-    second, _ = backbone(schema.Model(weights=str(file), weights_sha256=sha256(file)), "efficientnetb0", SIZE)
+    second, _ = backbone(
+        schema.model_settings("efficientnetb0", weights=str(file), weights_sha256=sha256(file)), "efficientnetb0", SIZE
+    )
     assert np.array_equal(outputs(second), outputs(efficientnet[1]))
 
 
 @pytest.mark.parametrize("name", ONE_OF_EACH_RANGE)
 def test_a_network_that_began_with_imagenet_s_weights_is_read_back_as_it_was(name, downloaded, tmp_path):
     imagenet_file(name, downloaded)
-    settings = schema.Model(name=name, weights="imagenet", head="classes")
+    settings = schema.model_settings(name=name, weights="imagenet", head="classes")
     trained = family(settings, SIZE).build()
     checkpoint.write_weights(tmp_path / "weights.safetensors", trained.variables)
     read = family(settings, SIZE, pretrained=False).build()

@@ -7,20 +7,22 @@ import pytest
 from keras import ops
 from sklearn.metrics import log_loss
 
-from pneumonia import schema
+from pneumonia import config, schema
 from pneumonia.data.person_features import model_input, person_features_of
 from pneumonia.models.classifier_losses import balanced_weights, cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.registry import family
 from pneumonia.reports.grad_cam import gradient
 from pneumonia.system.errors import BadInput
+from pneumonia.training.settings import check_experiment
 
 SIZE = 64
 LOGITS = np.array([[2.0], [-1.0], [0.5], [-3.0]], np.float32)
 LABELS = np.array([[1.0], [0.0], [0.0], [1.0]], np.float32)
 
 
-def build(**settings):
-    of_name = family(schema.Model(**({"name": "mobilenetv2", "alpha": 0.35} | settings)), SIZE)
+def build(name="mobilenetv2", **settings):
+    small = {"alpha": 0.35} if name == "mobilenetv2" else {}
+    of_name = family(schema.model_settings(name, **(small | settings)), SIZE)
     return of_name, of_name.build()
 
 
@@ -139,7 +141,7 @@ def test_balanced_weights_give_every_class_the_same_total():
 )
 def test_losses_that_make_no_sense_are_refused(loss):
     with pytest.raises(BadInput, match="loss"):
-        family(schema.Model(name="mobilenetv2"), SIZE, schema.Loss(**loss))
+        check_experiment(config.read_experiment("report/cnn", "smoke", {"loss": loss}))
 
 
 def test_freezing_stops_a_backbone_and_lets_it_go():
@@ -149,7 +151,7 @@ def test_freezing_stops_a_backbone_and_lets_it_go():
     assert len(network.trainable_variables) == 2
     of_name.freeze(network, False)
     assert len(network.trainable_variables) == everything
-    plain = family(schema.Model(name="fcnn"), SIZE)
+    plain = family(schema.model_settings(name="fcnn"), SIZE)
     with pytest.raises(BadInput, match="no backbone"):
         plain.freeze(plain.build(), True)
 

@@ -18,7 +18,7 @@ CLASSES = np.array([2, 0, 2])
 
 
 def make(name, size=SIZE, **settings):
-    return family(schema.Model(name=name, **settings), size)
+    return family(schema.model_settings(name=name, **settings), size)
 
 
 @pytest.fixture(scope="module", params=[*FAMILIES, "mobilenetv2", "mobilenet"])

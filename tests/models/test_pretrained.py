@@ -19,8 +19,8 @@ from pneumonia.system.errors import BadInput, EnvironmentFailure
 from pneumonia.system.files import sha256
 
 
-def model(**settings) -> schema.Model:
-    return schema.Model(**({"name": "mobilenetv2", "alpha": 0.35} | settings))
+def model(name="mobilenetv2", **settings) -> schema.Model:
+    return schema.model_settings(name, **(({"alpha": 0.35} if name == "mobilenetv2" else {}) | settings))
 
 
 def densenet(classes: int | None = None) -> keras.Model:
@@ -121,7 +121,7 @@ def test_imagenet_s_file_is_taken_from_the_folder(tmp_path):
 
 def test_segmentation_models_takes_its_encoders_from_the_folder_too(tmp_path, monkeypatch):
     for encoder, start in (("mobilenetv2", "mobilenet_v2_weights"), ("resnet18", "resnet18_imagenet_1000_no_top")):
-        settings = schema.Model(
+        settings = schema.model_settings(
             name="segmentation_unet", encoder=encoder, weights="imagenet", weights_folder=str(tmp_path)
         )
         with pytest.raises(EnvironmentFailure, match=rf"{tmp_path}/{start}.*h5: is missing; download http"):
@@ -129,7 +129,7 @@ def test_segmentation_models_takes_its_encoders_from_the_folder_too(tmp_path, mo
     source = keras.applications.MobileNetV2((96, 96, 3), include_top=False, weights=None)
     file = tmp_path / "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
     write_hdf5(file, source)
-    settings = schema.Model(
+    settings = schema.model_settings(
         name="segmentation_unet", weights="imagenet", weights_folder=str(tmp_path), weights_sha256=sha256(file)
     )
     unet = next(layer for layer in family(settings, 96).build().layers if isinstance(layer, keras.Model))
@@ -159,12 +159,12 @@ def test_keras_cv_s_backbone_starts_ours_and_another_file_is_refused(tmp_path):
     )
     file = tmp_path / "yolo.weights.h5"
     source.save_weights(file)
-    settings = model(name="yolov8", alpha=1.0, weights=str(file), weights_sha256=sha256(file))
+    settings = model(name="yolov8", weights=str(file), weights_sha256=sha256(file))
     backbone = family(settings, 64).build().get_layer(BACKBONE)
     assert all(np.array_equal(a, b) for a, b in zip(source.get_weights(), backbone.get_weights(), strict=True))
     write_hdf5(file, keras.applications.MobileNetV2((64, 64, 3), include_top=False, weights=None))
     with pytest.raises(BadInput, match="another network than backbone"):
-        family(model(name="yolov8", alpha=1.0, weights=str(file), weights_sha256=sha256(file)), 64).build()
+        family(model(name="yolov8", weights=str(file), weights_sha256=sha256(file)), 64).build()
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_a_classifier_s_backbone_starts_a_localizer(tmp_path, classifier, locali
     first = family(model(name=classifier, alpha=1.0), 64).build()
     checksum = checkpoint.write_weights(tmp_path / "weights.safetensors", first.variables)
     (tmp_path / "done.json").write_text(json.dumps({"weights_sha256": checksum}))
-    settings = schema.Model(name=localizer, weights=str(tmp_path / "weights.safetensors"))
-    started, fresh = (family(each, 64).build() for each in (settings, schema.Model(name=localizer)))
+    settings = schema.model_settings(name=localizer, weights=str(tmp_path / "weights.safetensors"))
+    started, fresh = (family(each, 64).build() for each in (settings, schema.model_settings(name=localizer)))
     learned = {layer.name: layer.get_weights() for layer in weighted(first)}
     layers = {layer.name: layer for layer in weighted(started)}
     shared = [name for name in learned if name in layers and name != "logits"]

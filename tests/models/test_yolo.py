@@ -8,6 +8,7 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
+from pneumonia.models.registry import family as registry_family
 from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.family import MOST_BOXES, YOLOv8
 from pneumonia.models.yolo.network import BINS, anchor_points
@@ -39,7 +40,7 @@ SETTINGS = {
 
 
 def make(**settings):
-    return YOLOv8(schema.Model(name="yolov8", **settings), SIZE)
+    return YOLOv8(schema.model_settings(name="yolov8", **settings), SIZE)
 
 
 def images(count=2):
@@ -191,14 +192,14 @@ def test_right_distances_leave_no_box_loss_wherever_the_boxes_are(boxes):
 def test_settings_are_checked_before_anything_is_built():
     for settings, text in (
         ({"size": "l"}, "xs, s, m"),
-        ({"class_loss": "focl"}, "focal"),
+        ({"class_loss": "focl"}, "did you mean 'focal'"),
         ({"class_prior": 1.0}, "below 1"),
         ({"distribution_loss": -1.0}, "0 or more"),
         ({"image_loss": float("nan")}, "0 or more"),
         ({"weights": "imagenet"}, "no imagenet weights"),
     ):
         with pytest.raises(BadInput, match=text):
-            make(**settings)
+            registry_family(schema.model_settings("yolov8", **settings), SIZE)
 
 
 def test_the_backbone_starts_from_another_run_and_can_stand_still(tmp_path):
@@ -220,7 +221,7 @@ def test_the_backbone_starts_from_another_run_and_can_stand_still(tmp_path):
 
 def test_the_decoder_leaves_the_limits_of_a_table_to_the_experiment():
     """Boxes beyond the usual 40, and below the usual 0.01, are there for who asks for them, and change no other box."""
-    family, rng = YOLOv8(schema.Model(name="yolov8"), 256), np.random.default_rng(0)
+    family, rng = YOLOv8(schema.model_settings(name="yolov8"), 256), np.random.default_rng(0)
     anchors = len(anchor_points(256)[0])
     outputs = {
         # small boxes, which suppress few others

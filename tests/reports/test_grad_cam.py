@@ -40,7 +40,7 @@ def test_what_speaks_against_is_not_shown():
 
 @pytest.mark.parametrize("settings", [{}, {"inputs": ["age", "view"]}, {"head": "classes", "cell_loss": 1.0}])
 def test_our_classifiers_have_maps(settings):
-    of_name = family(schema.Model(name="mobilenetv2", alpha=0.35, **settings), SIZE)
+    of_name = family(schema.model_settings(name="mobilenetv2", alpha=0.35, **settings), SIZE)
     network = of_name.build()
     images, facts = np.zeros((2, SIZE, SIZE, 1), np.uint8), np.zeros((2, FACTS), np.float32)
     inputs = model_input(images, facts, of_name.person_inputs)
@@ -50,4 +50,4 @@ def test_our_classifiers_have_maps(settings):
 
 
 def test_a_network_without_a_feature_map_has_none():
-    assert not has_feature_map(family(schema.Model(name="fcnn"), SIZE).build())
+    assert not has_feature_map(family(schema.model_settings(name="fcnn"), SIZE).build())

@@ -66,7 +66,7 @@ def test_of_nih_s_labels_pneumonia_is_shown(run, tmp_path):
     tree = yaml.safe_load((run / "config.yaml").read_text())
     tree["model"] |= {"head": "nih", "cell_loss": 0.0}
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
-    network = family(schema.Model(name="mobilenetv2", alpha=0.35, head="nih"), 64).build()
+    network = family(schema.model_settings(name="mobilenetv2", alpha=0.35, head="nih"), 64).build()
     kernel, bias = network.get_layer("logits").get_weights()
     weights = np.where(np.arange(14) == NIH_LABELS.index("Pneumonia"), 1.0, -1.0)
     network.get_layer("logits").set_weights([np.ones_like(kernel) * weights, bias])

@@ -10,13 +10,12 @@ from pneumonia import config, schema
 from pneumonia.commands import folds_and_runs, main_job, train
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
-from pneumonia.models.used import LOCALIZERS, PLAIN, used
 from pneumonia.runs.environment import environment, gpu, threads
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import read_json, sha256, write_json
 from pneumonia.training.run_data import learned_from
-from pneumonia.training.settings import NAMES, RULES, check_experiment
+from pneumonia.training.settings import check_experiment
 
 IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}
 
@@ -188,21 +187,21 @@ def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, mo
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"epochs": 0}, "epochs: 0 makes no sense; give 1 or more"),
+        ({"epochs": 0}, "epochs: 0 is not allowed; give 1 or more"),
         ({"batch_size": 0}, "batch_size: 0"),
         ({"ema": 1.0}, "ema: 1 "),
         ({"inner_val_fraction": -0.1}, "inner_val_fraction: -0.1"),
         ({"optimizer": {"learning_rate": float("nan")}}, "optimizer.learning_rate: nan"),
-        ({"sampling": {"positives": 50}}, "sampling.positives: 50 makes no sense; give 0 to 1"),
+        ({"sampling": {"positives": 50}}, "sampling.positives: 50 is not allowed; give 0 to 1"),
         ({"model": {"dropout": 1.0}}, "model.dropout: 1 "),
-        ({"precision": "float16"}, "precision: unknown value 'float16'; known: auto, float32"),
-        ({"xla": "true"}, "xla: unknown value 'true'; known: auto, on, off"),
-        ({"optimizer": {"name": "lion"}}, "optimizer.name: unknown value 'lion'; known: adamw, adam, sgd"),
-        ({"schedule": {"name": "step"}}, "schedule.name: unknown value 'step'; known: cosine, constant, plateau"),
+        ({"precision": "float16"}, "precision: 'float16' is not allowed; did you mean 'float32'?"),
+        ({"xla": "true"}, "xla: 'true' is not allowed; known: auto, on, off"),
+        ({"optimizer": {"name": "lion"}}, "optimizer.name: 'lion' is not allowed; known: adamw, adam, sgd"),
+        ({"schedule": {"name": "step"}}, "schedule.name: 'step' is not allowed; known: cosine, constant, plateau"),
         ({"tta": ["turn"]}, "unknown variant 'turn'"),
         ({"augment": ["turn"]}, "turn"),
         ({"keep": "best", "inner_val_fraction": 0.0}, "inner_val_fraction: keep=best"),
-        ({"model": {"encoder": "resnet34"}}, "model.encoder: mobilenet_unet does not use it"),
+        ({"model": {"encoder": "resnet34"}}, "unknown setting 'model.encoder' of mobilenet_unet"),
         ({"loss": {"name": "focal"}}, "loss: is a classifier's"),
     ],
 )
@@ -213,9 +212,9 @@ def test_settings_that_make_no_sense_are_refused_by_their_name(change, words):
 
 
 def test_every_fault_is_told_at_once():
-    changes = {"epochs": 0, "batch_size": -1, "tta": ["turn"]}
+    changes = {"epochs": 0, "batch_size": -1, "model": {"encoder": "vgg16"}}
     with pytest.raises(BadInput) as caught:
-        check_experiment(config.read_experiment("mobilenet_unet", "smoke", changes))
+        config.read_experiment("mobilenet_unet", "smoke", changes)
     assert len(caught.value.faults) == 3
 
 
@@ -225,37 +224,16 @@ def test_the_experiments_that_come_along_make_sense(name, preset):
     check_experiment(config.read_experiment(name, preset))
 
 
-def test_every_rule_is_of_a_setting():
-    assert set(RULES) <= set(config.known_keys(schema.Experiment))
-
-
-def test_the_known_names_are_those_that_are_used():
-    from pneumonia.runs import precision
-    from pneumonia.training import schedules
-
-    assert NAMES["optimizer.name"] == tuple(schedules.OPTIMIZERS)
-    assert NAMES["schedule.name"] == schedules.SCHEDULES
-    assert NAMES["precision"] == precision.PRECISIONS
-    for value in NAMES["xla"]:
-        precision.uses_xla(schema.Experiment(xla=value))
-
-
 @pytest.mark.parametrize(
     ("name", "word", "says"),
     [
         ("mobilenet_unet", "epochs=0", "epochs: 0"),
-        ("mobilenet_unet", "model.mask_losses={dise: 1}", "model.mask_losses: unknown loss 'dise'"),
+        ("mobilenet_unet", "model.mask_losses={dise: 1}", "model.mask_losses: .*; did you mean 'dice'"),
         ("mobilenet_unet", "image_size=100", "image_size: 100 is no size for mobilenet_unet"),
         ("mobilenetv2", "model.name=mobilenetv4", "model.name: unknown model 'mobilenetv4'"),
     ],
 )
 def test_nonsense_is_refused_before_any_dicom_is_read(monkeypatch, name, word, says):
     monkeypatch.setattr(train, "prepare", lambda *_: pytest.fail("it read the data"))
-    settings = config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", word])
     with pytest.raises(BadInput, match=says):
-        train.train(settings)
-
-
-def test_every_setting_of_a_model_is_used_by_some_family():
-    names = ["densenet121", "mobilenetv2", "chexnet", *LOCALIZERS, *PLAIN]
-    assert set.union(*map(used, names)) == {field.name for field in dataclasses.fields(schema.Model)}
+        train.train(config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", word]))

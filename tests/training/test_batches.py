@@ -32,7 +32,7 @@ def numbered_samples() -> Samples:
 
 def batches(augment="strong", seed=(7, 0), order=None, samples=None, family=None) -> Batches:
     order = np.random.default_rng(1).permutation(COUNT) if order is None else np.asarray(order)
-    family = family or BoxRegressor(schema.Model(name="box_regressor"), SIZE)
+    family = family or BoxRegressor(schema.model_settings(name="box_regressor"), SIZE)
     return Batches(samples or numbered_samples(), order, BATCH, family, augment, list(seed))
 
 

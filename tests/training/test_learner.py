@@ -25,7 +25,7 @@ def samples(count: int) -> Samples:
 @pytest.mark.parametrize("settings", [{}, {"inputs": ["age"]}])
 def test_a_smaller_last_batch_counts_by_its_images(settings):
     """Nine images in batches of eight, all of them called negative with a logit of -2."""
-    experiment = schema.Experiment(model=schema.Model(name="fcnn", **settings), image_size=SIZE, batch_size=8)
+    experiment = schema.Experiment(model=schema.model_settings(name="fcnn", **settings), image_size=SIZE, batch_size=8)
     of_name, data = family(experiment.model, SIZE), samples(9)
     network = of_name.build()
     kernel, _ = network.layers[-1].get_weights()

@@ -17,19 +17,18 @@ UNUSED = [
     ("mobilenetv2", ("schedule.patience=3",), "schedule.patience: the cosine schedule does not use it; set it to 10, "),
     ("mobilenetv2", ("schedule.factor=0.5",), "schedule.factor: the cosine schedule does not use it; set it to 0.1, "),
     ("report/cnn", ("schedule.final=0.5",), "schedule.final: the constant schedule does not use it"),
-    ("report/fcnn", ("model.weights=imagenet",), "model.weights: fcnn does not use it"),
-    ("report/fcnn", ("model.frozen_epochs=1",), "model.frozen_epochs: fcnn does not use it"),
-    ("report/cnn", ("model.weights=run:report/cnn",), "model.weights: cnn does not use it"),
-    ("report/cnn", ("model.frozen_epochs=-1",), "model.frozen_epochs: cnn does not use it"),
+    ("report/fcnn", ("model.weights=imagenet",), "unknown setting 'model.weights' of fcnn"),
+    ("report/fcnn", ("model.frozen_epochs=1",), "unknown setting 'model.frozen_epochs' of fcnn"),
+    ("report/cnn", ("model.weights=run:report/cnn",), "unknown setting 'model.weights' of cnn"),
+    ("report/cnn", ("model.frozen_epochs=-1",), "unknown setting 'model.frozen_epochs' of cnn"),
 ]
 
 
 @pytest.mark.parametrize(("name", "words", "says"), UNUSED)
 def test_a_setting_that_would_do_nothing_is_refused_before_data_is_read(monkeypatch, name, words, says):
     monkeypatch.setattr(pipeline, "prepare", lambda *_: pytest.fail("it read the data"))
-    settings = config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", "preset=smoke", *words])
     with pytest.raises(BadInput) as caught:
-        pipeline.train(settings)
+        pipeline.train(config.from_arguments(schema.Train, [f"experiment={name}", "data=demo", "preset=smoke", *words]))
     assert says in str(caught.value) and len(caught.value.faults) == 1 and "\n" not in str(caught.value)
 
 

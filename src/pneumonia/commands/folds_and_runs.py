@@ -53,5 +53,6 @@ def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: 
         "seed": settings.seed,
         "nih": absolute(getattr(settings, "nih", "")),
     }
-    given = {key: value for key, value in words.items() if value != ""} | (changed or {})
+    changed = {key: value for key, value in (changed or {}).items() if value is not None}  # of another family
+    given = {key: value for key, value in words.items() if value != ""} | changed
     return tuple(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items())

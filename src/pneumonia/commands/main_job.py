@@ -6,7 +6,7 @@ from pneumonia import config, schema
 from pneumonia.commands.folds_and_runs import run_of, wanted_folds, words_of
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
-from pneumonia.jobs.executors import check_executor, run_all
+from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.system.files import without_nan
 from pneumonia.system.progress import say
@@ -18,7 +18,6 @@ def main_job(settings: schema.Job) -> dict:
     from pneumonia.commands.submit import make_submission, summary
 
     started = time.monotonic()
-    check_executor(settings.executor)
     ensemble = config.read_ensemble(settings.ensemble)
     preset, wanted = settings.chosen_preset(), wanted_folds(settings)
     experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}

@@ -110,8 +110,8 @@ def link_others(run: Run, out: Path) -> None:
 
 
 def settings_of(run: Run) -> dict:
-    """Settings of config.yaml; one that an older version did not know had its default's effect."""
-    tree = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(run.settings_file))
+    """Settings of config.yaml that change bits."""
+    tree = config.read_yaml(run.settings_file)
     return {key: value for key, value in tree.items() if key not in ("identity", "loaders")}
 
 

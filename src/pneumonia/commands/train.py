@@ -1,32 +1,22 @@
 """`./run.sh train`: one run here, or jobs, a process each."""
 
 import os
-from multiprocessing import get_context
-from multiprocessing.connection import Connection
 
 from pneumonia import config, schema
 from pneumonia.commands.folds_and_runs import run_of, wanted_folds, words_of
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
-from pneumonia.jobs.executors import check_executor, run_all
+from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import THREAD_VARIABLES, TrainJob, train_command
-from pneumonia.system.errors import BadInput
-from pneumonia.system.processes import ignore_sigint
-from pneumonia.system.quiet import import_keras_quietly
 from pneumonia.training.settings import check_experiment
 
 
 def train(settings: schema.Train) -> dict:
     """`./run.sh train`: one run, here; or jobs, each a process of its own: of every fold, on Ray, with job_threads."""
-    check_executor(settings.executor)
     wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
     check_experiment(experiment, settings.split)
     set_threads(experiment.threads)
     is_here = len(wanted) == 1 and settings.executor == "local" and settings.job_threads <= 0
-    if is_here:
-        refuse_impossible(experiment)
-    else:
-        refuse_impossible_elsewhere(experiment)
     data = prepare(settings, resolve(settings), [experiment.image_size])
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
     changed = config.difference(
@@ -54,42 +44,6 @@ def train(settings: schema.Train) -> dict:
         )
     print("\n".join(str(run.folder) for run in runs))
     return {"runs": [run.folder for run in runs]}
-
-
-def refuse_impossible(experiment: schema.Experiment) -> None:
-    """Raises BadInput for what no network of its family can be."""
-    import_keras_quietly()
-    from pneumonia.models.registry import family
-
-    family(experiment.model, experiment.image_size, experiment.loss)
-
-
-def refuse_impossible_elsewhere(experiment: schema.Experiment) -> None:
-    """The same, found out in a process that ends: Keras, awake in this one, would hold GPU memory that jobs need."""
-    context = get_context("spawn")
-    faults, theirs = context.Pipe(duplex=False)
-    child = context.Process(target=tell_impossible, args=(experiment, theirs), daemon=True)
-    with ignore_sigint():
-        child.start()
-    theirs.close()
-    try:
-        if found := faults.recv():
-            raise BadInput(found)
-    except EOFError:
-        pass  # it died of something else, which the jobs will say
-    finally:
-        child.kill()
-        child.join()
-
-
-def tell_impossible(experiment: schema.Experiment, faults: Connection) -> None:
-    try:
-        refuse_impossible(experiment)
-        faults.send([])
-    except BadInput as error:
-        faults.send(error.faults)
-    except Exception:  # which the jobs will meet, and say
-        faults.close()
 
 
 def set_threads(threads: int) -> None:

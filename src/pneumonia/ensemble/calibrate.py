@@ -5,12 +5,13 @@ estimate of what it is worth, fitted on boxes (or images) that the model was not
 so that they change nothing about a model on its own but the threshold.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.iou_map import Truth, box_credits
+from pneumonia.schema.setting import setting
 
 KINDS = ("none", "logistic", "rank")
 SMALLEST = 1e-6  # confidences are kept this far from 0 and 1 where a logit is taken
@@ -25,11 +26,11 @@ STEEPEST = 2.0  # exponent of a gate
 class Calibration:
     """kind: none, logistic (sigmoid(slope * logit(confidence) + intercept)) or rank (straight lines between knots)."""
 
-    kind: str = "none"
-    slope: float = 1.0
-    intercept: float = 0.0
-    knots_in: list[float] = field(default_factory=list)
-    knots_out: list[float] = field(default_factory=list)
+    kind: str = setting("none", "of the map", choices=KINDS)
+    slope: float = setting(1.0, "logistic: above 0, or the order would change", above=0)
+    intercept: float = setting(0.0, "logistic")
+    knots_in: list[float] = setting([], "rank: confidences, increasing", low=0, high=1)
+    knots_out: list[float] = setting([], "rank: what they become", low=0, high=1)
 
     def __call__(self, scores: np.ndarray) -> np.ndarray:
         """(n,) confidences to (n,), increasing, in [0, 1]."""

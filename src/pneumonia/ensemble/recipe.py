@@ -4,8 +4,8 @@ The same code path makes the submission when a recipe is fitted and when it is a
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import numpy as np
 from pneumonia.boxes import geometry
 from pneumonia.boxes.fusion import CONFIDENCES, METHODS, fuse
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.config import nearest
 from pneumonia.ensemble.calibrate import KINDS, Calibration
 from pneumonia.ensemble.gate import gated, image_probability
 from pneumonia.ensemble.score_map import ScoreMap
+from pneumonia.schema import from_tree
+from pneumonia.schema.setting import group, setting
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import atomic_write
 
@@ -35,59 +36,55 @@ class Member:
     """
 
     name: str = ""
-    weight: float = 1.0
-    calibration: Calibration = field(default_factory=Calibration)
-    merge: ScoreMap = field(default_factory=ScoreMap)
-    merge_not_normal: ScoreMap = field(default_factory=ScoreMap)
+    weight: float = setting(1.0, "in the fusion, or in the gate", low=0)
+    calibration: Calibration = group(Calibration, "what makes its confidences comparable")
+    merge: ScoreMap = group(ScoreMap, "several folds' confidences (or opacity) as one fold's, before all else")
+    merge_not_normal: ScoreMap = group(ScoreMap, "the same of a classifier's not-normal probabilities")
 
 
 @dataclass
 class Fusion:
-    """nms_iou: IoU above which boxes of one and the same member are duplicates; 1 for none. The rest as in fuse()."""
+    """Of the members' boxes. As in boxes/fusion.py, but for nms_iou."""
 
-    nms_iou: float = 0.5
-    method: str = "wbf"
-    iou: float = 0.4
-    min_score: float = 0.01
-    confidence: str = "members"
-    votes: int = 1
+    nms_iou: float = setting(0.5, "boxes of one member with a higher IoU are duplicates; 1: none are", above=0, high=1)
+    method: str = setting("wbf", "how boxes of several members become one", choices=METHODS)
+    iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, high=1)
+    min_score: float = setting(0.01, "boxes of lower confidence take no part", low=0, high=1)
+    confidence: str = setting("members", "of a wbf cluster", choices=tuple(CONFIDENCES))
+    votes: int = setting(1, "wbf clusters that fewer members found are dropped", low=1)
 
 
 @dataclass
 class Gate:
-    """Confidence times (image probability ** exponent); no box where the probability is below cutoff. not_normal: share
-    of the not-normal probability that counts as opacity. agreement: the same with the members themselves as judges, the
-    image's probability being the mean over the members of their best box's confidence.
+    """Confidence times (image probability ** exponent). An exponent of 1, where fitting begins, asks for a fitted one.
 
-    An exponent of 1, where fitting begins, asks for a fitted one."""
+    agreement: the same with the members themselves as judges, the image's probability being the mean over the members
+    of their best box's confidence.
+    """
 
-    exponent: float = 1.0
-    cutoff: float = 0.0
-    not_normal: float = 0.0
-    agreement: float = 0.0
+    exponent: float = setting(1.0, "of the image's probability; 0: no gate", low=0)
+    cutoff: float = setting(0.0, "no box where the image's probability is lower", low=0, high=1)
+    not_normal: float = setting(0.0, "share of the not-normal probability that counts as opacity", low=0, high=1)
+    agreement: float = setting(0.0, "exponent of the members' own agreement; 0: none", low=0)
 
 
 @dataclass
 class Recipe:
-    """In the order in which the steps are taken.
+    """In the order in which the steps are taken."""
 
-    calibration: how members and classifiers are made comparable when a recipe is fitted (none, logistic, rank).
-    shrink_width, shrink_height: factors about the box's centre. min_ratio_to_top: boxes below this share of their
-    image's best go. second_box_factor: a second or further box needs a confidence of second_box_factor * threshold.
-    threshold: on the confidence after all this. frame: width and height of the images in pixels; boxes are cut to it.
-    """
-
-    members: list[Member] = field(default_factory=list)
-    classifiers: list[Member] = field(default_factory=list)
-    calibration: str = "logistic"
-    fusion: Fusion = field(default_factory=Fusion)
-    gate: Gate = field(default_factory=Gate)
-    shrink_width: float = 1.0
-    shrink_height: float = 1.0
-    min_ratio_to_top: float = 0.0
-    second_box_factor: float = 1.0
-    threshold: float = 0.1
-    frame: list[float] = field(default_factory=lambda: [1024.0, 1024.0])
+    members: list[Member] = setting([], "detection tables, in this order")
+    classifiers: list[Member] = setting([], "class probability tables, likewise")
+    calibration: str = setting("logistic", "how both are made comparable when a recipe is fitted", choices=KINDS)
+    fusion: Fusion = group(Fusion, "of the members' boxes")
+    gate: Gate = group(Gate, "what the classifiers say of the image")
+    shrink_width: float = setting(1.0, "factor about the box's centre", above=0)
+    shrink_height: float = setting(1.0, "factor about the box's centre", above=0)
+    min_ratio_to_top: float = setting(0.0, "boxes below this share of their image's best go", low=0, high=1)
+    second_box_factor: float = setting(
+        1.0, "a second or further box needs a confidence of this times the threshold", above=0
+    )
+    threshold: float = setting(0.1, "lowest confidence after all this", low=0)
+    frame: list[float] = setting([1024.0, 1024.0], "width and height of the images; boxes are cut to it", above=0)
 
 
 def apply(recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities] = ()) -> Detections:
@@ -220,93 +217,25 @@ def read_recipe(path: str | Path) -> Recipe:
     return recipe_of(tree or {}, str(path))
 
 
-def recipe_of(tree: Mapping, file: str) -> Recipe:
+def recipe_of(tree: object, file: str) -> Recipe:
     """A recipe from nested dictionaries; what they leave out keeps its default. Raises BadInput."""
-    recipe = built(Recipe, tree, file, "")
-    faults = [Fault("recipe", file, None, what, fix) for what, fix in recipe_faults(recipe)]
+    recipe = from_tree(Recipe, tree, file)
+    faults = [Fault("recipe", file, None, what, fix) for what, fix in contradictions(recipe)]
     if faults:
         raise BadInput(faults)
     return recipe
 
 
-def built(kind: type, tree: object, file: str, prefix: str):
-    """A dataclass from a dictionary, every key and type checked."""
-    if not isinstance(tree, Mapping):
-        raise bad_input(file, f"{prefix.rstrip('.') or 'the recipe'} is no mapping", "write its keys below it")
-    fields = {each.name: each for each in dataclasses.fields(kind)}
-    values = {}
-    for name, value in tree.items():
-        where = f"{prefix}{name}"
-        if name not in fields:
-            raise bad_input(file, f"unknown key '{where}'", nearest(str(name), list(fields)))
-        wanted = fields[name].type
-        if dataclasses.is_dataclass(wanted):
-            values[name] = built(wanted, value, file, f"{where}.")
-        elif wanted == list[Member]:
-            if not isinstance(value, list):
-                raise bad_input(file, f"{where} is no list", "write one '- name: ...' per member")
-            values[name] = [built(Member, each, file, f"{where}[{place}].") for place, each in enumerate(value)]
-        else:
-            values[name] = scalar(wanted, value, file, where)
-    return kind(**values)
-
-
-def scalar(wanted: type, value: object, file: str, where: str):
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if wanted is str and isinstance(value, str):
-        return value
-    if wanted is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if wanted is float and number and np.isfinite(value):
-        return float(value)
-    if wanted == list[float] and isinstance(value, list):
-        return [scalar(float, each, file, where) for each in value]
-    names = {str: "text", int: "a whole number", float: "a number", list[float]: "a list of numbers"}
-    raise bad_input(file, f"{where} is {value!r}", f"write {names[wanted]}")
-
-
-def recipe_faults(recipe: Recipe) -> list[tuple[str, str]]:
-    """What is out of its range: (what, fix)."""
-    checks = [
-        (recipe.calibration in KINDS, f"calibration '{recipe.calibration}'", f"known: {', '.join(KINDS)}"),
-        (recipe.fusion.method in METHODS, f"fusion.method '{recipe.fusion.method}'", f"known: {', '.join(METHODS)}"),
-        (
-            recipe.fusion.confidence in CONFIDENCES,
-            f"fusion.confidence '{recipe.fusion.confidence}'",
-            f"known: {', '.join(CONFIDENCES)}",
-        ),
-        (recipe.shrink_width > 0 and recipe.shrink_height > 0, "a shrink factor is not positive", "1 leaves the size"),
-        (
-            recipe.second_box_factor > 0,
-            f"second_box_factor is {recipe.second_box_factor}",
-            "above 0: how many times the threshold",
-        ),
-        (
-            0 <= recipe.min_ratio_to_top <= 1,
-            f"min_ratio_to_top is {recipe.min_ratio_to_top}",
-            "write a number from 0 to 1",
-        ),
-        (len(recipe.frame) == 2 and min(recipe.frame) > 0, "frame is no size", "write [width, height] in pixels"),
-    ]
+def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
+    """What the ranges cannot say: (what, fix)."""
+    checks = [(len(recipe.frame) == 2, "frame is no size", "write [width, height] in pixels")]
     for part in recipe.members + recipe.classifiers:
-        checks += [
-            (
-                each.is_monotone,
-                f"{part.name}: {name} is no increasing map of 0..1",
-                "one knots_out per knots_in, ascending",
-            )
-            for name, each in (("merge", part.merge), ("merge_not_normal", part.merge_not_normal))
-        ]
-        checks += [
-            (part.weight >= 0, f"{part.name}: weight {part.weight}", "write 0 or more"),
-            (part.calibration.kind in KINDS, f"{part.name}: calibration", f"known: {', '.join(KINDS)}"),
-            (
-                len(part.calibration.knots_in) == len(part.calibration.knots_out)
-                and (part.calibration.kind != "rank" or bool(part.calibration.knots_in)),
-                f"{part.name}: knots_in and knots_out do not fit",
-                "one number each per knot",
-            ),
-        ]
+        knots = part.calibration.knots_in, part.calibration.knots_out
+        fits = len(knots[0]) == len(knots[1]) and (part.calibration.kind != "rank" or bool(knots[0]))
+        checks.append((fits, f"{part.name}: knots_in and knots_out do not fit", "one number each per knot"))
+        for name, each in (("merge", part.merge), ("merge_not_normal", part.merge_not_normal)):
+            what = f"{part.name}: {name} is no increasing map of 0..1"
+            checks.append((each.is_monotone, what, "one knots_out per knots_in, ascending"))
     for parts, name in ((recipe.members, "members"), (recipe.classifiers, "classifiers")):
         if parts:
             checks.append((sum(part.weight for part in parts) > 0, f"all {name} have weight 0", "give one a weight"))

@@ -9,12 +9,6 @@ from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 EXECUTORS = {"local": "pneumonia.jobs.local", "ray": "pneumonia.jobs.ray_cluster"}  # imported when chosen
 
 
-def check_executor(executor: str) -> None:
-    """Raises BadInput where there is none of that name."""
-    if executor not in EXECUTORS:
-        raise bad_input("executor", f"there is no executor '{executor}'", f"known: {', '.join(EXECUTORS)}")
-
-
 def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str = "", threads: int = 0) -> None:
     """Run every job to its end. One that fails does not stop the others.
 
@@ -24,10 +18,9 @@ def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str 
         threads: of each job; 0: one per core.
 
     Raises:
-        BadInput: there is no such executor; or jobs failed, and all of them by bad input.
+        BadInput: jobs failed, and all of them by bad input.
         EnvironmentFailure: jobs failed, named here with their logs.
     """
-    check_executor(executor)
     if not jobs:
         return
     options = {"address": ray_address} if executor == "ray" else {}

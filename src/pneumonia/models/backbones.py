@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from pneumonia import config, schema
+from pneumonia import schema
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import DEVIATION
 from pneumonia.system.errors import bad_input
@@ -23,7 +23,6 @@ RANGE_OF_MODULE = {
     "efficientnet_v2": "none",
     "mobilenet_v3": "none",
 }
-WIDTHS = ("MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileNetV3Large")  # they take `alpha`
 
 
 def constructors() -> dict[str, Callable]:
@@ -37,16 +36,12 @@ def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Mod
     the range of its input, a key of normalisation.RANGES. Which layers it has does not depend on the weights.
 
     Raises:
-        BadInput: an unknown name, or a size that the network refuses.
+        BadInput: a size that the network refuses.
         EnvironmentFailure: its weights cannot be had.
     """
-    known = constructors()
-    if name not in known:
-        fix = f"{config.nearest(name, list(known))} (known: {', '.join(known)})"
-        raise bad_input("model.name", f"keras.applications has no '{name}'", fix)
-    constructor = known[name]
+    constructor = constructors()[name]
     wanted = {"include_top": False, "input_shape": (image_size, image_size, 3)}
-    if constructor.__name__ in WIDTHS:
+    if hasattr(model, "alpha"):
         wanted["alpha"] = model.alpha
     try:
         if model.weights == "imagenet":

@@ -21,7 +21,6 @@ class BoxRegressor(Family):
     """
 
     kind = "localizer"
-    multiple_of = 32
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)

@@ -1,32 +1,11 @@
 """What a classifier minimises: cross-entropy or focal loss of logits, with class weights and label smoothing."""
 
-import math
 
 import numpy as np
 from keras import ops
 from sklearn.utils.class_weight import compute_class_weight
 
 from pneumonia import schema
-from pneumonia.system.errors import bad_input
-
-LOSSES = ("cross_entropy", "focal")
-
-
-def check_loss(loss: schema.Loss, n_classes: int) -> None:
-    """Raises BadInput for an unknown loss, or class weights that do not fit `n_classes` (2 for a binary head), are
-    negative, not finite or all 0."""
-    if loss.name not in LOSSES:
-        raise bad_input("loss.name", f"unknown loss '{loss.name}'", f"known: {', '.join(LOSSES)}")
-    if not 0 <= loss.label_smoothing < 1:
-        raise bad_input("loss.label_smoothing", f"is {loss.label_smoothing}", "choose 0 up to less than 1")
-    weights = loss.class_weights
-    numbers = isinstance(weights, list) and all(isinstance(weight, int | float) for weight in weights)
-    if weights != "balanced" and not (numbers and len(weights) in (0, n_classes)):
-        fix = f"write balanced, or a list of {n_classes} numbers"
-        raise bad_input("loss.class_weights", f"'{weights}' does not fit {n_classes} classes", fix)
-    if numbers and weights and not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
-        fix = "write numbers of 0 or more, one of them above 0"
-        raise bad_input("loss.class_weights", f"nothing can be learned with {weights}", fix)
 
 
 def balanced_weights(labels: np.ndarray, n_classes: int) -> list[float]:

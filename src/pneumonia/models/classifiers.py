@@ -7,18 +7,17 @@ import numpy as np
 from keras import ops
 from scipy.special import expit, softmax
 
-from pneumonia import schema
 from pneumonia.data.nih import NIH_LABELS
-from pneumonia.data.person_features import PERSON_FEATURES, width_of
+from pneumonia.data.person_features import width_of
 from pneumonia.models import backbones
-from pneumonia.models.classifier_losses import check_loss, cross_entropy_of_classes, cross_entropy_of_labels
+from pneumonia.models.classifier_losses import cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
 from pneumonia.models.masks import rasterize
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
+from pneumonia.schema.models import PlainClassifier
 from pneumonia.system.errors import bad_input
 
 OUTPUTS = {"binary": 1, "classes": 3, "nih": len(NIH_LABELS)}
-POOLINGS = ("average", "max", "both")
 
 
 class Classifier(Family):
@@ -28,25 +27,16 @@ class Classifier(Family):
     """
 
     kind = "classifier"
-
-    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
-        super().__init__(model, image_size, loss)
-        for name, value, known in (
-            ("model.head", model.head, tuple(OUTPUTS)),
-            ("model.pooling", model.pooling, POOLINGS),
-            *(("model.inputs", value, PERSON_FEATURES) for value in model.inputs),
-        ):
-            if value not in known:
-                raise bad_input(name, f"unknown value '{value}'", f"known: {', '.join(known)}")
-        check_loss(self.loss, {"binary": 2, "classes": 3, "nih": 2}[model.head])
-        if model.head == "nih" and (model.inputs or model.cell_loss > 0):
-            raise bad_input("model.head", "nih takes neither inputs nor cell_loss", "leave both at their defaults")
-        if model.head == "nih" and self.loss.class_weights == "balanced":
-            raise bad_input("loss.class_weights", "14 labels have no common balance", "write [negative, positive]")
+    model: PlainClassifier
 
     @property
     def person_inputs(self) -> tuple[str, ...]:
         return tuple(self.model.inputs)
+
+    @property
+    def cell_loss(self) -> float:
+        """The plain networks have no feature map for it."""
+        return getattr(self.model, "cell_loss", 0.0)
 
     @abstractmethod
     def features(self, gray) -> tuple:
@@ -57,7 +47,7 @@ class Classifier(Family):
         gray = gray_input(self.image_size)
         features, feature_map = self.features(gray)
         parts, outputs = [features], {}
-        if self.model.cell_loss > 0:
+        if self.cell_loss > 0:
             if feature_map is None or feature_map.shape[1] != self.cells:
                 what = f"{self.model.name} has no feature map of {self.cells} x {self.cells} cells"
                 raise bad_input("model.cell_loss", what, "set it to 0")
@@ -82,7 +72,7 @@ class Classifier(Family):
         if self.model.head == "nih":
             return {"labels": np.asarray(classes, dtype=np.float32)}
         found = {"classes": np.asarray(classes, dtype=np.int32)}
-        if self.model.cell_loss > 0:
+        if self.cell_loss > 0:
             found["cells"] = np.stack([rasterize(each, self.image_size, self.cells) for each in boxes])[..., None]
         return found
 
@@ -96,9 +86,9 @@ class Classifier(Family):
         each that boxes cover: an image has one label, but dozens of cells, and a network that starts from nothing
         learns from them what an opacity looks like."""
         found = {self.loss.name: self.loss_of_image(targets, outputs["logits"])}
-        if self.model.cell_loss > 0:
+        if self.cell_loss > 0:
             cells = keras.losses.binary_crossentropy(targets["cells"], outputs["cells"], from_logits=True)
-            found["cells"] = self.model.cell_loss * ops.mean(cells)
+            found["cells"] = self.cell_loss * ops.mean(cells)
         return found
 
     def loss_of_image(self, targets: dict, logits):

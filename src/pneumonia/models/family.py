@@ -35,15 +35,11 @@ class Family(ABC):
     """
 
     kind: ClassVar[Literal["classifier", "localizer"]]
-    multiple_of: ClassVar[int] = 1  # pixels: input sizes that the network can halve as often as it does
 
     person_inputs: tuple[str, ...] = ()  # what the network sees beside the image: age, sex, view
 
     def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
-        """Raises BadInput for an input size that the network cannot take, or another setting it refuses."""
-        if image_size <= 0 or image_size % self.multiple_of:
-            fix = f"choose a multiple of {self.multiple_of}"
-            raise bad_input("image_size", f"{image_size} is no size for {model.name}", fix)
+        """What is given is taken as checked: schema/ says which settings and sizes make a network."""
         self.model = model
         self.image_size = image_size
         self.loss = loss or schema.Loss()

@@ -8,9 +8,6 @@ from collections.abc import Mapping
 
 from keras import ops
 
-from pneumonia import config
-from pneumonia.system.errors import bad_input
-
 FOCUS = 2.0  # exponent of the focal loss, Lin et al.'s best
 SMOOTHING = 1.0  # pixels added to both sides of a ratio: masks without a box have one too
 
@@ -51,18 +48,6 @@ def iou(mask, logits):
 
 
 LOSSES = {"cross_entropy": cross_entropy, "dice": dice, "focal": focal, "iou": iou}
-
-
-def check_mask_losses(weights: Mapping[str, float]) -> None:
-    """Raises BadInput for an unknown loss, a negative weight, or nothing to minimise."""
-    for name, weight in weights.items():
-        if name not in LOSSES:
-            fix = f"{config.nearest(name, list(LOSSES))} (known: {', '.join(LOSSES)})"
-            raise bad_input("model.mask_losses", f"unknown loss '{name}'", fix)
-        if not 0 <= weight < float("inf"):
-            raise bad_input("model.mask_losses", f"the weight of {name} is {weight}", "choose 0 or more")
-    if not any(weights.values()):
-        raise bad_input("model.mask_losses", "no loss has a weight", f"give one to any of {', '.join(LOSSES)}")
 
 
 def losses(mask, logits, weights: Mapping[str, float]) -> dict:

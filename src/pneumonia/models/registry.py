@@ -1,11 +1,13 @@
-"""Names that an experiment's `model.name` takes. A family is imported only when it is asked for."""
+"""Which code builds which `model.name`. A family is imported only when it is asked for; its settings are a dataclass
+of schema/models.py, under the same name."""
 
 import dataclasses
 import importlib
 
-from pneumonia import config, schema
+from pneumonia import schema
 from pneumonia.models.family import Family
-from pneumonia.system.errors import bad_input
+from pneumonia.schema.models import settings_of
+from pneumonia.schema.relations import check_network
 
 FAMILIES = {
     "chexnet": "pneumonia.models.classifiers:CheXNet",
@@ -27,18 +29,11 @@ def family(model: schema.Model, image_size: int, loss: schema.Loss | None = None
         pretrained: False where a run's own weights will be loaded: what it once started from is not needed then.
 
     Raises:
-        BadInput: an unknown name; the known ones are listed.
+        BadInput: an unknown name, or what no network of this family can be.
     """
-    if not pretrained:
+    settings_of(model.name)
+    check_network(model, image_size, loss or schema.Loss())
+    if not pretrained and model.weights != "none":
         model = dataclasses.replace(model, weights="none")
-    place = FAMILIES.get(model.name)
-    if place is None:
-        from pneumonia.models.backbones import constructors
-
-        known = [*FAMILIES, *constructors()]
-        if model.name not in known:
-            fix = f"{config.nearest(model.name, known)} (known: {', '.join(known)})"
-            raise bad_input("model.name", f"unknown model '{model.name}'", fix)
-        place = ANY_BACKBONE
-    module, name = place.split(":")
+    module, name = FAMILIES.get(model.name, ANY_BACKBONE).split(":")
     return getattr(importlib.import_module(module), name)(model, image_size, loss)

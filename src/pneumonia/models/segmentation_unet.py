@@ -5,7 +5,6 @@ import io
 
 import keras
 
-from pneumonia import config, schema
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalised
 from pneumonia.models.unet import MaskFamily
@@ -25,7 +24,6 @@ ENCODERS_OF_RANGE = {
     "caffe": ("vgg16", "vgg19"),
 }
 RANGE_OF_ENCODER = {name: range for range, names in ENCODERS_OF_RANGE.items() for name in names}
-NOT_ON_KERAS_3 = ("densenet121", "densenet169", "densenet201")  # their layers' names have slashes, which it refuses
 DECODER = ("decoder_", "center_", "final_", "linear")  # what the names of all layers but the encoder's begin with
 
 
@@ -37,15 +35,6 @@ class SegmentationUNet(MaskFamily):
     """
 
     halvings = 0
-
-    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
-        super().__init__(model, image_size, loss)
-        if model.encoder in NOT_ON_KERAS_3:
-            what = f"segmentation-models cannot build its {model.encoder} on Keras 3"
-            raise bad_input("model.encoder", what, "choose mobilenetv2, resnet34 or efficientnetb0, say")
-        if model.encoder not in RANGE_OF_ENCODER:
-            fix = f"{config.nearest(model.encoder, list(RANGE_OF_ENCODER))} (known: {', '.join(RANGE_OF_ENCODER)})"
-            raise bad_input("model.encoder", f"unknown encoder '{model.encoder}'", fix)
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)

@@ -8,12 +8,10 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from pneumonia import schema
 from pneumonia.models import mask_losses, masks
 from pneumonia.models.backbones import backbone
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
-from pneumonia.system.errors import bad_input
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # that a trained network's masks may be cut at
 AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # smallest components, as shares of the image
@@ -57,16 +55,7 @@ class MaskFamily(Family):
     """A network whose output is the logits of a mask (batch, h, w, 1), square and no larger than its input."""
 
     kind = "localizer"
-    multiple_of = 32
     halvings: ClassVar[int]  # of the input's size, to the mask's
-
-    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
-        super().__init__(model, image_size, loss)
-        mask_losses.check_mask_losses(model.mask_losses)
-        if not 0 <= model.mask_softness <= 1:
-            raise bad_input("model.mask_softness", f"is {model.mask_softness}", "choose a share from 0 to 1")
-        if not 0 < model.mask_threshold < 1:
-            raise bad_input("model.mask_threshold", f"is {model.mask_threshold}", "choose a probability below 1")
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         size, softness = self.image_size >> self.halvings, self.model.mask_softness

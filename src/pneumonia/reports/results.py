@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia import config, schema
+from pneumonia import config
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval
@@ -59,8 +59,7 @@ def measure_folder(folder: Path, experiment: str) -> dict | None:
 def unlike_experiment(model: dict, experiment: str) -> dict:
     """{setting of model: the run's value} of what a preset or the command line changed in the experiment's network."""
     own = config.as_tree(config.read_experiment(experiment, "full").model)
-    # a setting that an older version of the program did not know had its default's effect
-    changed = config.difference(own, config.merge(config.as_tree(schema.Model()), model), "model.")
+    changed = config.difference(own, model, "model.")
     names = {key.removeprefix("model."): value for key, value in changed.items()}
     return {name: value for name, value in names.items() if name not in NOT_COMPARED}
 

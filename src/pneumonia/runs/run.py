@@ -105,10 +105,7 @@ class Run:
         """Raises BadInput where the folder holds a run with other settings, data or folds, and shows the difference."""
         if not self.settings_file.exists():
             return
-        # a setting that an older version of the program did not know had its default's effect
-        before = config.merge(config.as_tree(schema.Experiment()), config.read_yaml(self.settings_file))
-        known = before.get("identity") or {}  # of which an older version wrote less
-        identity = {key: value for key, value in identity.items() if key in known}
+        before = config.read_yaml(self.settings_file)
         changed = config.difference(before, config.as_tree(experiment) | {"identity": identity})
         changed.pop("loaders", None)  # who makes the batches does not change them
         if changed:

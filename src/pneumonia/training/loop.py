@@ -20,6 +20,7 @@ from pneumonia.models.family import Family
 from pneumonia.runs import checkpoint
 from pneumonia.runs.history import write_history
 from pneumonia.runs.precision import computing, on_gpu
+from pneumonia.schema.relations import check_stopping
 from pneumonia.system.progress import say
 from pneumonia.training import disk_space
 from pneumonia.training.batches import Batches
@@ -28,7 +29,7 @@ from pneumonia.training.loading import Loaded
 from pneumonia.training.progress_callback import ProgressCallback
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import keep_averages, kept_weights
-from pneumonia.training.stopping import best_epoch, check_stopping, plateau_rate, stops
+from pneumonia.training.stopping import best_epoch, plateau_rate, stops
 
 INNER_EPOCH = 2**31 - 1  # seed of the inner split's batches: the same in every epoch, none of training's own
 

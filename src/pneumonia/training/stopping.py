@@ -5,22 +5,8 @@ without any state of its own. The inner split is people of the training folds, n
 """
 
 from pneumonia import schema
-from pneumonia.system.errors import bad_input
 
 LEAST_GAIN = 1e-4  # smaller improvements of a loss do not count, as in Keras's callbacks
-
-
-def needs_inner(experiment: schema.Experiment) -> bool:
-    return experiment.keep == "best" or experiment.patience > 0 or experiment.schedule.name == "plateau"
-
-
-def check_stopping(experiment: schema.Experiment, has_inner: bool) -> None:
-    """Raises BadInput for an unknown `keep`, or where something is to be decided without an inner split."""
-    if experiment.keep not in ("last", "best"):
-        raise bad_input("keep", f"unknown value '{experiment.keep}'", "known: last, best")
-    if needs_inner(experiment) and not has_inner:
-        what = "keep=best, patience and the plateau schedule look at an inner split, and there is none"
-        raise bad_input("inner_val_fraction", what, "set inner_val_fraction above 0")
 
 
 def inner_losses(history: list[dict]) -> list[float]:

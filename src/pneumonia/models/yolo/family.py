@@ -6,14 +6,12 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from pneumonia import config, schema
 from pneumonia.boxes import geometry
 from pneumonia.data.samples import CLASSES
 from pneumonia.models import pretrained
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.yolo import losses as objective
-from pneumonia.models.yolo.network import BACKBONE, SIZES, anchor_points, build_network, expected_distances
-from pneumonia.system.errors import bad_input
+from pneumonia.models.yolo.network import BACKBONE, anchor_points, build_network, expected_distances
 
 MOST_BOXES = 8  # of one image; the competition's tables have at most 4
 KEPT = 300  # boxes of one picture; the table's own limits are the experiment's (max_boxes, min_score)
@@ -28,27 +26,8 @@ class YOLOv8(Family):
     """
 
     kind = "localizer"
-    multiple_of = 32
     min_score = 0.001  # of a decoded box: suppression goes downwards, so it changes nothing for surer boxes
     suppression_iou = 0.45  # radiologists' boxes hardly overlap, but fusing wants the second opinion of a neighbour
-
-    def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
-        super().__init__(model, image_size, loss)
-        for setting, known in (("size", SIZES), ("class_loss", objective.CLASS_LOSSES)):
-            value = getattr(model, setting)
-            if value not in known:
-                fix = f"{config.nearest(value, list(known))} (known: {', '.join(known)})"
-                raise bad_input(f"model.{setting}", f"unknown {setting.replace('_', ' ')} '{value}'", fix)
-        if not 0 <= model.class_prior < 1:
-            fix = "give a probability below 1, or 0 for zero biases"
-            raise bad_input("model.class_prior", f"{model.class_prior:g} is no probability", fix)
-        for setting in ("distribution_loss", "image_loss"):
-            if not 0 <= getattr(model, setting) < float("inf"):
-                raise bad_input(f"model.{setting}", f"{getattr(model, setting):g} is no weight", "give 0 or more")
-        if model.weights in ("imagenet", "chexnet"):
-            what = f"there are no {model.weights} weights for yolov8"
-            fix = "set none, run:EXPERIMENT, or the file of a run or of keras-cv's backbone"
-            raise bad_input("model.weights", what, fix)
 
     def build(self) -> keras.Model:
         model = self.model

@@ -1,0 +1,155 @@
+"""`./run.sh list`: everything that has a name, with a filter. docs/commands.md is made by `what=commands out=`."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from pneumonia import config, schema
+from pneumonia.commands.table import COMMANDS
+from pneumonia.schema.commands import SUBJECTS
+from pneumonia.schema.models import PlainClassifier, model_names, settings_of
+from pneumonia.schema.reference import entries
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import atomic_write
+
+
+def list_names(settings: schema.List) -> dict:
+    """Returns {subject: [{"name", "about"}]}; with `out`, the text goes there, of commands a whole page.
+
+    Raises:
+        BadInput: no name fits the filter.
+    """
+    wanted = [settings.what] if settings.what else list(SUBJECTS)
+    pattern = settings.filter or "*"
+    found = {subject: [row for row in rows_of(subject) if fnmatchcase(row["name"], pattern)] for subject in wanted}
+    if not any(found.values()):
+        raise bad_input("filter", f"no name is like '{pattern}'", "try *part*, or leave the filter out")
+    if settings.what == "commands" and settings.out:
+        text = page_of_commands()
+    else:
+        text = "\n".join(f"{subject}\n{table_of(rows)}" for subject, rows in found.items() if rows)
+    if settings.out:
+        with atomic_write(config.user_path(settings.out)) as file:
+            file.write(text.rstrip() + "\n")
+    else:
+        print(text)
+    return found
+
+
+def rows_of(subject: str) -> list[dict[str, str]]:
+    return [{"name": name, "about": about} for name, about in SOURCES[subject]()]
+
+
+def table_of(rows: list[dict[str, str]]) -> str:
+    return "\n".join(f"  {row['name']:32s} {row['about']}".rstrip() for row in rows) + "\n"
+
+
+# ------------------------------------------------------------------ subjects
+
+
+def experiments() -> Iterator[tuple[str, str]]:
+    for name in config.experiment_names():
+        yield name, first_comment(config.EXPERIMENTS / f"{name}.yaml")
+
+
+def ensembles() -> Iterator[tuple[str, str]]:
+    for file in sorted((config.EXPERIMENTS / "ensembles").glob("*.yaml")):
+        yield file.stem, first_comment(file)
+
+
+def first_comment(file: Path) -> str:
+    """What a file says of itself: its first sentence."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("# "):
+            break
+        lines.append(line.removeprefix("# ").strip())
+    return " ".join(lines).split(". ")[0].split(" ./run.sh")[0].rstrip(".:")
+
+
+def models() -> Iterator[tuple[str, str]]:
+    for name in model_names():
+        kind = settings_of(name)
+        what = "classifier" if issubclass(kind, PlainClassifier) else "localizer"
+        own = [entry.key for entry in entries(kind(name)) if entry.key != "name"]
+        yield name, f"{what}; model settings: {', '.join(own)}"
+
+
+def transforms() -> Iterator[tuple[str, str]]:
+    from pneumonia.data.augment import STRENGTHS, TRANSFORMS
+
+    for name, each in TRANSFORMS.items():
+        yield name, f"{each.meaning}; {each.limits[0]:g} to {each.limits[1]:g}, default {each.default}"
+    for name, parts in STRENGTHS.items():
+        yield f"augment={name}", f"{parts}"
+
+
+def tta() -> Iterator[tuple[str, str]]:
+    from pneumonia.inference.tta import LARGEST_SHIFT, LARGEST_ZOOM, SMALLEST_ZOOM
+
+    yield "identity", "the image itself"
+    yield "flip", "left and right exchanged"
+    yield "scale_<factor>", f"zoomed about the centre, {SMALLEST_ZOOM:g} to {LARGEST_ZOOM:g}: scale_0.875"
+    yield "shift_<dx>_<dy>", f"moved right and down by 1024ths of the side, at most {LARGEST_SHIFT}: shift_-16_8"
+    yield "a+b", "first a, then b: flip+scale_0.875"
+
+
+def fusions() -> Iterator[tuple[str, str]]:
+    from pneumonia.boxes.fusion import CONFIDENCES, METHODS
+
+    meanings = {
+        "wbf": "weighted boxes fusion: boxes of one object become their weighted mean",
+        "nmw": "non-maximum weighted: the best box, drawn to those that overlap it",
+        "nms": "non-maximum suppression: the best box, the others go",
+        "soft_nms": "the others lose confidence by their overlap (Gaussian)",
+        "soft_nms_linear": "the others lose confidence by their overlap (linear)",
+    }
+    for name in METHODS:
+        yield name, meanings.get(name, "")
+    for name in CONFIDENCES:
+        yield f"confidence={name}", "of a wbf cluster"
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    for name, command in COMMANDS.items():
+        yield name, command.summary
+
+
+SOURCES = {
+    "experiments": experiments,
+    "ensembles": ensembles,
+    "models": models,
+    "transforms": transforms,
+    "tta": tta,
+    "fusions": fusions,
+    "commands": commands,
+}
+
+
+# ------------------------------------------------------------------ docs/commands.md
+
+
+def page_of_commands() -> str:
+    """Every command with every setting, in Markdown."""
+    lines = [
+        "# Commands and settings",
+        "",
+        "Generated by `./run.sh list what=commands out=docs/commands.md`; a test fails where it is stale.",
+        "",
+        "Every setting is a word `key=value`; `./run.sh COMMAND --help` prints the same, and",
+        "`./run.sh train experiment=NAME preset=quick --help` the values of an experiment.",
+    ]
+    for name, command in COMMANDS.items():
+        call = f"./run.sh {'' if name == 'job' else name + ' '}{command.example}".rstrip()
+        title = "The main job" if name == "job" else name
+        lines += ["", f"## {title}", "", f"`{call}`: {command.summary}.", "", *HEAD]
+        for entry in entries(command.settings()):
+            if entry.family:
+                lines += ["", f"With {entry.family}:", "", *HEAD]
+                continue
+            cells = (f"`{entry.key}`", entry.kind, f"`{entry.value}`" if entry.value else "", entry.taken, entry.help)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+HEAD = ("| setting | type | default | takes | what it is |", "|---|---|---|---|---|")

@@ -1,0 +1,39 @@
+"""Every setting of every command, typed, with its default, its help and what it takes. Only the standard library is
+needed: `--help` works before anything is installed."""
+
+from pneumonia.schema.commands import (
+    PRESETS,
+    Apply,
+    Check,
+    Command,
+    Data,
+    Eda,
+    Ensemble,
+    Evaluate,
+    Folds,
+    Ingest,
+    Job,
+    Leaderboard,
+    List,
+    Predict,
+    Rerun,
+    Results,
+    Score,
+    Train,
+    Validate,
+)
+from pneumonia.schema.experiment import Experiment, Loss, Optimizer, Sampling, Schedule
+from pneumonia.schema.models import Model, model_names
+from pneumonia.schema.reading import from_tree
+from pneumonia.schema.setting import setting
+
+__all__ = [
+    "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Folds", "Ingest",
+    "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results", "Sampling", "Schedule",
+    "Score", "Train", "Validate", "from_tree", "model_names", "model_settings", "setting",
+]  # fmt: skip
+
+
+def model_settings(name: str, **settings) -> Model:
+    """The settings of one network, checked: model_settings("mobilenetv2", alpha=0.5). Raises BadInput."""
+    return from_tree(Experiment, {"model": {"name": name, **settings}}, "model").model
