@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia import cli
+from pneumonia import cli, config
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -67,3 +67,50 @@ def test_a_module_of_the_callers_folder_is_not_imported(tmp_path):
     done = run("score", "submission=a.csv", "labels=b.csv", cwd=tmp_path)
     assert done.returncode == 2
     assert "not this one" not in done.stderr
+
+
+def printed_help(capsys, *words) -> dict[str, str]:
+    """What `--help` says of every setting that it names."""
+    assert cli.main([*words, "--help"]) == 0
+    lines = (line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("  ") and "=" in line)
+    return dict(word.partition("=")[::2] for word in lines if "=" in word)
+
+
+def test_help_prints_the_defaults_in_force(capsys):
+    usual = printed_help(capsys, "train")
+    assert (usual["image_size"], usual["epochs"], usual["ema"], usual["inner_val_fraction"]) == (
+        "512", "20", "0.998", "0.05"
+    )  # fmt: skip
+
+
+def test_help_of_an_experiment_prints_its_own_values(capsys):
+    own = printed_help(capsys, "train", "experiment=yolov8_xs", "preset=quick")
+    experiment = config.read_experiment("yolov8_xs", "quick")
+    assert own["image_size"] == str(experiment.image_size) == "256"
+    assert own["model.size"] == "xs" and "model.encoder" not in own
+    assert own["sampling.positives"] == "0.5"
+    assert cli.main(["train", "experiment=yolov9", "--help"]) == 2
+    assert "known experiments" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "experiment=mobilenetv2", "tta={identity: 1}"], "tta: {'identity': 1} has the wrong type"),
+        (["train", "experiment=mobilenetv2", "model.inputs={age: 1}"], "model.inputs: {'age': 1} has the wrong type"),
+        (
+            ["train", "experiment=mobilenetv2", "loss.class_weights={a: 1}"],
+            "loss.class_weights: {'a': 1} has the wrong",
+        ),
+        (["train", "experiment=mobilenetv2", "augment={flip: 1}"], "augment: {'flip': 1} has the wrong type"),
+        (["train", "experiment=mobilenetv2", "model.encoder=vgg16"], "unknown setting 'model.encoder' of mobilenetv2"),
+        (["train", "experiment=mobilenet_unet", "image_size=100"], "image_size: 100 is no size for mobilenet_unet"),
+        (["ensemble", "members=5"], "members: 5 has the wrong type; give text, or a list: [a,b], or a mapping"),
+        (["ensemble", "members={a: 5}"], "members: {'a': 5} has the wrong type"),
+        (["apply", "classifiers=true"], "classifiers: True has the wrong type"),
+        (["score", "draws=-1"], "draws: -1 is not allowed; give 0 or more"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_line_at_the_real_command_line(words, says):
+    done = run(*words)
+    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1

@@ -124,3 +124,52 @@ def test_ensembling_imports_no_keras(tmp_path):
 def test_the_result_is_json(files):
     fitted(files, [str(files / "a.csv")])
     assert json.loads((files / "out" / "result.json").read_text())["members"]
+
+
+def called(files, *words) -> tuple[int, str, dict]:
+    """Exit code, stderr and JSON of a command line in a process of its own, whose leaderboard is the test's."""
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from pneumonia.cli import main; from pneumonia.ensemble import leaderboard\n"
+        f"leaderboard.TABLE = Path({str(files / 'leaderboard.csv')!r}); sys.exit(main(sys.argv[1:]))"
+    )
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    command = [sys.executable, "-c", code, *words, "json=true"]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": source}, cwd=files, capture_output=True, text=True, check=False
+    )
+    return done.returncode, done.stderr, json.loads(done.stdout.splitlines()[-1])
+
+
+def test_named_files_pass_the_real_command_line(files):
+    """members={name: FILE} and classifiers={name: FILE}, by ensemble and then by apply in another order."""
+    fitting = ("labels=labels.csv", "groups=groups.csv", "trials=3", "draws=20", "out=out")
+    code, stderr, result = called(
+        files, "ensemble", "members={first: a.csv, second: b.csv}", "classifiers={gate: gate.csv}", *fitting
+    )
+    assert code == 0, stderr
+    assert set(result["members"]) == {"first", "second"}
+    recipe = f"recipe={result['recipe']}"
+    code, stderr, again = called(
+        files, "apply", recipe, "members={second: b.csv, first: a.csv}", "classifiers={gate: gate.csv}", "out=again.csv"
+    )
+    assert code == 0, stderr
+    assert Path(again["submission"]).read_bytes() == Path(result["submission"]).read_bytes()
+    code, stderr, _ = called(files, "apply", recipe, "members={first: a.csv, third: b.csv}", "classifiers=[gate.csv]")
+    assert code == 2 and "missing: second" in stderr and stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("edited", "says"),
+    [
+        ("fusion: {iou: 1.5}", "fusion.iou: 1.5 is not allowed; give a number above 0 and below 1"),
+        ("fusion: {votes: -3}", "fusion.votes: -3 is not allowed; give 1 or more"),
+        ("gate: {exponent: -1}", "gate.exponent: -1 is not allowed; give 0 or more"),
+        ("fusion: {voets: 1}", "unknown setting 'fusion.voets'; did you mean 'fusion.votes'?"),
+        ("threshold: high", "threshold: 'high' has the wrong type; give a number, 0 or more"),
+    ],
+)
+def test_a_recipe_edited_by_hand_is_refused_in_one_line(files, edited, says):
+    (files / "recipe.yaml").write_text(f"members: [{{name: a}}]\n{edited}\n")
+    code, stderr, _ = called(files, "apply", "recipe=recipe.yaml", "members=[a.csv]")
+    assert code == 2 and stderr == f"error: {files / 'recipe.yaml'}: {says}\n"

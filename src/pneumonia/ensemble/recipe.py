@@ -48,7 +48,7 @@ class Fusion:
 
     nms_iou: float = setting(0.5, "boxes of one member with a higher IoU are duplicates; 1: none are", above=0, high=1)
     method: str = setting("wbf", "how boxes of several members become one", choices=METHODS)
-    iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, high=1)
+    iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, below=1)
     min_score: float = setting(0.01, "boxes of lower confidence take no part", low=0, high=1)
     confidence: str = setting("members", "of a wbf cluster", choices=tuple(CONFIDENCES))
     votes: int = setting(1, "wbf clusters that fewer members found are dropped", low=1)

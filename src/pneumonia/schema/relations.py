@@ -16,6 +16,9 @@ WIDTHS = {
     "mobilenetv3small": (0.75, 1.0),
     "mobilenetv3large": (0.75, 1.0),
 }
+# whose last feature map has a cell for every 32 pixels begun, or else for every 32 full ones; Inception's has fewer
+CELLS_ROUNDED_UP = ("efficientnet", "mobilenetv2", "mobilenetv3", "nasnet", "resnet", "xception")
+NO_CELLS = ("inception",)
 BACKBONES = {"mobilenet_unet": "mobilenet", "box_regressor": "mobilenetv2", "chexnet": "densenet121"}
 CLASSES = {"binary": 2, "classes": 3, "nih": 2}  # of a head, to weigh
 
@@ -54,6 +57,8 @@ def check_network(model: Model, image_size: int, loss: Loss) -> None:
         faults += head_faults(model, loss)
     elif loss != Loss():
         faults += bad_input("loss", f"is a classifier's; {model.name} has its own", "leave it out").faults
+    if isinstance(model, Classifier) and model.cell_loss > 0:
+        faults += cells_faults(model, image_size)
     if isinstance(model, Masks) and not any(model.mask_losses.values()):
         faults += bad_input("model.mask_losses", "no loss has a weight", "give one to cross_entropy or dice").faults
     if faults:
@@ -83,6 +88,16 @@ def weights_faults(model: Pretrained) -> list[Fault]:
     if model.weights == "imagenet" and alpha not in widths:
         fix = f"choose {', '.join(f'{width:g}' for width in widths)}, or model.weights=none"
         return bad_input("model.alpha", f"there are no imagenet weights at {alpha:g}", fix).faults
+    return []
+
+
+def cells_faults(model: Classifier, image_size: int) -> list[Fault]:
+    if model.name.startswith(NO_CELLS):
+        what = f"{model.name} has no feature map with a cell for every 32 pixels"
+        return bad_input("model.cell_loss", what, "set it to 0").faults
+    if image_size % 32 and not model.name.startswith(CELLS_ROUNDED_UP):
+        what = f"{model.name} at {image_size} px has no feature map with a cell for every 32 pixels"
+        return bad_input("model.cell_loss", what, "set it to 0, or choose a multiple of 32").faults
     return []
 
 
