@@ -1,6 +1,5 @@
 """What a classifier minimises: cross-entropy or focal loss of logits, with class weights and label smoothing."""
 
-
 import numpy as np
 from keras import ops
 from sklearn.utils.class_weight import compute_class_weight
