@@ -3,8 +3,10 @@
 import pytest
 
 from pneumonia import schema
+from pneumonia.schema import from_tree
+from pneumonia.schema.relations import check_stopping
 from pneumonia.system.errors import BadInput
-from pneumonia.training.stopping import best_epoch, check_stopping, plateau_rate, stops
+from pneumonia.training.stopping import best_epoch, plateau_rate, stops
 
 
 def history(*losses):
@@ -48,4 +50,4 @@ def test_deciding_without_an_inner_split_is_refused(settings):
 
 def test_what_is_kept_is_last_or_best():
     with pytest.raises(BadInput, match="last, best"):
-        check_stopping(schema.Experiment(keep="first"), has_inner=True)
+        from_tree(schema.Experiment, {"keep": "first"}, "FILE")

@@ -104,7 +104,9 @@ def converted(kind: Any, value: Any) -> Any:
         if origin is list and isinstance(value, list):
             return [converted(inner[0], each) for each in value] if inner else value
         if origin is dict and isinstance(value, Mapping):
-            return {converted(inner[0], key): converted(inner[1], each) for key, each in value.items()}
+            return (
+                {converted(inner[0], key): converted(inner[1], each) for key, each in value.items()} if inner else value
+            )
     except WrongType as error:
         raise WrongType(f"{meaning(origin)} of {error.wanted.removeprefix('a ')}") from None
     if origin is float and not isinstance(value, bool):
