@@ -50,17 +50,6 @@ def test_threads_are_those_the_backend_takes(monkeypatch):
     assert threads("tensorflow") == 7 and threads("jax") == len(allowed)
 
 
-def test_a_run_that_an_older_version_began_goes_on_though_it_knew_less_of_the_data(tmp_path, experiment):
-    older, newer = Run(tmp_path / "older"), Run(tmp_path / "newer")
-    older.begin(experiment, IDENTITY)
-    older.begin(experiment, IDENTITY | {"images_sha256": "4"})
-    with pytest.raises(BadInput, match=r"identity.data_key was 1 and is now 3"):
-        older.begin(experiment, IDENTITY | {"data_key": "3", "images_sha256": "4"})
-    newer.begin(experiment, IDENTITY | {"images_sha256": "4"})
-    with pytest.raises(BadInput, match=r"identity.images_sha256 was 4 and is now 5"):
-        newer.begin(experiment, IDENTITY | {"images_sha256": "5"})
-
-
 def begun_with(run, **environment):
     """What of its environment.json was another, when the run was begun."""
     file = run.folder / "environment.json"
@@ -193,7 +182,7 @@ def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, mo
         ({"inner_val_fraction": -0.1}, "inner_val_fraction: -0.1"),
         ({"optimizer": {"learning_rate": float("nan")}}, "optimizer.learning_rate: nan"),
         ({"sampling": {"positives": 50}}, "sampling.positives: 50 is not allowed; give 0 to 1"),
-        ({"model": {"dropout": 1.0}}, "model.dropout: 1 "),
+        ({"model": {"min_area": 1.0}}, "model.min_area: 1 "),
         ({"precision": "float16"}, "precision: 'float16' is not allowed; did you mean 'float32'?"),
         ({"xla": "true"}, "xla: 'true' is not allowed; known: auto, on, off"),
         ({"optimizer": {"name": "lion"}}, "optimizer.name: 'lion' is not allowed; known: adamw, adam, sgd"),
