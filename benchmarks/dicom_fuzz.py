@@ -218,6 +218,8 @@ def outcomes(first: int, last: int) -> list[tuple[int, str, str, int]]:
         found += [tuple(line) for line in lines if line[2] != "begun"]
         if done.returncode == 0:
             break
+        if done.returncode > 0:  # of Python itself: no decoder's doing
+            raise SystemExit(f"the process for {first} to {last} ended with {done.returncode}")
         seed, encoding, *_ = lines[-1] if lines else (first, "?")
         outcome = "hang" if done.returncode == -signal.SIGALRM else "crash"
         print(f"{seed} ({encoding}): ended with {done.returncode}", file=sys.stderr)

@@ -23,7 +23,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from pneumonia.data.dicom_codecs import Unreadable, cause_of
+from pneumonia.data.dicom_codecs import FIXES, Unreadable, cause_of
 from pneumonia.data.dicom_elements import numbers_of, tag_of, text_of, whole_number_of, word_of
 from pneumonia.data.dicom_pixels import DISPLAY_TAGS, display_of, gray_of
 from pneumonia.data.dicom_stored import frames_of, has_pixels, stored_pixels
@@ -110,7 +110,8 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="End of file reached")
             dataset = pydicom.dcmread(io.BytesIO(content))
-            del content  # the dataset has the pixels
+            del content
+            dataset.buffer = None  # the whole file once more, and the dataset has its pixels
             syntax = UID(text_of(dataset.file_meta, "TransferSyntaxUID"))
             header = header_of(dataset, digest)
             fault = fault_of(dataset, header, syntax, expected_id)
@@ -135,7 +136,7 @@ def fault_of(
         return "not-image", f"is not an image ({kind_of(dataset)})", "leave it out"
     if not syntax:
         return "transfer-syntax", "says no Transfer Syntax UID", "add it to its file meta (dcmodify, dcmconv)"
-    if not syntax.is_transfer_syntax or syntax.is_private:
+    if (not syntax.is_transfer_syntax or syntax.is_private) and str(syntax) not in FIXES:
         return "transfer-syntax", f"has the unknown transfer syntax '{syntax[:64]}'", "convert it to a standard one"
     if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
         return "size", f"claims {rows} rows and {columns} columns", "radiographs have 1 to 8192 of each"

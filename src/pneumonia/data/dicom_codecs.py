@@ -20,10 +20,11 @@ READ = {
 }  # transfer syntaxes
 CONVERT = "convert it to an uncompressed DICOM"
 VIDEO = f"it is a video; {CONVERT} of one frame"
+JPEG_XL = dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112)), "JPEG XL")
 FIXES = {
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (52, 54, 56, *range(58, 67))), "pylibjpeg-libjpeg"),
     **dict.fromkeys(("1.2.840.10008.1.2.4.92", "1.2.840.10008.1.2.4.93"), "glymur"),
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{number}" for number in (110, 111, 112)), "imagecodecs"),
+    **dict.fromkeys(JPEG_XL, "imagecodecs"),
 }  # other transfer syntaxes to the package that decodes their frames
 LOSSY_JPEG, LOSSLESS_JPEG, OTHER_JPEG = (0xC0, 0xC1, 0xC2), 0xC3, (0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF)
 JPEG_LS = 0xF7
@@ -84,7 +85,7 @@ def described_jpeg(frame: bytes, photometric: str) -> Frame:
         if marker == 0xDA or length < 2:
             raise Unreadable("its JPEG has no frame header")
         place += 2 + length
-    if len(segment) < 6 + 3 * segment[5]:
+    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise Unreadable("its JPEG has no frame header")
     bits, samples = segment[0], segment[5]
     rows, columns = int.from_bytes(segment[1:3]), int.from_bytes(segment[3:5])
@@ -149,7 +150,7 @@ def decoded_rle(frame: bytes, rows: int, columns: int, samples: int, item_bytes:
             what = f"has {end - start} bytes of RLE, too few for {rows} x {columns} pixels"
             raise Unreadable(what, "get the whole file", "truncated")
         try:
-            values = np.frombuffer(imagecodecs.packbits_decode(frame[start:end]), np.uint8)
+            values = np.frombuffer(imagecodecs.packbits_decode(memoryview(frame)[start:end]), np.uint8)
         except Exception as error:
             raise Unreadable(f"its RLE cannot be decoded ({cause_of(error)})") from error
         if len(values) < rows * columns:
@@ -163,13 +164,13 @@ def decoded_rle(frame: bytes, rows: int, columns: int, samples: int, item_bytes:
 
 def refuse_syntax(syntax: UID) -> None:
     """Unreadable for a compression that nothing installed reads, naming what does."""
-    if not syntax.is_compressed or str(syntax) in READ:
+    if str(syntax) in READ or (syntax.is_transfer_syntax and not syntax.is_compressed):
         return
     if str(syntax) in FIXES:
         fix = f"decode it with {FIXES[str(syntax)]}, or {CONVERT}"
     else:
         fix = VIDEO if syntax.name.startswith(("MPEG", "HEVC", "SMPTE")) else f"{CONVERT} where it was made"
-    raise Unreadable(f"is compressed as {syntax.name}", fix, "compression")
+    raise Unreadable(f"is compressed as {JPEG_XL.get(str(syntax), syntax.name)}", fix, "compression")
 
 
 def cause_of(error: Exception) -> str:

@@ -248,7 +248,8 @@ def gray_of_wide(stored: Stored, display: Display) -> np.ndarray:
 
     def of(block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values = block if is_float else values_of(block, min(stored.bits, 63), 0, stored.is_signed)
-        values = values.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # there are floats that are no numbers
+            values = values.astype(np.float64)
         padded = within(values, padding) | ~np.isfinite(values)
         return np.where(padded, 0, values), padded
 

@@ -184,7 +184,7 @@ def believed_bits(stored: Stored, present: np.ndarray, dataset: Dataset, is_abso
     near_full, near_masked, pairs = nearness(stored, bits)
     if pairs and near_full >= 3 * near_masked:
         return needed, 0
-    if (pairs and near_masked >= 3 * near_full) or (not pairs and not is_absolute):
+    if (pairs and near_masked >= 10 * near_full) or (not pairs and not is_absolute):
         return bits, 0
     what = f"has values of {int(present.max()).bit_length()} bits where its header says BitsStored {stored.bits}"
     raise Unreadable(what, "correct BitsStored and HighBit", "bits")
