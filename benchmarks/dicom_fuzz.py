@@ -137,7 +137,7 @@ WHOLE = ("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepr
          "PlanarConfiguration", "PixelPaddingValue")  # fmt: skip
 TEXTS = ("NumberOfFrames", "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "VOILUTFunction",
          "PhotometricInterpretation", "PresentationLUTShape", "PatientAge", "PixelSpacing")  # fmt: skip
-NUMBERS = (0, 1, 2, 3, 7, 8, 9, 12, 16, 32, 64, 255, 8192, 65535)
+NUMBERS = (0, 1, 2, 3, 7, 8, 9, 12, 16, 32, 64, 255, 8192, 32767)
 ODD = ("", "0", "-1", "1e9", "nan", "x", "1\\2", "SIGMOID", "PALETTE COLOR", "YBR_FULL_422", "MONOCHROME1", "INVERSE")
 
 
