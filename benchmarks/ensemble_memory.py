@@ -18,7 +18,7 @@ from fusion import MODELS, members
 from pneumonia.boxes.predictions import offsets_of
 from pneumonia.ensemble.nested import remove_duplicates
 from pneumonia.ensemble.recipe import Member, Recipe, apply
-from pneumonia.ensemble.tune import Budget, Problem, fit
+from pneumonia.ensemble.tune import Problem, Search, fit
 from pneumonia.metrics.iou_map import Truth
 
 
@@ -33,7 +33,7 @@ def main(trials: int) -> None:
     recipe = Recipe([Member(f"member {number}") for number in range(MODELS)])
     start = time.perf_counter()
     remove_duplicates(recipe, problem)
-    fitted = fit(problem.rows(np.flatnonzero(np.arange(images) // 2 % 5)), recipe, Budget(trials), seed=0)
+    fitted = fit(problem.rows(np.flatnonzero(np.arange(images) // 2 % 5)), recipe, Search(trials))
     middle = time.perf_counter()
     apply(fitted, problem.members)
     end = time.perf_counter()

@@ -29,7 +29,7 @@ from pneumonia.boxes.predictions import read_detections
 from pneumonia.data.people import read_people
 from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fitted, outer_folds, problem_of, with_members
 from pneumonia.ensemble.recipe import Recipe
-from pneumonia.ensemble.tune import SPACE, Budget, Problem, fit
+from pneumonia.ensemble.tune import SPACE, Problem, Search, fit
 from pneumonia.metrics.intervals import difference_interval, mean_interval
 from pneumonia.metrics.iou_map import image_scores, read_truth
 
@@ -66,7 +66,7 @@ def nested_scores(problem: Problem, start: Recipe, parameters, seed: int) -> np.
     """(images,) cross-fitted scores."""
     fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
     recipes = [
-        fit(problem.rows(np.flatnonzero(fold != k)), start, Budget(60), seed, parameters=parameters)
+        fit(problem.rows(np.flatnonzero(fold != k)), start, Search(60, seed=seed), parameters)
         for k in range(fold.max() + 1)
     ]
     return image_scores(problem.truth, cross_fitted(problem, fold, recipes))

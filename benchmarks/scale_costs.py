@@ -116,8 +116,8 @@ def of_fusing(settings: Settings) -> dict:
     from fusion import members as made_up
     from pneumonia.boxes.predictions import ClassProbabilities, offsets_of
     from pneumonia.commands.submit import TRIALS
-    from pneumonia.ensemble.nested import fit_nested
-    from pneumonia.ensemble.tune import Budget
+    from pneumonia.ensemble.nested import fit_nested, problem_of
+    from pneumonia.ensemble.tune import Search
 
     def fitting(images: int):
         rng = np.random.default_rng(0)
@@ -126,7 +126,7 @@ def of_fusing(settings: Settings) -> dict:
         first = tables["0"]
         truth = Truth(first.ids, offsets_of(counts), first.boxes[first.offsets[:-1][counts > 0]])
         gate = {"gate": ClassProbabilities(first.ids, np.clip(rng.normal(0.3 + 0.3 * counts, 0.2), 0, 1))}
-        return lambda: fit_nested(tables, gate, truth, None, None, Budget(TRIALS[settings.preset]))
+        return lambda: fit_nested(problem_of(tables, gate, truth), search=Search(TRIALS[settings.preset]))
 
     fitting(50)()  # compiles
     prepared = {images: fitting(images) for images in (500, 1500)}

@@ -8,7 +8,7 @@ import ensemble_boxes
 import numpy as np
 import pytest
 
-from pneumonia.boxes.fusion import METHODS, fuse, merge_tta
+from pneumonia.boxes.fusion import METHODS, Fusion, fuse, merge_same_model
 from pneumonia.boxes.geometry import to_corners
 from pneumonia.boxes.predictions import Detections, read_detections
 
@@ -62,7 +62,7 @@ def assert_same(ours, boxes, scores):
 def test_wbf_equals_ensemble_boxes(confidence, seed):
     tables = random_members(seed)
     weights = np.random.default_rng(seed).uniform(0.3, 2.0, len(tables)) if seed else np.ones(len(tables))
-    ours = fuse(tables, "wbf", weights, iou=0.5, lowest=0.05, confidence=confidence)
+    ours = fuse(tables, Fusion(iou=0.5, min_score=0.05, confidence=confidence), weights)
     for image in range(len(ours)):
         their_settings = {"iou_thr": 0.5, "skip_box_thr": 0.05, "conf_type": THEIR_CONFIDENCE[confidence]}
         boxes, scores = theirs(
@@ -75,7 +75,7 @@ def test_wbf_equals_ensemble_boxes(confidence, seed):
 def test_nmw_equals_ensemble_boxes(seed):
     tables = random_members(seed)
     weights = [1.0, 2.0, 0.5, 1.5, 1.0]
-    ours = fuse(tables, "nmw", weights, iou=0.5, lowest=0.05)
+    ours = fuse(tables, Fusion(method="nmw", iou=0.5, min_score=0.05), weights)
     for image in range(len(ours)):
         settings = {"weights": weights, "iou_thr": 0.5, "skip_box_thr": 0.05}
         assert_same(ours.image(image), *theirs(ensemble_boxes.non_maximum_weighted, tables, image, **settings))
@@ -84,7 +84,7 @@ def test_nmw_equals_ensemble_boxes(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_nms_equals_ensemble_boxes(seed):
     tables = random_members(seed)
-    ours = fuse(tables, "nms", iou=0.5)
+    ours = fuse(tables, Fusion(method="nms", iou=0.5, min_score=0.0))
     for image in range(len(ours)):
         assert_same(ours.image(image), *theirs(ensemble_boxes.nms, tables, image, iou_thr=0.5))
 
@@ -112,7 +112,8 @@ def plain_soft_nms(boxes, scores, iou, sigma, floor, linear):
 @pytest.mark.parametrize("linear", [True, False])
 def test_soft_nms_equals_the_paper(linear):
     (table,) = random_members(1, members=1, most=25)
-    ours = fuse([table], "soft_nms_linear" if linear else "soft_nms", iou=0.4, sigma=0.5, floor=0.05)
+    method = "soft_nms_linear" if linear else "soft_nms"
+    ours = fuse([table], Fusion(method=method, iou=0.4, min_score=0.0, sigma=0.5, floor=0.05))
     for image in range(len(ours)):
         boxes, scores = plain_soft_nms(*table.image(image), 0.4, 0.5, 0.05, linear)
         assert_same(ours.image(image), boxes, scores)
@@ -125,7 +126,7 @@ def test_wbf_equals_ensemble_boxes_on_real_detectors():
     generator = np.random.default_rng(0)
     # their confidences have four digits and tie: less than a ten-thousandth is added to part them
     tables = [table.with_scores(table.scores * (1 - 1e-5 * generator.random(len(table.scores)))) for table in tables]
-    ours = fuse(tables, iou=0.55)
+    ours = fuse(tables, Fusion(iou=0.55, min_score=0.0, confidence="mean"))
     for image in range(0, len(ours), 3):
         boxes, scores = theirs(ensemble_boxes.weighted_boxes_fusion, tables, image, iou_thr=0.55)
         assert_same(ours.image(image), boxes, scores)
@@ -137,19 +138,19 @@ def test_votes_by_hand():
         Detections.from_lists(["a"], [[box, other]], [[0.9, 0.95]]),
         Detections.from_lists(["a"], [[box]], [[0.3]]),
     ]
-    both = fuse(tables, confidence="votes")
+    both = fuse(tables, Fusion(confidence="votes"))
     assert both.boxes.tolist() == [list(box), list(other)]
     np.testing.assert_allclose(both.scores, [(1 + 0.6) / 2, 0.95 / 2])
-    assert fuse(tables, votes=2).boxes.tolist() == [list(box)]
-    np.testing.assert_allclose(fuse(tables).scores, [0.6, 0.475])
+    assert fuse(tables, Fusion(votes=2)).boxes.tolist() == [list(box)]
+    np.testing.assert_allclose(fuse(tables, Fusion(confidence="mean")).scores, [0.6, 0.475])
 
 
 def test_the_result_depends_on_neither_threads_nor_runs(monkeypatch):
     tables = random_members(3, images=40)
-    whole = fuse(tables, threads=1)
+    whole = fuse(tables, Fusion(), threads=1)
     monkeypatch.setattr("pneumonia.boxes.fusion.BOXES_PER_RUN", 50)
     for threads in (1, 3):
-        parts = fuse(tables, threads=threads)
+        parts = fuse(tables, Fusion(), threads=threads)
         assert parts.ids == whole.ids and np.array_equal(parts.offsets, whole.offsets)
         assert np.array_equal(parts.boxes, whole.boxes) and np.array_equal(parts.scores, whole.scores)
 
@@ -157,24 +158,29 @@ def test_the_result_depends_on_neither_threads_nor_runs(monkeypatch):
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_in_nothing_out(method):
     empty = Detections.from_lists(["a", "b"], [[], []], [[], []])
-    assert fuse([empty, empty], method).counts.tolist() == [0, 0]
+    assert fuse([empty, empty], Fusion(method=method)).counts.tolist() == [0, 0]
     none = Detections.from_lists([], [], [])
-    assert fuse([none, none], method).ids == ()
+    assert fuse([none, none], Fusion(method=method)).ids == ()
 
 
 def test_a_table_of_weight_zero_takes_no_part():
     first, second = random_members(4, members=2)
-    alone, both = fuse([first]), fuse([first, second], weights=[1, 0])
+    alone, both = fuse([first], Fusion()), fuse([first, second], Fusion(), [1, 0])
     assert np.array_equal(alone.boxes, both.boxes) and np.array_equal(alone.scores, both.scores)
 
 
 def test_what_does_not_fit_is_refused():
     first, second = random_members(4, members=2)
-    for settings in ({"method": "best"}, {"confidence": "sum"}, {"weights": [1]}, {"weights": [0, 0]}):
+    for fusion, weights in (
+        (Fusion(method="best"), None),
+        (Fusion(confidence="sum"), None),
+        (Fusion(), [1]),
+        (Fusion(), [0, 0]),
+    ):
         with pytest.raises(ValueError):
-            fuse([first, second], **settings)
+            fuse([first, second], fusion, weights)
     with pytest.raises(ValueError, match="same images"):
-        fuse([first, second.rows(np.arange(3))])
+        fuse([first, second.rows(np.arange(3))], Fusion())
 
 
 # ------------------------------------------------------------------ variants
@@ -185,6 +191,6 @@ def test_variants_are_averaged():
         Detections.from_lists(["a"], [[(100, 100, 50, 50)]], [[0.8]]),
         Detections.from_lists(["a"], [[(104, 100, 50, 50)]], [[0.4]]),
     ]
-    merged = merge_tta(tables)
+    merged = merge_same_model(tables)
     np.testing.assert_allclose(merged.scores, [0.6])
     np.testing.assert_allclose(merged.boxes, [[100 + 4 / 3, 100, 50, 50]])

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from pneumonia import schema
-from pneumonia.boxes.predictions import write_classes, write_detections
 from pneumonia.commands.ensemble import apply, fit
 from pneumonia.commands.leaderboard import leaderboard as leaderboard_command
 from pneumonia.ensemble import leaderboard
@@ -18,21 +17,10 @@ from pneumonia.system.errors import BadInput
 
 
 @pytest.fixture
-def files(tmp_path, monkeypatch, competition):
-    """Prediction files, labels and groups of a small competition; the leaderboard goes to the same folder."""
-    monkeypatch.setattr(leaderboard, "TABLE", tmp_path / "leaderboard.csv")
-    truth, members, classifiers, groups = competition(80)
-    for name, table in members.items():
-        write_detections(tmp_path / f"{name}.csv", table)
-    write_classes(tmp_path / "gate.csv", classifiers["gate"])
-    rows = ["patientId,x,y,width,height,Target"]
-    for row, name in enumerate(truth.ids):
-        boxes = truth.boxes[truth.offsets[row] : truth.offsets[row + 1]].tolist()
-        rows += [f"{name},{','.join(map(repr, box))},1" for box in boxes] or [f"{name},,,,,0"]
-    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
-    people = [f"{name},{person}" for name, person in groups.items()]
-    (tmp_path / "groups.csv").write_text("patientId,person\n" + "\n".join(people) + "\n")
-    return tmp_path
+def files(prediction_files, monkeypatch):
+    """The leaderboard goes to the same folder."""
+    monkeypatch.setattr(leaderboard, "TABLE", prediction_files / "leaderboard.csv")
+    return prediction_files
 
 
 def fitted(files, members, **settings):
@@ -54,28 +42,6 @@ def test_apply_gives_the_submission_bit_for_bit(files):
         )
     )
     assert Path(again["submission"]).read_bytes() == Path(result["submission"]).read_bytes()
-
-
-def test_a_list_is_matched_by_position_and_a_mapping_by_name(files):
-    result = fitted(files, {name: str(files / f"{name}.csv") for name in "abc"}, classifiers=[])
-    recipe = str(result["recipe"])
-
-    def applied(members):
-        out = str(files / "again.csv")
-        return Path(apply(schema.Apply(recipe=recipe, members=members, out=out))["submission"]).read_bytes()
-
-    expected = Path(result["submission"]).read_bytes()
-    assert applied({name: str(files / f"{name}.csv") for name in "cba"}) == expected
-    assert applied([str(files / f"{name}.csv") for name in "abc"]) == expected
-    for members, word in (
-        ({"a": "a.csv", "b": "b.csv"}, "missing: c"),
-        ({name: f"{name}.csv" for name in "abcd"}, "not in the recipe: d"),
-        (["a.csv"], "1 files, the recipe has 3"),
-        (["a.csv", "a.csv"], "given twice"),
-        ([], "members= is missing"),
-    ):
-        with pytest.raises(BadInput, match=word):
-            applied(members)
 
 
 def test_members_of_other_images_are_refused(files):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pneumonia.boxes.fusion import fuse
+from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.merge import apply_to_folds, merged_classes, merged_detections, with_merge_maps
 from pneumonia.ensemble.recipe import Member, Recipe, read_recipe, recipe_of, write_recipe
@@ -60,7 +60,7 @@ def test_merged_folds_keep_the_meaning_of_a_confidence():
     (member,) = with_merge_maps(Recipe([Member("m")]), {"m": [table.rows(fitted_on) for table in tables]}).members
     for rows, error in ((fitted_on, 0.03), (others, 0.12)):
         part = [table.rows(rows) for table in tables]
-        merged, plain = merged_detections(member, part), fuse(part, iou=0.5)
+        merged, plain = merged_detections(member, part), merge_same_model(part)
         for threshold in (0.3, 0.5, 0.7, 0.9):
             single = np.mean([(table.scores >= threshold).sum() for table in part])
             assert (merged.scores >= threshold).sum() == pytest.approx(single, rel=error, abs=3)

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from pneumonia.boxes.predictions import Detections
-from pneumonia.ensemble.nested import fit_nested, outer_folds
+from pneumonia.ensemble.nested import fit_nested, outer_folds, problem_of
 from pneumonia.ensemble.recipe import Recipe, apply
 from pneumonia.ensemble.stage1 import fit_shifted
-from pneumonia.ensemble.tune import Budget
+from pneumonia.ensemble.tune import Search
 from pneumonia.metrics.iou_map import Truth, mean_iou_map
 from pneumonia.system.errors import BadInput
 
-QUICK = Budget(trials=12)
+QUICK = Search(trials=12)
 
 
 def test_the_ensemble_beats_its_members_and_is_repeatable(competition):
     truth, members, classifiers, groups = competition()
-    fitted = fit_nested(members, classifiers, truth, groups, budget=QUICK, draws=200)
+    fitted = fit_nested(problem_of(members, classifiers, truth, groups), search=QUICK, draws=200)
     assert fitted.nested_score > max(interval.value for interval in fitted.members.values())
     assert fitted.low < fitted.nested_score < fitted.high
     assert set(fitted.added) == set(members) and len(fitted.fold_recipes) == 5
@@ -26,22 +26,22 @@ def test_the_ensemble_beats_its_members_and_is_repeatable(competition):
         mean_iou_map(truth, apply(fitted.recipe, list(members.values()), list(classifiers.values())))
     )
     assert mean_iou_map(truth, fitted.detections) == pytest.approx(fitted.nested_score)
-    again = fit_nested(members, classifiers, truth, groups, budget=QUICK, draws=200)
+    again = fit_nested(problem_of(members, classifiers, truth, groups), search=QUICK, draws=200)
     assert again.recipe == fitted.recipe and again.nested == fitted.nested
 
 
 def test_the_tables_may_list_the_images_in_any_order(competition):
     truth, members, classifiers, groups = competition(60)
-    straight = fit_nested(members, classifiers, truth, groups, budget=Budget(1), draws=50)
+    straight = fit_nested(problem_of(members, classifiers, truth, groups), search=Search(1), draws=50)
     backwards = {name: table.rows(np.arange(60)[::-1]) for name, table in members.items() if name != "a"}
     mixed = {"a": members["a"], **backwards}
     turned = {name: table.rows(np.arange(60)[::-1]) for name, table in classifiers.items()}
-    assert fit_nested(mixed, turned, truth, groups, budget=Budget(1), draws=50).nested == straight.nested
+    assert fit_nested(problem_of(mixed, turned, truth, groups), search=Search(1), draws=50).nested == straight.nested
 
 
 def test_oversized_boxes_are_shrunk(competition):
     truth, members, _, groups = competition(240, oversize=1.3)
-    recipe = fit_nested(members, {}, truth, groups, budget=Budget(40), draws=50).recipe
+    recipe = fit_nested(problem_of(members, {}, truth, groups), search=Search(40), draws=50).recipe
     assert recipe.shrink_width < 0.95 and recipe.shrink_height < 0.95
 
 
@@ -53,13 +53,13 @@ def test_shrink_is_fitted_to_the_images_of_tune_on(competition):
     for name, table in members.items():  # the last 80 images have oversized boxes
         parts = [table.image(row) if row < 160 else wide[name].image(row) for row in range(240)]
         shifted[name] = Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])
-    fitted = fit_shifted(ids[160:], shifted, classifiers, truth, groups, budget=Budget(40), draws=50)
+    fitted = fit_shifted(ids[160:], problem_of(shifted, classifiers, truth, groups), search=Search(40), draws=50)
     assert fitted.recipe.shrink_width < 0.95 and fitted.recipe.shrink_height < 0.95
     assert len(fitted.scores) == 80 and fitted.nested_score > 0
     with pytest.raises(BadInput, match="predict none"):
-        fit_shifted(["nobody"], members, classifiers, truth, groups)
+        fit_shifted(["nobody"], problem_of(members, classifiers, truth, groups))
     with pytest.raises(BadInput, match="all predicted images"):
-        fit_shifted(ids, members, classifiers, truth, groups)
+        fit_shifted(ids, problem_of(members, classifiers, truth, groups))
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 7])
@@ -74,7 +74,7 @@ def test_next_to_nothing_is_no_crash(competition, images, kind):
         groups = dict.fromkeys(truth.ids, "one")
     if kind == "all certain":
         members = {name: table.with_scores(np.ones(len(table.scores))) for name, table in members.items()}
-    fitted = fit_nested(members, classifiers, truth, groups, budget=Budget(3), draws=20)
+    fitted = fit_nested(problem_of(members, classifiers, truth, groups), search=Search(3), draws=20)
     people = len({*groups.values()})
     assert math.isnan(fitted.nested_score) if people == 1 else fitted.detections.ids == truth.ids
     found = apply(fitted.recipe, list(members.values()), list(classifiers.values()))
@@ -84,10 +84,10 @@ def test_next_to_nothing_is_no_crash(competition, images, kind):
 def test_a_member_without_boxes_does_no_harm(competition):
     truth, members, _, groups = competition(80)
     silent = members["a"].keep(np.zeros(len(members["a"].scores), dtype=bool))
-    fitted = fit_nested({**members, "silent": silent}, {}, truth, groups, budget=Budget(1), draws=50)
+    fitted = fit_nested(problem_of({**members, "silent": silent}, {}, truth, groups), search=Search(1), draws=50)
     assert fitted.recipe.members[3].weight == 0 and fitted.members["silent"].value == 0
     assert fitted.added["silent"].value == 0
-    alone = fit_nested({"silent": silent}, {}, truth, groups, budget=Budget(1), draws=50)
+    alone = fit_nested(problem_of({"silent": silent}, {}, truth, groups), search=Search(1), draws=50)
     assert alone.nested_score == 0
 
 
@@ -105,11 +105,11 @@ def test_what_does_not_fit_together_is_named(competition):
     truth, members, classifiers, groups = competition(20)
     short = {"a": members["a"], "b": members["b"].rows(np.arange(1, 20))}
     with pytest.raises(BadInput, match=r"b: covers other images than a: lacks 1 \(first i0\)"):
-        fit_nested(short, {}, truth, groups)
+        problem_of(short, {}, truth, groups)
     with pytest.raises(BadInput, match="no member"):
-        fit_nested({}, classifiers, truth, groups)
+        problem_of({}, classifiers, truth, groups)
     with pytest.raises(BadInput, match="1 images have no label, the first is i0"):
-        fit_nested(members, {}, truth.rows(np.arange(1, 20)), groups)
+        problem_of(members, {}, truth.rows(np.arange(1, 20)), groups)
 
 
 def test_given_weights_are_kept(competition):
@@ -117,5 +117,5 @@ def test_given_weights_are_kept(competition):
 
     truth, members, _, groups = competition(60)
     start = Recipe([Member("c", 0.25), Member("a", 1.0), Member("b", 0.5)])
-    fitted = fit_nested(members, {}, truth, groups, start, Budget(1), draws=20)
+    fitted = fit_nested(problem_of(members, {}, truth, groups), start, Search(1), draws=20)
     assert [part.weight for part in fitted.recipe.members] == [1.0, 0.5, 0.25]

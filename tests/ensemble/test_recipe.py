@@ -17,7 +17,7 @@ from pneumonia.ensemble.recipe import (
     recipe_of,
     write_recipe,
 )
-from pneumonia.ensemble.tune import Budget, fit
+from pneumonia.ensemble.tune import Search, fit
 from pneumonia.system.errors import BadInput
 
 
@@ -232,6 +232,6 @@ def test_a_search_fits_the_exponent_unless_one_is_given(competition):
 
     def fitted(exponent):
         start = with_members(Recipe(gate=Gate(exponent)), list(members), list(classifiers))
-        return fit(problem, start, Budget(1), 0).gate.exponent
+        return fit(problem, start, Search(1)).gate.exponent
 
     assert fitted(1.0) not in (0, 1, 2) and fitted(0.25) == 0.25

@@ -10,8 +10,8 @@ import pytest
 from pneumonia import schema
 from pneumonia.boxes.predictions import Detections, read_detections, write_detections
 from pneumonia.commands import evaluate
-from pneumonia.ensemble.nested import fit_nested
-from pneumonia.ensemble.tune import Budget
+from pneumonia.ensemble.nested import fit_nested, problem_of
+from pneumonia.ensemble.tune import Search
 from pneumonia.metrics import froc
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.system.errors import BadInput
@@ -78,7 +78,7 @@ def test_the_score_is_the_one_that_the_main_job_gives_a_member_alone(run):
     truth, table = truth_of(folder)
     members = {"alone": read_detections(folder / "oof_detections.csv")}
     groups = dict(zip(table["patientId"], table["group"]))
-    fitted = fit_nested(members, {}, truth, groups, budget=Budget(trials=1), draws=100)
+    fitted = fit_nested(problem_of(members, {}, truth, groups), search=Search(trials=1), draws=100)
     score = result["held_out_score"]
     assert (score["value"], score["low"], score["high"]) == pytest.approx(
         (fitted.members["alone"].value, fitted.members["alone"].low, fitted.members["alone"].high)

@@ -6,11 +6,13 @@ a whole data set hundreds of times. IoU does not change when an axis is scaled, 
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 
 from pneumonia.boxes import fusion_kernels as kernels
 from pneumonia.boxes.predictions import Detections, offsets_of
+from pneumonia.schema.setting import setting
 from pneumonia.system.processes import cores
 
 METHODS = ("wbf", "nmw", "nms", "soft_nms", "soft_nms_linear")
@@ -23,36 +25,40 @@ CONFIDENCES = {
     "members": kernels.MEMBERS,
 }
 BOXES_PER_RUN = 200_000  # boxes fused at once by one thread: bounds the memory, 25 members or not
-SAME_BOX_IOU = 0.5  # variants and folds of one model; the winners used 0.4 to 0.55
+
+
+@dataclass
+class Fusion:
+    """How boxes of several members become one list.
+
+    method: soft_nms is the Gaussian kind. confidence, of a wbf cluster: mean (a member that did not find it counts as
+    0), max, box_and_model, absent_model_aware (both as in ensemble-boxes), votes (how many members found it; their mean
+    within equal votes), or members (the mean over the members of each one's best box, 0 where it has none: unlike with
+    mean, a member's faint second box at the same place takes nothing away).
+    """
+
+    nms_iou: float = setting(0.5, "boxes of one member with a higher IoU are duplicates; 1: none are", above=0, high=1)
+    method: str = setting("wbf", "how boxes of several members become one", choices=METHODS)
+    iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, below=1)
+    min_score: float = setting(0.01, "boxes of lower confidence take no part", low=0, high=1)
+    confidence: str = setting("members", "of a wbf cluster", choices=tuple(CONFIDENCES))
+    votes: int = setting(1, "wbf clusters that fewer members found are dropped", low=1)
+    sigma: float = setting(0.5, "soft_nms: width of the Gaussian, in IoU", above=0)
+    floor: float = setting(0.001, "soft_nms: a box whose confidence falls so low goes", low=0, high=1)
 
 
 def fuse(
     tables: Sequence[Detections],
-    method: str = "wbf",
+    fusion: Fusion,
     weights: Sequence[float] | None = None,
-    iou: float = 0.55,
-    lowest: float = 0.0,
-    confidence: str = "mean",
-    votes: int = 1,
-    sigma: float = 0.5,
-    floor: float = 0.001,
-    most: int = 0,
+    max_boxes: int = 0,
     threads: int = 0,
 ) -> Detections:
     """Fuse the boxes of several detection tables that cover the same images in the same order.
 
     Args:
-        method: wbf, nmw, nms, soft_nms (Gaussian) or soft_nms_linear.
         weights: (tables,) >= 0, at least one above; 1 by default. A table of weight 0 takes no part at all.
-        iou: boxes of higher IoU are the same object.
-        lowest: boxes of lower confidence take no part.
-        confidence: of a wbf cluster: mean (a member that did not find it counts as 0), max, box_and_model,
-            absent_model_aware (both as in ensemble-boxes), votes (how many members found it; their mean within equal
-            votes), or members (the mean over the members of each one's best box, 0 where it has none: unlike with
-            mean, a member's faint second box at the same place takes nothing away).
-        votes: wbf clusters that fewer members found are dropped.
-        sigma, floor: of soft-NMS.
-        most: boxes kept per image, the most confident; 0 for all.
+        max_boxes: boxes kept per image, the most confident; 0 for all.
         threads: 0: one per core. The result does not depend on it.
 
     Returns:
@@ -61,24 +67,27 @@ def fuse(
     Raises:
         ValueError: tables of different images, an unknown method or confidence, weights that do not fit.
     """
-    tables, weights = checked(tables, method, weights, confidence)
+    tables, weights = participants(tables, fusion, weights)
+    method = fusion.method
     images, firsts = len(tables[0]), runs_of(tables)
     bounds = list(zip(firsts, [*firsts[1:], images]))
 
     def fused(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         starts, corners, scores, member = gathered(tables, *bound)
         out_corners, out_scores = np.empty_like(corners), np.empty_like(scores)
-        given = (starts, corners, scores, member, weights, iou, lowest)
+        given = (starts, corners, scores, member, weights, fusion.iou, fusion.min_score)
         if method == "wbf":
-            counts = kernels.weighted_boxes(*given, CONFIDENCES[confidence], votes, out_corners, out_scores)
+            counts = kernels.weighted_boxes(
+                *given, CONFIDENCES[fusion.confidence], fusion.votes, out_corners, out_scores
+            )
         elif method == "nmw":
             counts = kernels.non_maximum_weighted(*given, out_corners, out_scores)
         elif method == "nms":
             counts = kernels.suppression(*given, out_corners, out_scores)
         else:
             linear = method == "soft_nms_linear"
-            counts = kernels.soft_suppression(*given, linear, sigma, floor, out_corners, out_scores)
-        counts = np.minimum(counts, most) if most else counts
+            counts = kernels.soft_suppression(*given, linear, fusion.sigma, fusion.floor, out_corners, out_scores)
+        counts = np.minimum(counts, max_boxes) if max_boxes else counts
         boxes, kept = np.empty((counts.sum(), 4)), np.empty(counts.sum())
         kernels.compact(starts, counts, out_corners, out_scores, boxes, kept)
         return counts, boxes, kept
@@ -93,14 +102,14 @@ def fuse(
     return Detections(tables[0].ids, offsets_of(counts), boxes, scores)
 
 
-def checked(
-    tables: Sequence[Detections], method: str, weights: Sequence[float] | None, confidence: str
+def participants(
+    tables: Sequence[Detections], fusion: Fusion, weights: Sequence[float] | None
 ) -> tuple[list[Detections], np.ndarray]:
-    """The tables that take part, and their weights."""
-    if method not in METHODS:
-        raise ValueError(f"no fusion method '{method}'; known: {', '.join(METHODS)}")
-    if confidence not in CONFIDENCES:
-        raise ValueError(f"no fusion confidence '{confidence}'; known: {', '.join(CONFIDENCES)}")
+    """The tables that take part, and their weights. Raises ValueError."""
+    if fusion.method not in METHODS:
+        raise ValueError(f"no fusion method '{fusion.method}'; known: {', '.join(METHODS)}")
+    if fusion.confidence not in CONFIDENCES:
+        raise ValueError(f"no fusion confidence '{fusion.confidence}'; known: {', '.join(CONFIDENCES)}")
     given = np.ones(len(tables)) if weights is None else np.asarray(weights, dtype=np.float64)
     if given.shape != (len(tables),) or not (given >= 0).all() or not given.sum() > 0:
         raise ValueError("weights: one number >= 0 per table, and not all 0")
@@ -128,12 +137,16 @@ def gathered(tables: Sequence[Detections], first: int, last: int):
     return starts, corners, scores, member
 
 
-# ------------------------------------------------------------------ one model's variants
+def suppress(table: Detections, iou: float) -> Detections:
+    """One member's boxes without its duplicates: greedy non-maximum suppression above `iou`; 1 or more for none."""
+    return table if iou >= 1 else fuse([table], Fusion(method="nms", iou=iou, min_score=0.0))
 
 
-def merge_tta(tables: Sequence[Detections], iou: float = SAME_BOX_IOU) -> Detections:
-    """The variants of one model's prediction: weighted boxes, a variant that missed the box counting as 0.
+# variants and folds of one model; the winners used 0.4 to 0.55
+SAME_MODEL = Fusion(method="wbf", iou=0.5, min_score=0.0, confidence="mean")
 
-    Held-out and test images are predicted under the same variants, so that the confidences mean the same for both.
-    """
-    return fuse(tables, iou=iou)
+
+def merge_same_model(tables: Sequence[Detections]) -> Detections:
+    """What one model found in several variants of an image, or its folds': weighted boxes, each variant (or fold) that
+    missed a box counting as 0 in its confidence."""
+    return fuse(tables, SAME_MODEL)

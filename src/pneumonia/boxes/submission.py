@@ -1,5 +1,6 @@
 """The competition's submission: written as the sample demands, and validated row by row."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,30 +13,34 @@ FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
 SLACK = 1e-6  # pixels by which x + width may leave the frame: numbers as text are rounded
 
 
-def read_sample(path: str | Path) -> tuple[str, ...]:
-    """The ids of a sample submission, in its order; its boxes are not looked at. Raises BadInput."""
+def read_sample(path: str | Path, predicted: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The ids of a sample submission, in its order; its boxes are not looked at.
+
+    Raises:
+        BadInput: it cannot be read, or lists an image that is not among those `predicted`, where they are given.
+    """
     faults: list[Fault] = []
-    ids = tuple(name for _, (name, _) in read_rows(path, [HEADER], faults))
+    rows = [(line, name) for line, (name, _) in read_rows(path, [HEADER], faults)]
+    ids = tuple(name for _, name in rows)
     if faults or len(set(ids)) != len(ids):
         what = str(faults[0].what) if faults else "an id stands twice"
         raise bad_input(path, what, "take the competition's own sample submission", faults[0].row if faults else None)
+    known = set(ids if predicted is None else predicted)
+    unknown = [(line, name) for line, name in rows if name not in known]
+    if unknown:
+        line, name = unknown[0]
+        what = f"{len(unknown)} of its {len(ids)} images are not predicted, the first is {name}"
+        raise bad_input(path, what, "give a sample that lists only images that are predicted", line)
     return ids
 
 
 def write_submission(path: str | Path, detections: Detections, sample: tuple[str, ...] | None = None) -> None:
     """Write the images that the sample lists, in its order; without a sample, all in their own order.
 
-    Raises:
-        BadInput: the sample has an image that was not predicted.
+    Args:
+        sample: ids, all among those of the detections (`read_sample`).
     """
-    if sample is not None:
-        have = set(detections.ids)
-        lacking = [name for name in sample if name not in have]
-        if lacking:
-            what = f"{len(lacking)} images of the sample are not predicted, the first is {lacking[0]}"
-            raise bad_input(path, what, "predict every image that the sample lists")
-        detections = detections.select(sample)
-    write_detections(path, detections)
+    write_detections(path, detections if sample is None else detections.select(sample))
 
 
 def validate(path: str | Path, sample: str | Path | None = None, frame: float = FRAME) -> list[Fault]:

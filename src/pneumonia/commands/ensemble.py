@@ -1,21 +1,21 @@
 """`./run.sh ensemble` and `./run.sh apply`: a recipe from anybody's prediction files, and its use on new ones."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pneumonia import config, schema
 from pneumonia.boxes.predictions import Detections, read_classes, read_detections, write_detections
 from pneumonia.boxes.submission import read_sample, write_submission
+from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
 from pneumonia.commands.score import number
 from pneumonia.data.people import read_people
 from pneumonia.ensemble import leaderboard
-from pneumonia.ensemble.nested import Fitted, check_same_images, fit_nested
+from pneumonia.ensemble.nested import Fitted, check_same_images, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
 from pneumonia.ensemble.recipe import apply as apply_recipe
 from pneumonia.ensemble.stage1 import fit_shifted
-from pneumonia.ensemble.tune import Budget
+from pneumonia.ensemble.tune import Problem, Search
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.system.csv_rows import read_text
 from pneumonia.system.errors import bad_input
@@ -27,23 +27,29 @@ def fit(settings: schema.Ensemble) -> dict:
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
     labels = config.needed(settings.labels, "labels", "the label table")
-    truth = read_truth(labels)
-    groups = read_people(config.user_path(settings.groups)) if settings.groups else None
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
-    sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
-    budget = Budget(settings.trials or Budget.trials, settings.seconds)
-    given = (truth, groups, start, budget, settings.seed, settings.draws)
-    # the tables are read where they are used, and again for the submission: held by nobody else, they can be let go
-    if settings.tune_on:
-        ids = read_ids(settings.tune_on, labels)
-        fitted = fit_shifted(ids, read_all(files, read_detections), read_all(gates, read_classes), *given)
-    else:
-        fitted = fit_nested(read_all(files, read_detections), read_all(gates, read_classes), *given)
-
+    search = Search(settings.trials or Search.trials, settings.seconds, settings.seed, "ensemble")
     folder = config.user_path(settings.out) if settings.out else default_folder(settings, [*files.values(), labels])
+    if folder.exists() and not folder.is_dir():
+        raise bad_input(folder, "is a file", "give out= the name of a folder")
+
+    def problem() -> Problem:
+        """Read where it is used, and the tables again for the submission: held by nobody else, they can be let go."""
+        groups = read_people(config.user_path(settings.groups)) if settings.groups else None
+        tables = read_all(files, read_detections), read_all(gates, read_classes)
+        found = problem_of(*tables, read_truth(labels), groups)
+        sample_ids(settings.sample, found.truth.ids)  # refused before the fit, which may take hours
+        return found
+
+    if settings.tune_on:
+        fitted = fit_shifted(read_ids(settings.tune_on, labels), problem(), start, search, settings.draws)
+    else:
+        fitted = fit_nested(problem(), start, search, settings.draws)
+
     # what `apply` gives for these files: through the written recipe, not through the one in memory
     write_recipe(folder / "recipe.yaml", fitted.recipe, head_of(fitted))
-    write_submission(folder / "submission.csv", applied(read_recipe(folder / "recipe.yaml"), files, gates), sample)
+    found = applied(read_recipe(folder / "recipe.yaml"), files, gates)
+    write_submission(folder / "submission.csv", found, sample_ids(settings.sample, found.ids))
     if fitted.detections is not None:
         write_detections(folder / "nested.csv", fitted.detections)
     result = {
@@ -68,13 +74,11 @@ def apply(settings: schema.Apply) -> dict:
     """`./run.sh apply`: the fitted recipe on new prediction files."""
     recipe_file = config.needed(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
     recipe = read_recipe(recipe_file)
-    names = [part.name for part in recipe.members], [part.name for part in recipe.classifiers]
-    files = matched(named_files(settings.members, "members", required=True), settings.members, names[0], "members")
-    gates = matched(named_files(settings.classifiers, "classifiers"), settings.classifiers, names[1], "classifiers")
+    files = in_recipe_order(settings.members, [part.name for part in recipe.members], "members")
+    gates = in_recipe_order(settings.classifiers, [part.name for part in recipe.classifiers], "classifiers")
     found = applied(recipe, files, gates)
     out = config.user_path(settings.out) if settings.out else recipe_file.with_name("applied.csv")
-    sample = read_sample(config.user_path(settings.sample)) if settings.sample else None
-    write_submission(out, found, sample)
+    write_submission(out, found, sample_ids(settings.sample, found.ids))
     print(f"submission:  {out}")
     return {"submission": out}
 
@@ -91,46 +95,9 @@ def applied(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> D
     return apply_recipe(recipe, *aligned)
 
 
-# ------------------------------------------------------------------ members
-
-
-def named_files(given: Any, key: str, required: bool = False) -> dict[str, Path]:
-    """`[A.csv,B.csv]` by path as given, or `{name: FILE}` by name. Raises BadInput."""
-    if isinstance(given, str):
-        given = [given] if given else []
-    texts = given or []
-    pairs = list(texts.items()) if isinstance(texts, Mapping) else [(text, text) for text in texts]
-    if required and not pairs:
-        raise bad_input("command line", f"{key}= is missing", f"give {key}=[A.csv,B.csv] or {key}={{name: A.csv}}")
-    named: dict[str, Path] = {}
-    for name, text in pairs:
-        if not isinstance(text, str) or not text:
-            raise bad_input("command line", f"{key}: {text!r} is no path", f"give {key}=[A.csv,B.csv]")
-        if str(name) in named:
-            raise bad_input("command line", f"{key}: {name} is given twice", "give every table once")
-        named[str(name)] = config.user_path(text)
-    return named
-
-
-def matched(files: dict[str, Path], given: Any, names: list[str], key: str) -> dict[str, Path]:
-    """The files in the recipe's order: a list by position, a mapping by name. Raises BadInput."""
-    if isinstance(given, Mapping):
-        lacking = [name for name in names if name not in files]
-        extra = [name for name in files if name not in names]
-        if lacking or extra:
-            parts = [f"missing: {', '.join(lacking)}"] if lacking else []
-            parts += [f"not in the recipe: {', '.join(extra)}"] if extra else []
-            known = f"the recipe's {key} are {', '.join(names) or 'none'}"
-            raise bad_input("command line", f"{key}: {'; '.join(parts)}", known)
-        return {name: files[name] for name in names}
-    if len(files) != len(names):
-        known = f"give them in its order: {', '.join(names) or 'none'}"
-        raise bad_input("command line", f"{key}: {len(files)} files, the recipe has {len(names)}", known)
-    return files
-
-
-def read_all(files: dict[str, Path], reader: Callable) -> dict:
-    return {name: reader(path) for name, path in files.items()}
+def sample_ids(sample: str, predicted: Sequence[str]) -> tuple[str, ...] | None:
+    """The ids of `sample=`, if it is given. Raises BadInput where one of them is not predicted."""
+    return read_sample(config.user_path(sample), predicted) if sample else None
 
 
 def read_ids(tune_on: str, labels: Path) -> list[str]:
@@ -168,7 +135,7 @@ def head_of(fitted: Fitted) -> str:
     return "\n".join(
         [
             f"Nested score {fitted.nested}; on its own images {fitted.fitted_score:.4f} (optimistic).",
-            "./run.sh apply recipe=THIS members=[...] classifiers=[...] out=FILE.csv, in the order below.",
+            "./run.sh apply recipe=THIS members=[...] classifiers=[...] out=FILE.csv",
         ]
     )
 

@@ -12,9 +12,9 @@ from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.merge import Folds, apply_to_folds, with_merge_maps
-from pneumonia.ensemble.nested import Fitted, fit_nested
+from pneumonia.ensemble.nested import Fitted, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
-from pneumonia.ensemble.tune import Budget
+from pneumonia.ensemble.tune import Search
 from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_truth
@@ -42,13 +42,9 @@ def make_submission(
     groups = dict(zip(data.study["patientId"], data.study["group"]))
     localizers, classifiers = of_kind(held_out, kinds, "localizer"), of_kind(held_out, kinds, "classifier")
     fitted = fit_nested(
-        localizers,
-        classifiers,
-        truth,
-        groups,
+        problem_of(localizers, classifiers, truth, groups),
         recipe_of({**(start or {}), "frame": data.frame}, "experiments/ensembles"),
-        Budget(trials=TRIALS[preset]),
-        settings.seed,
+        Search(TRIALS[preset], seed=settings.seed, title="ensemble"),
     )
     result = scores_of(fitted, truth, groups, classifiers, runs, kinds)
     folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
@@ -57,7 +53,7 @@ def make_submission(
     recipe = with_merge_maps(fitted.recipe, test_folds)
     test = apply_to_folds(recipe, test_folds, sizes)
     sample = data.competition.sample
-    write_submission(folder / "submission.csv", test, read_sample(sample))
+    write_submission(folder / "submission.csv", test, read_sample(sample, test.ids))
     faults = validate(folder / "submission.csv", sample, max(data.frame))
     if faults:
         raise BadInput(faults)

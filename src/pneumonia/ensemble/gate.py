@@ -19,10 +19,21 @@ def image_probability(
     Returns:
         (images,) in [0, 1].
     """
-    total = np.zeros(len(classifiers[0]))
-    for table, calibration, weight in zip(classifiers, calibrations, weights):
-        raw = table.opacity if table.not_normal is None else table.opacity + not_normal * table.not_normal
-        total += weight * calibration(np.minimum(raw, 1.0))
+    raw = [
+        table.opacity if table.not_normal is None else table.opacity + not_normal * table.not_normal
+        for table in classifiers
+    ]
+    calibrated = [calibration(np.minimum(each, 1.0)) for calibration, each in zip(calibrations, raw)]
+    return weighted_mean(calibrated, weights)
+
+
+def weighted_mean(columns: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
+    """(n,) mean over columns of (n,), added in their order: numpy's own means of a few rows add in another order than
+    those of many, so that an image's last bits would depend on how many are predicted with it."""
+    weights = weights or [1.0] * len(columns)
+    total = np.zeros(len(columns[0]))
+    for column, weight in zip(columns, weights):
+        total += weight * column
     return total / sum(weights)
 
 

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pneumonia.boxes.fusion import SAME_BOX_IOU, fuse
+from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
+from pneumonia.ensemble.gate import weighted_mean
 from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 
@@ -30,8 +31,8 @@ def with_merge_maps(recipe: Recipe, folds: Folds) -> Recipe:
     for member in recipe.members:
         tables = folds[member.name]
         if len(tables) > 1:
-            own = np.concatenate([one_object_one_box([table]).scores for table in tables])
-            member.merge = fit_score_map(one_object_one_box(tables).scores, own, len(tables))
+            own = np.concatenate([merge_same_model([table]).scores for table in tables])
+            member.merge = fit_score_map(merge_same_model(tables).scores, own, len(tables))
     for member in recipe.classifiers:
         tables = folds[member.name]
         if len(tables) > 1:
@@ -60,7 +61,7 @@ def merged_detections(member: Member, tables: Sequence[Detections]) -> Detection
     """
     if len(tables) == 1:
         return tables[0]
-    merged = one_object_one_box(tables)
+    merged = merge_same_model(tables)
     return merged.with_scores(member.merge(merged.scores))
 
 
@@ -74,21 +75,12 @@ def merged_classes(member: Member, tables: Sequence[ClassProbabilities]) -> Clas
         raise ValueError("the tables must cover the same images in the same order")
     if len(tables) == 1:
         return tables[0]
-    opacity = member.merge(mean([table.opacity for table in tables]))
+    opacity = member.merge(weighted_mean([table.opacity for table in tables]))
     if tables[0].not_normal is None:
         return ClassProbabilities(tables[0].ids, opacity)
-    not_normal = member.merge_not_normal(mean([table.not_normal for table in tables]))
+    not_normal = member.merge_not_normal(weighted_mean([table.not_normal for table in tables]))
     return ClassProbabilities(tables[0].ids, opacity, np.maximum(1.0 - opacity - not_normal, 0.0), not_normal)
 
 
-def one_object_one_box(tables: Sequence[Detections]) -> Detections:
-    return fuse(tables, iou=SAME_BOX_IOU)
-
-
 def class_map(columns: Sequence[np.ndarray]) -> ScoreMap:
-    return fit_score_map(mean(columns), np.concatenate(columns), len(columns))
-
-
-def mean(columns: Sequence[np.ndarray]) -> np.ndarray:
-    """One after another: numpy's own mean adds in another order where the images are few."""
-    return sum(columns[1:], columns[0]) / len(columns)
+    return fit_score_map(weighted_mean(columns), np.concatenate(columns), len(columns))

@@ -4,6 +4,7 @@ Beside it stands the fitted score, of the recipe on the very images it was fitte
 """
 
 import copy
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, suppressed
-from pneumonia.ensemble.tune import SPACE, Budget, Problem, applies, fit, with_threshold
+from pneumonia.ensemble.tune import SPACE, Problem, Search, applies, fit, with_threshold
 from pneumonia.metrics.intervals import DRAWS, Interval, difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
 from pneumonia.system.errors import bad_input
@@ -55,43 +56,38 @@ class Fitted:
 
 
 def fit_nested(
-    members: Mapping[str, Detections],
-    classifiers: Mapping[str, ClassProbabilities],
-    truth: Truth,
-    groups: Mapping[str, Hashable] | None = None,
-    start: Recipe | None = None,
-    budget: Budget | None = None,
-    seed: int = 0,
-    draws: int = DRAWS,
-    title: str = "ensemble",
+    problem: Problem, start: Recipe | None = None, search: Search | None = None, draws: int = DRAWS
 ) -> Fitted:
     """Fit a recipe and score its procedure by nested cross-validation over people.
 
     Args:
-        members, classifiers: tables by name. All cover the same images, in any order.
-        truth: has all those images; others are not looked at.
-        groups: image to person; an image that it lacks is a person of its own.
+        problem: of `problem_of`.
         start: where the search begins; its member lists are replaced.
-        budget: of each of the searches (one per outer fold, one on all images).
-
-    Raises:
-        BadInput: no member, tables that cover different images, images without a label.
+        search: each of the searches (one per outer fold, one on all images); its seed is the outer folds' too.
+        draws: of the intervals.
     """
-    problem, names = problem_of(members, classifiers, truth, groups), list(members)
-    start = with_members(start or Recipe(), names, list(classifiers))
-    del members  # at full scale the tables are 0.5 GB, and without their duplicates they take their own place
-    budget = (budget or Budget()).shared(OUTER_FOLDS + 1)
-    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
-    say(f"{title}: {len(fold)} images of {problem.people.max() + 1} people, {problem.truth.positive.sum()} positive")
+    # a list of its own: at full scale the tables are 0.5 GB, and without their duplicates they take their own place
+    problem = dataclasses.replace(problem, members=list(problem.members))
+    search = (search or Search(title="ensemble")).shared(OUTER_FOLDS + 1)
+    start = with_members(start or Recipe(), problem.names, problem.classifier_names)
+    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, search.seed)
+    people, positive = problem.people.max() + 1, problem.truth.positive.sum()
+    say(f"{search.title}: {len(fold)} images of {people} people, {positive} positive")
     enough = fold.max() > 0
-    own = [image_scores(problem.truth, alone(problem, fold, place, seed)) for place in range(len(names) * enough)]
+    own = scores_alone(problem, fold, search.seed)
     remove_duplicates(start, problem)
     recipes = [
-        fit(problem.rows(np.flatnonzero(fold != k)), start, budget, seed, f"{title}, outer fold {k}")
+        fit(problem.rows(np.flatnonzero(fold != k)), start, search.on(f"outer fold {k}"))
         for k in range((fold.max() + 1) * enough)
     ]
-    recipe = fit(problem, start, budget, seed, f"{title}, all images")
-    return assembled(problem, fold, recipe, recipes, names, own, seed, draws)
+    recipe = fit(problem, start, search.on("all images"))
+    return assembled(problem, fold, [recipe, *recipes], own, search.seed, draws)
+
+
+def scores_alone(problem: Problem, fold: np.ndarray, seed: int) -> list[np.ndarray]:
+    """(images,) scores of each member alone, its threshold cross-fitted; none where there is a single fold."""
+    members = range(len(problem.members) if fold.max() > 0 else 0)
+    return [image_scores(problem.truth, alone(problem, fold, place, seed)) for place in members]
 
 
 def remove_duplicates(recipe: Recipe, problem: Problem) -> None:
@@ -102,27 +98,21 @@ def remove_duplicates(recipe: Recipe, problem: Problem) -> None:
 
 
 def assembled(
-    problem: Problem,
-    fold: np.ndarray,
-    recipe: Recipe,
-    recipes: list[Recipe],
-    names: list[str],
-    own: list[np.ndarray],
-    seed: int,
-    draws: int,
+    problem: Problem, fold: np.ndarray, fitted: Sequence[Recipe], own: Sequence[np.ndarray], seed: int, draws: int
 ) -> Fitted:
-    """The scores of what was fitted. recipe: on all images; recipes: by outer fold, empty for a single person;
-    own: (images,) scores of each member alone."""
+    """The scores of what was fitted. fitted: the recipe of all images, then each outer fold's, of which there is none
+    for a single person; own: (images,) scores of each member alone."""
+    recipe, *recipes = fitted
     fitted_score = mean_iou_map(problem.truth, apply(recipe, problem.members, problem.classifiers))
     found = cross_fitted(problem, fold, recipes)
     scores = image_scores(problem.truth, found) if recipes else np.full(len(fold), np.nan)
     result = Fitted(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
     result.detections, result.scores, result.fold_recipes = found, scores, recipes
     result.unstable = unstable_parameters(problem, recipes)
-    for place, name in enumerate(names):
+    for place, name in enumerate(problem.names):
         mine = own[place] if recipes else scores
         result.members[name] = mean_interval(mine, problem.people, draws, seed)
-        if len(names) > 1 and recipes:
+        if len(problem.names) > 1 and recipes:
             without = image_scores(problem.truth, left_out(problem, fold, recipes, place, seed))
             result.added[name] = difference_interval(scores, without, problem.people, draws, seed)
     return result
@@ -132,9 +122,18 @@ def problem_of(
     members: Mapping[str, Detections],
     classifiers: Mapping[str, ClassProbabilities],
     truth: Truth,
-    groups: Mapping[str, Hashable] | None,
+    groups: Mapping[str, Hashable] | None = None,
 ) -> Problem:
-    """The tables in the first member's order of images. Raises BadInput."""
+    """What a recipe is fitted to: the tables in the first member's order of images.
+
+    Args:
+        members, classifiers: tables by name. All cover the same images, in any order.
+        truth: has all those images; others are not looked at.
+        groups: image to person; an image that it lacks is a person of its own.
+
+    Raises:
+        BadInput: no member, tables that cover different images, images without a label.
+    """
     if not members:
         raise bad_input("members", "no member is given", "give members=[A.csv,B.csv]")
     names = next(iter(members.values())).ids
@@ -151,6 +150,8 @@ def problem_of(
         [table if table.ids == names else table.select(names) for table in classifiers.values()],
         truth.select(names),
         people_of(names, groups),
+        list(members),
+        list(classifiers),
     )
 
 
@@ -212,7 +213,7 @@ def cross_fitted(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe]) 
 
 def alone(problem: Problem, fold: np.ndarray, place: int, seed: int) -> Detections:
     """One member as it is, with nothing but its threshold, which is cross-fitted."""
-    single = Problem([problem.members[place]], [], problem.truth, problem.people)
+    single = dataclasses.replace(problem.of_members([place]), classifiers=[], classifier_names=[])
     recipe = plain_recipe()
     recipes = [with_threshold(single.rows(np.flatnonzero(fold != k)), recipe, seed) for k in range(fold.max() + 1)]
     return cross_fitted(single, fold, recipes)

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from pneumonia.boxes import geometry
-from pneumonia.boxes.fusion import CONFIDENCES, METHODS, fuse
+from pneumonia.boxes.fusion import Fusion, fuse, suppress
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.calibrate import KINDS, Calibration
-from pneumonia.ensemble.gate import gated, image_probability
+from pneumonia.ensemble.gate import gated, image_probability, weighted_mean
 from pneumonia.ensemble.score_map import ScoreMap
 from pneumonia.schema import from_tree
 from pneumonia.schema.setting import group, setting
@@ -40,18 +40,6 @@ class Member:
     calibration: Calibration = group(Calibration, "what makes its confidences comparable")
     merge: ScoreMap = group(ScoreMap, "several folds' confidences (or opacity) as one fold's, before all else")
     merge_not_normal: ScoreMap = group(ScoreMap, "the same of a classifier's not-normal probabilities")
-
-
-@dataclass
-class Fusion:
-    """Of the members' boxes. As in boxes/fusion.py, but for nms_iou."""
-
-    nms_iou: float = setting(0.5, "boxes of one member with a higher IoU are duplicates; 1: none are", above=0, high=1)
-    method: str = setting("wbf", "how boxes of several members become one", choices=METHODS)
-    iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, below=1)
-    min_score: float = setting(0.01, "boxes of lower confidence take no part", low=0, high=1)
-    confidence: str = setting("members", "of a wbf cluster", choices=tuple(CONFIDENCES))
-    votes: int = setting(1, "wbf clusters that fewer members found are dropped", low=1)
 
 
 @dataclass
@@ -126,27 +114,17 @@ def calibrated(recipe: Recipe, members: Sequence[Detections]) -> list[Detections
 
 def suppressed(recipe: Recipe, members: Sequence[Detections]) -> list[Detections]:
     """Each member without its duplicates."""
-    iou = recipe.fusion.nms_iou
-    return [table if iou >= 1 else fuse([table], "nms", iou=iou) for table in members]
+    return [suppress(table, recipe.fusion.nms_iou) for table in members]
 
 
 def fused(recipe: Recipe, tables: Sequence[Detections]) -> Detections:
     """The calibrated tables as one, boxes weighed against what the members as a whole say of the image."""
-    fusion = recipe.fusion
     weights = [member.weight for member in recipe.members]
-    found = fuse(
-        tables,
-        fusion.method,
-        weights,
-        iou=fusion.iou,
-        lowest=fusion.min_score,
-        confidence=fusion.confidence,
-        votes=min(fusion.votes, sum(weight > 0 for weight in weights)),
-        most=MAX_BOXES,
-    )
+    votes = min(recipe.fusion.votes, sum(weight > 0 for weight in weights))
+    found = fuse(tables, dataclasses.replace(recipe.fusion, votes=votes), weights, MAX_BOXES)
     if recipe.gate.agreement > 0:
-        best = np.array([best_of_image(table) for table in tables])
-        found = gated(found, np.average(best, axis=0, weights=weights), recipe.gate.agreement, 0.0)
+        agreement = weighted_mean([best_of_image(table) for table in tables], weights)
+        found = gated(found, agreement, recipe.gate.agreement, 0.0)
     return found
 
 
@@ -190,6 +168,8 @@ def write_recipe(path: str | Path, recipe: Recipe, head: str = "") -> None:
     import yaml
 
     tree = dataclasses.asdict(recipe)
+    if not recipe.fusion.method.startswith("soft_nms"):
+        del tree["fusion"]["sigma"], tree["fusion"]["floor"]
     for member in tree["members"] + tree["classifiers"]:
         for name in ("merge", "merge_not_normal"):
             if not member[name]["knots_in"]:

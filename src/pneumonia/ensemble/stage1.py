@@ -5,31 +5,24 @@ is why every winner shrank its boxes. The first stage's thousand test images, wh
 like them. What the distribution changes, shrink factors and threshold, is fitted on those; all else on the others.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.nested import OUTER_FOLDS, Fitted, alone, assembled, outer_folds, problem_of, with_members
+from pneumonia.ensemble.nested import OUTER_FOLDS, Fitted, assembled, outer_folds, scores_alone, with_members
 from pneumonia.ensemble.recipe import Recipe
-from pneumonia.ensemble.tune import Budget, fit, refit
+from pneumonia.ensemble.tune import Problem, Search, fit, refit
 from pneumonia.metrics.intervals import DRAWS
-from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.system.errors import bad_input
 from pneumonia.system.progress import say
 
 
 def fit_shifted(
     ids: Sequence[str],
-    members: Mapping[str, Detections],
-    classifiers: Mapping[str, ClassProbabilities],
-    truth: Truth,
-    groups: Mapping[str, Hashable] | None = None,
+    everything: Problem,
     start: Recipe | None = None,
-    budget: Budget | None = None,
-    seed: int = 0,
+    search: Search | None = None,
     draws: int = DRAWS,
-    title: str = "ensemble",
 ) -> Fitted:
     """As fit_nested, but shrink factors and threshold are fitted to `ids` alone, and all scores are those images'.
 
@@ -39,9 +32,8 @@ def fit_shifted(
     Raises:
         BadInput: none of the ids is predicted, or nothing is left to fit the rest on.
     """
-    everything = problem_of(members, classifiers, truth, groups)
-    start = with_members(start or Recipe(), list(members), list(classifiers))
-    budget = (budget or Budget()).shared(OUTER_FOLDS + 2)
+    search = (search or Search(title="ensemble")).shared(OUTER_FOLDS + 2)
+    start = with_members(start or Recipe(), everything.names, everything.classifier_names)
     wanted = set(ids)
     chosen = np.array([name in wanted for name in everything.truth.ids])
     theirs = np.isin(everything.people, everything.people[chosen])
@@ -50,15 +42,15 @@ def fit_shifted(
     if theirs.all():
         fix = "predict further images, of other people, or leave tune_on= out"
         raise bad_input("tune_on", "all predicted images are of its people", fix)
-    say(f"{title}: {chosen.sum()} images of tune_on=, {(~theirs).sum()} of other people to fit the rest on")
-    base = fit(everything.rows(np.flatnonzero(~theirs)), start, budget, seed, f"{title}, other images")
+    say(f"{search.title}: {chosen.sum()} images of tune_on=, {(~theirs).sum()} of other people to fit the rest on")
+    base = fit(everything.rows(np.flatnonzero(~theirs)), start, search.on("other images"))
     problem = everything.rows(np.flatnonzero(chosen))
-    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
+    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, search.seed)
     enough = fold.max() > 0
-    own = [image_scores(problem.truth, alone(problem, fold, place, seed)) for place in range(len(members) * enough)]
+    own = scores_alone(problem, fold, search.seed)
     recipes = [
-        refit(problem.rows(np.flatnonzero(fold != k)), base, budget, seed, f"{title}, outer fold {k}")
+        refit(problem.rows(np.flatnonzero(fold != k)), base, search.on(f"outer fold {k}"))
         for k in range((fold.max() + 1) * enough)
     ]
-    recipe = refit(problem, base, budget, seed, f"{title}, all of tune_on")
-    return assembled(problem, fold, recipe, recipes, list(members), own, seed, draws)
+    recipe = refit(problem, base, search.on("all of tune_on"))
+    return assembled(problem, fold, [recipe, *recipes], own, search.seed, draws)

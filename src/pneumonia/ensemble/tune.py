@@ -68,48 +68,53 @@ OF_THE_TEST = ("shrink_width", "shrink_height")  # what tune_on= refits, with th
 class Problem:
     """Predictions with their truth; all tables cover the same images in the same order.
 
-    people: (images,) number of each image's person. clean: the members' duplicates are already gone.
+    people: (images,) number of each image's person. names, classifier_names: of the tables. clean: the members'
+    duplicates are already gone.
     """
 
     members: list[Detections]
     classifiers: list[ClassProbabilities]
     truth: Truth
     people: np.ndarray
+    names: Sequence[str] = ()
+    classifier_names: Sequence[str] = ()
     clean: bool = False
 
     def rows(self, positions: np.ndarray) -> "Problem":
-        return Problem(
-            [table.rows(positions) for table in self.members],
-            [table.rows(positions) for table in self.classifiers],
-            self.truth.rows(positions),
-            np.unique(self.people[positions], return_inverse=True)[1],
-            self.clean,
+        return dataclasses.replace(
+            self,
+            members=[table.rows(positions) for table in self.members],
+            classifiers=[table.rows(positions) for table in self.classifiers],
+            truth=self.truth.rows(positions),
+            people=np.unique(self.people[positions], return_inverse=True)[1],
         )
 
     def of_members(self, kept: Sequence[int]) -> "Problem":
-        return dataclasses.replace(self, members=[self.members[place] for place in kept])
+        return dataclasses.replace(
+            self, members=[self.members[place] for place in kept], names=[self.names[place] for place in kept]
+        )
 
 
 @dataclass(frozen=True)
-class Budget:
-    """trials of one search; seconds that it may take, 0 for no limit."""
+class Search:
+    """trials of one search; seconds that it may take, 0 for no limit; title of its bar and of its line, if any."""
 
     trials: int = 150
     seconds: float = 0.0
+    seed: int = 0
+    title: str = ""
 
-    def shared(self, searches: int) -> "Budget":
+    def shared(self, searches: int) -> "Search":
         """The same time for several searches together."""
-        return Budget(self.trials, self.seconds / searches)
+        return dataclasses.replace(self, seconds=self.seconds / searches)
+
+    def on(self, images: str) -> "Search":
+        """The same search, titled by the images that it is on."""
+        return dataclasses.replace(self, title=f"{self.title}, {images}")
 
 
 def fit(
-    problem: Problem,
-    start: Recipe,
-    budget: Budget,
-    seed: int,
-    title: str = "",
-    parameters: Sequence[Parameter] = SPACE,
-    penalty: float = PENALTY,
+    problem: Problem, start: Recipe, search: Search, parameters: Sequence[Parameter] = SPACE, penalty: float = PENALTY
 ) -> Recipe:
     """A recipe fitted to all images of the problem: calibrations, weights, search, threshold.
 
@@ -122,21 +127,19 @@ def fit(
     recipe = prepared(problem, start)
     tables = calibrated(recipe, without_duplicates(recipe, problem))
     chosen = [each for each in parameters if applies(each, problem)]
-    if chosen and budget.trials > 1 and problem.truth.positive.any():
-        recipe = search(problem, tables, recipe, chosen, budget, seed, title, penalty)
+    if chosen and search.trials > 1 and problem.truth.positive.any():
+        recipe = searched(problem, tables, recipe, chosen, search, penalty)
     steps = steps_of(problem.truth, finished(recipe, fused(recipe, tables), problem.classifiers))
-    recipe.threshold = stable_threshold(steps, problem.people, seed)
+    recipe.threshold = stable_threshold(steps, problem.people, search.seed)
     return recipe
 
 
-def refit(problem: Problem, recipe: Recipe, budget: Budget, seed: int, title: str = "") -> Recipe:
+def refit(problem: Problem, recipe: Recipe, search: Search) -> Recipe:
     """The same recipe, with what the test distribution changes fitted to these images: shrink factors, threshold."""
     tables = calibrated(recipe, without_duplicates(recipe, problem))
     parameters = [each for each in SPACE if each.name in OF_THE_TEST]
-    recipe = search(
-        problem, tables, recipe, parameters, budget, seed, title, PENALTY / 4
-    )  # two parameters, known to move
-    return with_threshold(problem, recipe, seed)
+    recipe = searched(problem, tables, recipe, parameters, search, PENALTY / 4)  # two parameters, known to move
+    return with_threshold(problem, recipe, search.seed)
 
 
 def with_threshold(problem: Problem, recipe: Recipe, seed: int) -> Recipe:
@@ -186,14 +189,12 @@ def applies(parameter: Parameter, problem: Problem) -> bool:
     return len(problem.members) > 1 or parameter.name not in ONLY_WITH_MEMBERS
 
 
-def search(
+def searched(
     problem: Problem,
     tables: Sequence[Detections],
     start: Recipe,
     parameters: Sequence[Parameter],
-    budget: Budget,
-    seed: int,
-    title: str,
+    search: Search,
     penalty: float,
 ) -> Recipe:
     """Optuna's TPE over the parameters, beginning at `start`; tables: the members, calibrated."""
@@ -202,7 +203,9 @@ def search(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of `multivariate`
-        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, n_startup_trials=min(20, budget.trials // 3))
+        sampler = optuna.samplers.TPESampler(
+            seed=search.seed, multivariate=True, n_startup_trials=min(20, search.trials // 3)
+        )
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({each.name: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
     strength = penalty / np.sqrt(max(len(problem.truth), 50) / 1000)
@@ -222,27 +225,27 @@ def search(
         steps = steps_of(problem.truth, finished(recipe, last[key], problem.classifiers))
         return float(np.nan_to_num(smoothed_best(steps))) - strength * distance
 
-    run_trials(study, objective, budget, title)
+    run_trials(study, objective, search)
     best = copy.deepcopy(start)
     for each in parameters:
         each.set(best, round(study.best_params[each.name], 4))
     return best
 
 
-def run_trials(study, objective: Callable, budget: Budget, title: str) -> None:
+def run_trials(study, objective: Callable, search: Search) -> None:
     """The trials, with a bar that shows the best so far."""
     started = time.monotonic()
-    with tqdm(total=budget.trials, desc=title, unit="trial", leave=False, disable=not sys.stderr.isatty()) as bar:
+    visible = sys.stderr.isatty()
+    with tqdm(total=search.trials, desc=search.title, unit="trial", leave=False, disable=not visible) as bar:
 
-        def shown(study, trial) -> None:
+        def show_best(study, trial) -> None:
             bar.update()
             bar.set_postfix_str(f"best {study.best_value:.4f}", refresh=False)
 
-        study.optimize(objective, budget.trials, timeout=budget.seconds or None, callbacks=[shown])
-    if title:
-        say(
-            f"{title}: best {study.best_value:.4f} after {len(study.trials)} trials, {time.monotonic() - started:.0f} s"
-        )
+        study.optimize(objective, search.trials, timeout=search.seconds or None, callbacks=[show_best])
+    if search.title:
+        seconds = time.monotonic() - started
+        say(f"{search.title}: best {study.best_value:.4f} after {len(study.trials)} trials, {seconds:.0f} s")
 
 
 def smoothed_best(steps: Steps) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
-from pneumonia.boxes.fusion import merge_tta
+from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.data.nih import NIH_LABELS
 from pneumonia.data.person_features import model_input
@@ -57,7 +57,7 @@ def predict(
         return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0))
     kept = (experiment.max_boxes, experiment.min_score)
     found = [detection_table(images, table, family.image_size, *kept) for table in tables]
-    return found[0] if len(found) == 1 else most_confident(merge_tta(found), *kept)
+    return found[0] if len(found) == 1 else most_confident(merge_same_model(found), *kept)
 
 
 def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:

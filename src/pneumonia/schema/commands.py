@@ -126,7 +126,7 @@ class Ensemble(Bootstrap, Command):
 @dataclass
 class Apply(Command):
     recipe: str = setting("", "recipe.yaml of an ensemble")
-    members: Files = setting([], "detection tables in the recipe's order, or {name: file}")
+    members: Files = setting([], "detection tables, a list or {name: file}; by name, else file name, else position")
     classifiers: Files = setting([], "class probability tables, likewise")
     sample: str = setting("", "sample submission whose ids and order the output takes")
 
