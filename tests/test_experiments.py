@@ -10,6 +10,8 @@ from pneumonia.data.person_features import FACTS
 from pneumonia.data.samples import Samples
 from pneumonia.inference.tta import variants
 from pneumonia.models.registry import family as family_of
+from pneumonia.schema.models import settings_of
+from pneumonia.schema.reading import dict_settings
 from pneumonia.schema.relations import check_stopping
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner
@@ -46,11 +48,26 @@ def test_it_learns_a_step_at_its_smoke_setting(name):
     assert any(not np.array_equal(a, np.asarray(b)) for a, b in zip(before, after))
 
 
+def values_of(tree: dict, prefix: str = "") -> dict:
+    """{dotted name: value} of a tree of settings; a setting that is a dictionary is one value."""
+    found = {}
+    for key, value in tree.items():
+        is_group = isinstance(value, dict) and prefix + key not in dict_settings(schema.Experiment)
+        found |= values_of(value, f"{prefix}{key}.") if is_group else {prefix + key: value}
+    return found
+
+
 @pytest.mark.parametrize("preset", schema.PRESETS)
-def test_every_preset_of_every_experiment_reads(preset):
-    for name in NAMES:
-        experiment = config.read_experiment(name, preset)
-        assert preset == "full" or experiment.model.weights == "none", f"{name}: the demo downloads nothing"
+@pytest.mark.parametrize("name", NAMES)
+def test_every_setting_is_what_the_files_say(name, preset):
+    """From the weakest to the strongest: the schema's default, defaults.yaml, the experiment, the preset of either."""
+    files = [config.read_yaml(config.EXPERIMENTS / f"{file}.yaml") for file in ("defaults", name)]
+    presets = [(file.pop("presets", None) or {}).get(preset) or {} for file in files]
+    written = {key: value for content in (*files, *presets) for key, value in values_of(content).items()}
+    defaults = schema.Experiment(model=settings_of(written["model.name"])())
+    expected = values_of(config.as_tree(defaults)) | written
+    assert values_of(config.as_tree(config.read_experiment(name, preset))) == expected
+    assert preset == "full" or expected.get("model.weights", "none") == "none", "the demo downloads nothing"
 
 
 def test_the_default_ensemble_has_a_classifier_and_localizers():

@@ -76,20 +76,43 @@ def test_tune_on_a_file_of_ids(files):
         fitted(files, [str(files / "a.csv")], tune_on="stage1")
 
 
-def test_ensembling_imports_no_keras(tmp_path):
-    code = "import sys, pneumonia.commands.ensemble, pneumonia.commands.score; print(*sys.modules)"
-    source = str(Path(__file__).resolve().parents[2] / "src")
-    done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": source}, capture_output=True, text=True
+WATCHED = """
+import sys
+from pathlib import Path
+from pneumonia.cli import main
+from pneumonia.ensemble import leaderboard
+leaderboard.TABLE = Path("leaderboard.csv")
+codes = [main(words.split()) for words in sys.argv[1:]]
+print(*sys.modules)
+sys.exit(max(codes))
+"""
+
+
+def test_ensembling_and_scoring_load_no_keras(files):
+    """The commands in a process of their own, and what that has loaded when they are done."""
+    members = "members=[a.csv,b.csv] classifiers=[gate.csv]"
+    words = (
+        f"ensemble {members} labels=labels.csv groups=groups.csv trials=2 draws=20 out=out",
+        f"apply {members} recipe=out/recipe.yaml out=again.csv",
+        "score submission=out/submission.csv labels=labels.csv groups=groups.csv draws=20",
     )
-    loaded = set(done.stdout.split())
+    source = str(Path(__file__).resolve().parents[2] / "src")
+    command, env = [sys.executable, "-P", "-c", WATCHED, *words], {**os.environ, "PYTHONPATH": source}
+    done = subprocess.run(command, env=env, cwd=files, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert not loaded & {"keras", "tensorflow", "sklearn", "optuna", "pandas", "ensemble_boxes"}
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"pneumonia.ensemble.nested", "pneumonia.metrics.iou_map"} <= loaded
+    assert loaded & {"keras", "tensorflow", "jax", "torch", "ray", "matplotlib", "ensemble_boxes"} == set()
 
 
 def test_the_result_is_json(files):
-    fitted(files, [str(files / "a.csv")])
-    assert json.loads((files / "out" / "result.json").read_text())["members"]
+    result = fitted(files, [str(files / "a.csv"), str(files / "b.csv")])
+    written = json.loads((files / "out" / "result.json").read_text())
+    assert {name: written[name] for name in ("nested_score", "low", "high", "fitted_score", "members")} == {
+        name: result[name] for name in ("nested_score", "low", "high", "fitted_score", "members")
+    }
+    assert list(written["members"]) == [str(files / "a.csv"), str(files / "b.csv")]
+    assert written["members"][str(files / "a.csv")] > 0 and written["low"] < written["nested_score"] < written["high"]
 
 
 def called(files, *words) -> tuple[int, str, dict]:

@@ -10,7 +10,7 @@ from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import FAMILIES, family
 from pneumonia.runs import checkpoint
 from pneumonia.system.errors import BadInput
-from pneumonia.training.learner import as_tensors
+from pneumonia.training.learner import Learner, as_tensors
 
 SIZE = 64
 BOXES = [np.array([[8.0, 16, 24, 32]]), np.empty((0, 4)), np.array([[4.0, 4, 20, 40], [36, 8, 20, 44]])]
@@ -65,21 +65,19 @@ def test_a_few_steps_lower_the_loss(built):
     of_name, _ = built
     keras.utils.set_random_seed(0)
     network = of_name.build()
-    targets = as_tensors(of_name.targets(BOXES, CLASSES))
-
-    class Learner(keras.Model):
-        def call(self, batch, training=None):
-            return network(batch, training=training)
-
-        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-            return sum(of_name.losses(y, y_pred).values())
-
-    learner = Learner()
-    learner.network = network
+    targets, outputs = as_tensors(of_name.targets(BOXES, CLASSES)), network(images())
+    parts, metrics = list(of_name.losses(targets, outputs)), list(of_name.metrics(targets, outputs))
+    learner = Learner(network, of_name, [*parts, *metrics])
     learner.compile(keras.optimizers.Adam(1e-3))
-    losses = [learner.train_on_batch(images(), targets) for _ in range(8)]
+    steps = []
+    for _ in range(8):
+        learner.reset_metrics()  # else a step's value is the mean over all steps before it
+        steps.append(learner.train_on_batch(images(), targets, return_dict=True))
+    losses = [step["loss"] for step in steps]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]
+    assert set(steps[0]) == {"loss", *parts, *metrics}
+    assert steps[0]["loss"] == pytest.approx(sum(steps[0][part] for part in parts), rel=1e-4)
 
 
 def test_a_batch_without_any_box_has_a_finite_loss(built):
