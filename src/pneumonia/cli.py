@@ -85,13 +85,17 @@ def print_help(arguments: list[str]) -> int:
     """`--help` of every command, of one, or of `train` with the values of the experiment that is named."""
     name = next((word for word in arguments if word in COMMANDS), None)
     words = [word for word in arguments if "=" in word]
-    try:
-        settings = None
-        if name == "train" and any(word.startswith("experiment=") for word in words):
+    settings = None
+    if name == "train" and any(word.startswith("experiment=") for word in words):
+        try:
             settings = config.from_arguments(schema.Train, words)
-        print(help_text(name, settings))
-    except BadInput as error:
-        return failed(error, None, False)
+        except BadInput as error:
+            return failed(error, None, False)
+        except ModuleNotFoundError:  # before the first command nothing is installed, and an experiment is YAML
+            print("error: an experiment cannot be read before ./run.sh has installed YAML; run ./run.sh list first",
+                  file=sys.stderr)  # fmt: skip
+            return EnvironmentFailure.exit_code
+    print(help_text(name, settings))
     return 0
 
 
