@@ -37,6 +37,11 @@ class Parameter:
     high: float
     scale: float
 
+    @property
+    def key(self) -> str:
+        """Its name in Optuna."""
+        return str(DRAW_ORDER.index(self.name))
+
     def get(self, recipe: Recipe) -> float:
         return getattr(*self.place(recipe))
 
@@ -59,6 +64,10 @@ SPACE = (
     Parameter("min_ratio_to_top", 0.0, 0.7, 0.2),
     Parameter("second_box_factor", 0.5, 2.0, 0.25),
 )
+# Optuna draws in the alphabetical order of its parameters: numbers for names keep a search's draws the same, bit for
+# bit, whatever a setting is called
+DRAW_ORDER = ("fusion.iou", "gate.agreement", "gate.cutoff", "gate.exponent", "gate.not_normal",
+         "second_box_factor", "min_ratio_to_top", "shrink_height", "shrink_width")  # fmt: skip
 ONLY_WITH_CLASSIFIERS = ("gate.exponent", "gate.cutoff", "gate.not_normal")
 ONLY_WITH_MEMBERS = ("fusion.iou", "gate.agreement")
 OF_THE_TEST = ("shrink_width", "shrink_height")  # what tune_on= refits, with the threshold
@@ -207,7 +216,7 @@ def searched(
             seed=search.seed, multivariate=True, n_startup_trials=min(20, search.trials // 3)
         )
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({each.name: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
+    study.enqueue_trial({each.key: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
     strength = penalty / np.sqrt(max(len(problem.truth), 50) / 1000)
     last: dict[tuple, Detections] = {}
 
@@ -215,7 +224,7 @@ def searched(
         recipe = copy.deepcopy(start)
         distance = 0.0
         for each in parameters:
-            value = trial.suggest_float(each.name, each.low, each.high)
+            value = trial.suggest_float(each.key, each.low, each.high)
             distance += ((value - each.get(start)) / each.scale) ** 2
             each.set(recipe, value)
         key = (recipe.fusion.iou, recipe.gate.agreement)
@@ -228,7 +237,7 @@ def searched(
     run_trials(study, objective, search)
     best = copy.deepcopy(start)
     for each in parameters:
-        each.set(best, round(study.best_params[each.name], 4))
+        each.set(best, round(study.best_params[each.key], 4))
     return best
 
 
