@@ -7,12 +7,12 @@ import subprocess
 import sys
 import time
 import traceback
-from pathlib import Path
 
 from pneumonia import config, schema
 from pneumonia.commands.table import COMMANDS, Command
 from pneumonia.schema.reference import entries
 from pneumonia.system.errors import BadInput, EnvironmentFailure
+from pneumonia.system.files import plain, without_nan
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         return failed(f"error: a defect of this program: {error!r}", repr(error), wants_json, 1)
     faults = result.get("faults") or []
     if wants_json:
-        print(json.dumps(result | ({"error": faults} if faults else {}), default=plain))
+        print(json.dumps(without_nan(result) | ({"error": faults} if faults else {}), default=plain))
     return BadInput.exit_code if faults else 0
 
 
@@ -60,13 +60,6 @@ def failed(message: object, error: object, wants_json: bool, code: int = BadInpu
     if wants_json:
         print(json.dumps({"error": error}, default=plain))
     return code
-
-
-def plain(value: object) -> object:
-    """What json does not know: numpy numbers and arrays as numbers and lists, paths absolute."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(Path(value).absolute()) if isinstance(value, os.PathLike) else str(value)
 
 
 def run_tests(words: list[str]) -> int:

@@ -61,6 +61,10 @@ def test_an_image_may_have_a_hundred_thousand_boxes(tmp_path):
         ("a,0.5 1 2 3 four", "'four'"),
         ("a,0.5 1 2 3 1e999", "too large"),
         ("a,1.5 1 2 3 4", "outside [0, 1]"),
+        ("a,1.0000001 1 2 3 4", "confidence 1.0000001 is outside [0, 1]"),
+        ("a,0.5 1 2 3 -1e-9", "height -1e-09"),
+        ('a,"0.5 1 2 3 4', "a quote is opened and not closed"),
+        ('a,"0.5 1 2 3 4"5', "a quote is opened and not closed"),
         ("a,-0.5 1 2 3 4", "outside [0, 1]"),
         ("a,0.5 1 2 0 4", "not both positive"),
         ("a,0.5 1 2 3 -4", "not both positive"),
@@ -71,7 +75,7 @@ def test_an_image_may_have_a_hundred_thousand_boxes(tmp_path):
         ("", "0 cells"),
     ],
 )
-def test_a_bad_row_is_named_with_its_mend(tmp_path, row, word):
+def test_a_bad_row_is_named_with_its_fix(tmp_path, row, word):
     file = written(tmp_path, f"{HEADER}good,0.5 1 2 3 4\n{row}\nlast,\n")
     with pytest.raises(BadInput) as caught:
         read_detections(file)
@@ -89,10 +93,12 @@ def test_every_bad_row_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (b"", "header"),
+        (b"", "empty"),
+        (b"patientId,PredictionString\n", "no rows"),
         (b"patientId,predictionString\n", "header"),
-        (b",patientId,PredictionString\n0,a,\n", "header"),
-        (b"\xef\xbb\xbfpatientId,PredictionString\n", "byte order mark"),
+        (b",patientId,PredictionString\n0,a,\n", "is an index"),
+        (b"patientId;PredictionString\na;\n", "semicolons"),
+        ("patientId,PredictionString\na,\n".encode("utf-16"), "UTF-16"),
         (b"patientId,PredictionString\n\xff,\n", "UTF-8"),
     ],
 )
@@ -116,11 +122,16 @@ def test_classes_come_back(tmp_path):
     assert read_classes(tmp_path / "b.csv").normal is None
 
 
-@pytest.mark.parametrize("cell", ["1.5", "nan", "", "-0.1", "x"])
+def test_no_value_is_no_box(tmp_path):
+    assert read_detections(written(tmp_path, HEADER + "a,nan\nb,NaN\nc,\n")).counts.tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("cell", ["1.5", "1.0000001", "nan", "", "-0.1", "x"])
 def test_a_bad_probability_is_named(tmp_path, cell):
     with pytest.raises(BadInput) as caught:
         read_classes(written(tmp_path, f"patientId,opacity\na,0.5\nb,{cell}\n"))
-    assert caught.value.faults[0].row == 3
+    (fault,) = caught.value.faults
+    assert fault.row == 3 and f"'{cell}'" in fault.what
 
 
 def test_selecting_and_keeping():

@@ -1,11 +1,14 @@
 """`check` names every fault of the tables with its file, row and fix; each fault here has its own small files."""
 
+import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,7 +76,6 @@ def test_sound_tables_have_no_faults(tmp_path, capsys):
         (f"{A.upper()},,,,,0", "id"),
         (f"../{A},,,,,0", "id"),
         (f"{A}.dcm,,,,,0", "id"),
-        (f" {A},,,,,0", "id"),
         (f"{A}\0,,,,,0", "id"),
         ("=1+1,,,,,0", "id"),
         ("1e5,,,,,0", "id"),
@@ -82,7 +84,10 @@ def test_sound_tables_have_no_faults(tmp_path, capsys):
         (",,,,,0", "no-id"),
         (f"{B},,,,,2", "target"),
         (f"{B},,,,,", "target"),
-        (f"{B},,,,,1.0", "target"),
+        (f"{B},,,,,1.5", "target"),
+        (f"{B},,,,,1_0", "target"),
+        (f"{B},nan,,,,1", "target-without-box"),
+        (f"{B},nan,2,,,0", "box-without-target"),
         (f"{B},,,,,nan", "target"),
         (f"{B},,,,,1", "target-without-box"),
         (f"{B},1,2,3,,1", "target-without-box"),
@@ -101,7 +106,7 @@ def test_sound_tables_have_no_faults(tmp_path, capsys):
         (f"{B},,,,,0,", "cells"),
         (f"{B},,,,0", "cells"),
         ("", "cells"),
-        (f'"{B},,,,,0', "cells"),
+        (f'"{B},,,,,0', "open-quote"),
     ],
 )
 def test_fault_of_one_row(tmp_path, capsys, cells, code):
@@ -126,7 +131,15 @@ def test_fault_of_one_row(tmp_path, capsys, cells, code):
         (["patientId,x,x,width,height,Target", *LABEL_LINES[1:]], "repeated-column", 1),
         ("\n".join(LABEL_LINES).encode("utf-16"), "encoding", 1),
         (("\n".join(LABEL_LINES) + "\nä").encode("latin-1"), "encoding", 5),
-        (b"\xef\xbb\xbf" + "\n".join(LABEL_LINES).encode(), "bom", 1),
+        ("\n".join(LABEL_LINES).encode("utf-16-le"), "encoding", 1),
+        ("\n".join(LABEL_LINES).replace(",", ";"), "separator", 1),
+        ("\n".join(LABEL_LINES).replace(",", "\t"), "separator", 1),
+        ("sep=;\n" + "\n".join(LABEL_LINES).replace(",", ";"), "separator", 1),
+        (["," + HEADER, *(f"{row},{line}" for row, line in enumerate(LABEL_LINES[1:]))], "index-column", 1),
+        ([HEADER, *(f"{row},{line}" for row, line in enumerate(LABEL_LINES[1:], 1))], "index-column", 2),
+        ([LABEL_LINES[0].upper(), *LABEL_LINES[1:]], "columns", 1),
+        ("\n".join(LABEL_LINES).replace(A, A.upper()).replace(B, B.upper()), "id", 2),
+        ("\n".join(LABEL_LINES).replace(A, A + ".dcm").replace(B, B + ".dcm"), "id", 2),
         (b"PK\x03\x04\xff\xfe\n", "encoding", 1),
     ],
 )
@@ -256,7 +269,7 @@ def test_warnings_are_no_faults(tmp_path, capsys):
     people = tmp_path / "people.csv"
     people.write_text(f"patientId,nih_patient\n{A},1\n")
     folder = write(tmp_path / "data")
-    for words, code in (([], "no-mapping"), ([f"mapping={people}"], "mapping-lacks")):
+    for words, code in (([], "no-mapping"), ([f"mapping={people}", "allow_unmapped=true"], "mapping-lacks")):
         assert cli.main(["check", f"data={folder}", "json=true", *words]) == 0
         out = capsys.readouterr().out
         assert [each["code"] for each in json.loads(out.splitlines()[-1])["warnings"]] == ["no-images", code]
@@ -280,14 +293,42 @@ def test_every_fault_of_a_row(tmp_path, capsys):
     assert places(faults) == [(code, LABELS, 5) for code in codes]
 
 
-def test_windows_line_ends_and_quotes_are_read(tmp_path, capsys):
-    lines = [HEADER, f'"{A}",264,152.0,213,379,"1"', f"{B},,,,,0"]
-    assert checked(capsys, write(tmp_path / "data", labels="\r\n".join(lines))) == []
+SPELLINGS = {  # of the same table, as common tools write it
+    "byte order mark": lambda lines: "\ufeff" + "\n".join(lines),
+    "CRLF": lambda lines: "\r\n".join(lines) + "\r\n",
+    "CR": lambda lines: "\r".join(lines) + "\r",
+    "quoted": lambda lines: "\n".join(",".join(f'"{cell}"' for cell in line.split(",")) for line in lines),
+    "quoted header": lambda lines: "\n".join(['"' + lines[0].replace(",", '","') + '"', *lines[1:]]),
+    "spaces": lambda lines: "\n".join(" " + line.replace(",", " , ") + " \t" for line in lines),
+    "spaces and quotes": lambda lines: "\n".join(
+        ", ".join(f' "{cell} "' for cell in line.split(",")) for line in lines
+    ),
+    "empty rows at the end": lambda lines: "\n".join([*lines, "," * lines[0].count(","), "", '""', ""]),
+    "Target 1.0": lambda lines: "\n".join(re.sub(r",([01])$", r",\1.0", line) for line in lines),
+    "nan": lambda lines: "\n".join(line.replace(",,,,,", ",nan,NaN,NA,,") for line in lines),
+    "gzip": lambda lines: gzip.compress("\n".join(lines).encode()),
+}
 
 
-def test_a_cell_too_long_for_the_csv_module(tmp_path, capsys):
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_tables_that_mean_the_same_are_read(tmp_path, capsys, spelling):
+    tables = {"labels": LABEL_LINES, "classes": CLASS_LINES, "sample": SAMPLE_LINES}
+    folder = write(tmp_path / "data", **{name: SPELLINGS[spelling](lines) for name, lines in tables.items()})
+    (folder / "mapping.csv").write_bytes(as_bytes(SPELLINGS[spelling](["patientId,nih_patient", f"{A},7", f"{B},8"])))
+    assert checked(capsys, folder) == []
+    read, sound = (study_table(open_competition(each)) for each in (folder, write(tmp_path / "sound")))
+    assert read["group"].tolist() == ["7", "8"]
+    pd.testing.assert_frame_equal(read.drop(columns=["group", "boxes"]), sound.drop(columns=["group", "boxes"]))
+    assert [boxes.tolist() for boxes in read["boxes"]] == [boxes.tolist() for boxes in sound["boxes"]]
+
+
+def as_bytes(content: str | bytes) -> bytes:
+    return content if isinstance(content, bytes) else content.encode()
+
+
+def test_a_cell_may_be_of_any_length(tmp_path, capsys):
     folder = write(tmp_path / "data", labels=[*LABEL_LINES, f'"{B * 5000}",,,,,0'])
-    assert [fault["code"] for fault in checked(capsys, folder)] == ["cells"]
+    assert [fault["code"] for fault in checked(capsys, folder)] == ["id"]
 
 
 @settings(max_examples=60, deadline=None)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from pneumonia import schema
+from pneumonia.data.ages import plausible_ages
 from pneumonia.data.competition import open_competition, resolve
-from pneumonia.data.headers import plausible_ages
 from pneumonia.data.study_table import study_table
 from pneumonia.demo.competition import generate
 from pneumonia.system.errors import BadInput
@@ -109,11 +109,14 @@ def test_mapping_in_the_folder_is_found(tables):
     ("name", "text", "code", "row"),
     [
         ("m.csv", f"patientId,nih_patient\n{A},1\n{A},2\n", "mapping-contradiction", 3),
-        ("m.csv", f"patientId,nih_patient\n{A},1\n{B}\n", "mapping", 3),
+        ("m.csv", f"patientId,nih_patient\n{A},1\n{B}\n", "cells", 3),
+        ("m.csv", f"patientId,nih_patient\n{A},1\n{B},nan\n", "mapping", 3),
+        ("m.csv", f"patientId;nih_patient\n{A};1\n", "separator", 1),
+        ("m.csv", f'patientId,nih_patient\n{A},"1\n', "open-quote", 2),
         ("m.csv", f"patientId,nih_patient\n{A},\n", "mapping", 2),
         ("m.csv", f"image,nih_patient\n{A},1\n", "columns", 1),
         ("m.csv", f"patientId,patient\n{A},1\n", "columns", 1),
-        ("m.csv", "", "columns", 1),
+        ("m.csv", "", "empty", None),
         ("m.csv", "patientId,nih_patient\n", "mapping", None),
         ("m.json", "[{]", "mapping", 1),
         ("m.json", "{}", "mapping", None),

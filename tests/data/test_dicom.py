@@ -26,9 +26,9 @@ from pydicom.uid import (
 )
 
 from pneumonia import cli
+from pneumonia.data.ages import plausible_ages
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.dicom import read_dicom, read_scaled
-from pneumonia.data.headers import plausible_ages
 from pneumonia.demo import competition as phantom
 from pneumonia.system.errors import BadInput
 

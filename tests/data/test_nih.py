@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from pneumonia import config
-from pneumonia.data.nih import NIH_LABELS, nih_samples
+from pneumonia.data.labels import NIH
+from pneumonia.data.nih import nih_samples
 from pneumonia.system.errors import BadInput
 
 HEADER = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position\n"
@@ -32,7 +33,7 @@ def test_labels_people_and_pixels(folder):
     samples, people = nih_samples(folder, 16, without=())
     assert samples.ids.tolist() == ["00000001_000.png", "00000001_001.png", "00000002_000.png"]
     assert people.tolist() == ["1", "1", "2"]
-    found = [[label for label, yes in zip(NIH_LABELS, row) if yes] for row in samples.classes]
+    found = [[label for label, yes in zip(NIH.names, row) if yes] for row in samples.classes]
     assert found == [["Cardiomegaly", "Emphysema"], [], ["Pneumonia"]]
     assert samples.images.shape == (3, 16, 16) and samples.images[2].mean() == 150
     assert samples.positive.tolist() == [True, False, True]

@@ -9,7 +9,7 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 
 from pneumonia import schema
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import NIH
 from pneumonia.models import pretrained
 from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import family
@@ -38,7 +38,7 @@ def write_hdf5(file, network: keras.Model) -> None:
 def chexnet(tmp_path_factory):
     """A 14-class file as CheXNet's authors ship theirs, and its backbone's values."""
     keras.utils.set_random_seed(7)
-    network = densenet(len(NIH_LABELS))
+    network = densenet(len(NIH))
     assert network.output_shape == (None, 14)
     file = tmp_path_factory.mktemp("weights") / pretrained.CHEXNET_FILE
     write_hdf5(file, network)

@@ -16,7 +16,7 @@ import yaml
 
 from pneumonia import schema
 from pneumonia.commands import evaluate
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import NIH
 from pneumonia.data.samples import read_at_size
 from pneumonia.models.registry import family
 from pneumonia.reports import grad_cam
@@ -68,7 +68,7 @@ def test_of_nih_s_labels_pneumonia_is_shown(run, tmp_path):
     (folder / "config.yaml").write_text(yaml.safe_dump(tree))
     network = family(schema.model_settings(name="mobilenetv2", alpha=0.35, head="nih"), 64).build()
     kernel, bias = network.get_layer("logits").get_weights()
-    weights = np.where(np.arange(14) == NIH_LABELS.index("Pneumonia"), 1.0, -1.0)
+    weights = np.where(np.arange(14) == NIH.positive_index, 1.0, -1.0)
     network.get_layer("logits").set_weights([np.ones_like(kernel) * weights, bias])
     checksum = checkpoint.write_weights(folder / "weights.safetensors", network.variables)
     done = json.loads((folder / "done.json").read_text()) | {"weights_sha256": checksum}
@@ -77,7 +77,7 @@ def test_of_nih_s_labels_pneumonia_is_shown(run, tmp_path):
     uri, _ = grad_cam_gallery(found)[0]
     first = found.table[found.table["target"] == 1]["patientId"].iloc[0]
     image, _ = read_at_size(dicoms_of(found.runs[0])[first], 64)
-    heat = grad_cam.heat_map(network, image[None, ..., None], NIH_LABELS.index("Pneumonia"))[0]
+    heat = grad_cam.heat_map(network, image[None, ..., None], NIH.positive_index)[0]
     assert heat.any()
     np.testing.assert_allclose(decoded(uri), overlay_heat_map(image, heat)[..., ::-1], atol=40)
     assert np.abs(decoded(uri) - overlay_heat_map(image, heat)[..., ::-1].astype(float)).mean() < 3

@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -54,10 +55,12 @@ def test_a_full_disk_is_a_surrounding(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_not_a_number_is_refused_in_json(tmp_path):
-    with pytest.raises(ValueError):
-        write_json(tmp_path / "a.json", {"score": float("nan")})
-    assert list(tmp_path.iterdir()) == []
+def test_json_has_null_for_nan_numbers_for_numpy_and_absolute_paths(tmp_path):
+    value = {"score": float("nan"), "scores": np.array([0.5, np.nan], np.float32), "one": np.float32("nan")}
+    write_json(tmp_path / "a.json", value | {"rows": (1.0, float("nan")), "file": tmp_path / "b"})
+    assert json.loads((tmp_path / "a.json").read_text()) == {
+        "score": None, "scores": [0.5, None], "one": None, "rows": [1.0, None], "file": str(tmp_path / "b"),
+    }  # fmt: skip
 
 
 def test_sha256_is_the_standard_one(tmp_path):

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pneumonia.system.csv_rows import duplicate, quoted, read_rows, shortened
+from pneumonia.boxes.image_ids import SAMPLE_COLUMNS
+from pneumonia.system.csv_rows import digits, duplicate, is_missing, quoted, read_rows, shortened
 from pneumonia.system.errors import BadInput, Fault
 from pneumonia.system.files import atomic_write
 
-HEADER = ["patientId", "PredictionString"]
+HEADER = SAMPLE_COLUMNS
 NO_NUMBER = re.compile(r"[^0-9eE+\-. ]")  # float() alone would take "nan", "1_0" and Arabic digits
 
 
@@ -173,6 +174,7 @@ def parse_detections(path: str | Path) -> tuple[Detections, list[int], list[Faul
     seen: dict[str, int] = {}
     for line, cells in read_rows(path, [HEADER], faults):
         name, text = cells
+        text = "" if is_missing(text) else text
         if name in seen:
             faults.append(Fault("duplicate-id", str(path), line, *duplicate(name, seen[name])))
             continue
@@ -214,13 +216,13 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
         (
             "confidence",
             finite & ((detections.scores < 0) | (detections.scores > 1)),
-            "confidence {0:g} is outside [0, 1]",
-            "the order is confidence x y width height",
+            "confidence {0} is outside [0, 1]",
+            "cut it to [0, 1]; the order is confidence x y width height",
         ),
         (
             "size",
             finite & (detections.boxes[:, 2:] <= 0).any(axis=1),
-            "width {3:g} and height {4:g} are not both positive",
+            "width {3} and height {4} are not both positive",
             "drop the box or correct its size",
         ),
     ]
@@ -228,7 +230,7 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
     for code, bad, what, fix in checks:
         for box in np.flatnonzero(bad):
             values = (detections.scores[box], *detections.boxes[box])
-            faults.append(Fault(code, str(path), lines[image[box]], what.format(*values), fix))
+            faults.append(Fault(code, str(path), lines[image[box]], what.format(*map(digits, values)), fix))
     return faults
 
 
@@ -270,7 +272,7 @@ def read_classes(path: str | Path) -> ClassProbabilities:
             numbers = [-1.0]
         if not all(0.0 <= number <= 1.0 for number in numbers):
             what = f"'{','.join(cells)}' is no probability"
-            faults.append(Fault("probability", str(path), line, what, "write numbers from 0 to 1"))
+            faults.append(Fault("probability", str(path), line, what, "write numbers from 0 to 1, cut to them"))
             continue
         ids.append(name)
         values.append(numbers)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pneumonia.boxes.image_ids import read_sample_ids, spelling_difference
 from pneumonia.boxes.predictions import HEADER, Detections, parse_detections, write_detections
-from pneumonia.system.csv_rows import read_rows
+from pneumonia.system.csv_rows import digits, read_rows
 from pneumonia.system.errors import Fault, bad_input
 
 FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
@@ -20,18 +21,16 @@ def read_sample(path: str | Path, predicted: Sequence[str] | None = None) -> tup
         BadInput: it cannot be read, or lists an image that is not among those `predicted`, where they are given.
     """
     faults: list[Fault] = []
-    rows = [(line, name) for line, (name, _) in read_rows(path, [HEADER], faults)]
-    ids = tuple(name for _, name in rows)
-    if faults or len(set(ids)) != len(ids):
-        what = str(faults[0].what) if faults else "an id stands twice"
-        raise bad_input(path, what, "take the competition's own sample submission", faults[0].row if faults else None)
-    known = set(ids if predicted is None else predicted)
-    unknown = [(line, name) for line, name in rows if name not in known]
+    lines = read_sample_ids(path, faults)
+    if faults:
+        raise bad_input(path, faults[0].what, "take the competition's own sample submission", faults[0].row)
+    known = lines if predicted is None else set(predicted)
+    unknown = [name for name in lines if name not in known]
     if unknown:
-        line, name = unknown[0]
-        what = f"{len(unknown)} of its {len(ids)} images are not predicted, the first is {name}"
-        raise bad_input(path, what, "give a sample that lists only images that are predicted", line)
-    return ids
+        alike = spelling_difference(unknown, known)
+        what = f"{len(unknown)} of its {len(lines)} images are not predicted, the first is {unknown[0]}{alike}"
+        raise bad_input(path, what, "give a sample that lists only images that are predicted", lines[unknown[0]])
+    return tuple(lines)
 
 
 def write_submission(path: str | Path, detections: Detections, sample: tuple[str, ...] | None = None) -> None:
@@ -72,7 +71,7 @@ def frame_faults(detections: Detections, lines: list[int], path: str | Path, fra
             "frame",
             str(path),
             lines[image[box]],
-            f"the box {' '.join(f'{number:g}' for number in detections.boxes[box])} leaves the frame of {frame:g}",
+            f"the box {' '.join(map(digits, detections.boxes[box]))} leaves the frame of {digits(frame)}",
             fix,
         )
         for box in np.flatnonzero(outside & np.isfinite(detections.boxes).all(axis=1))
@@ -83,6 +82,9 @@ def id_faults(path: str | Path, wanted: tuple[str, ...]) -> list[Fault]:
     """Ids that the sample lacks, ids that are missing, and the first row that is out of order."""
     rows = [(line, name) for line, (name, _) in read_rows(path, [HEADER], [])]
     known, given = set(wanted), {name for _, name in rows}
+    if rows and known.isdisjoint(given):
+        alike = spelling_difference((name for _, name in rows), known)
+        return [Fault("unknown-id", str(path), None, f"has none of the sample's ids{alike}", "take the sample's ids")]
     faults = [
         Fault("unknown-id", str(path), line, f"{name} is not in the sample", "drop the row")
         for line, name in rows

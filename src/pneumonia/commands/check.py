@@ -1,10 +1,12 @@
 """`./run.sh check`: every fault of a competition folder at once."""
 
+import contextlib
 from collections.abc import Sequence
 
 from pneumonia import schema
-from pneumonia.data.check import all_faults, lines_of
+from pneumonia.data.check import all_faults, labelled_images, lines_of
 from pneumonia.data.competition import Competition, resolve
+from pneumonia.data.people import unmapped_of
 from pneumonia.system.errors import BadInput, Fault
 
 
@@ -14,11 +16,25 @@ def check(settings: schema.Check) -> dict:
         competition = resolve(settings, needs_images=False)
         faults, warnings = all_faults(competition, settings.clip_boxes, settings.workers)
         summary = summed_up(competition, faults)
+        unmapped = unmapped_json(competition)
     except BadInput as error:  # no such folder, or no safe zip: a fault of the folder like the others
         faults, warnings, summary = error.faults, [], f"{settings.source()} cannot be checked"
+        unmapped = None
     lines = [*lines_of(faults), *(line.replace("error:", "warning:", 1) for line in lines_of(warnings)), summary]
     print("\n".join(lines))
-    return {"faults": [fault.as_json() for fault in faults], "warnings": [fault.as_json() for fault in warnings]}
+    return {
+        "faults": [fault.as_json() for fault in faults],
+        "warnings": [fault.as_json() for fault in warnings],
+        "unmapped": unmapped,
+    }
+
+
+def unmapped_json(competition: Competition) -> dict | None:
+    """Labelled images whose person the mapping lacks; null where there is no mapping, or none that can be read."""
+    with contextlib.suppress(BadInput):
+        if competition.mapping is not None:
+            return unmapped_of(competition.people(), labelled_images(competition)).as_json()
+    return None
 
 
 def summed_up(competition: Competition, faults: Sequence[Fault]) -> str:

@@ -2,7 +2,7 @@
 
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
-from pneumonia.data.headers import read_headers
+from pneumonia.data.headers import check_headers, read_headers
 from pneumonia.data.study_table import study_table
 from pneumonia.reports.eda import images_of, page_of, stage_1_ids, stage_1_summary, summary_of
 from pneumonia.system.files import atomic_write, write_json
@@ -15,6 +15,9 @@ def eda(settings: schema.Eda) -> dict:
         competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
     )
     study = study_table(competition, settings.clip_boxes, headers)
+    if settings.headers:
+        check_headers(headers, study["patientId"], config.user_path(settings.headers))
+    unmapped = competition.check_mapping(list(study["patientId"]))
     stage_1 = stage_1_ids(competition)
     summary = summary_of(study, competition.people()) | stage_1_summary(study, stage_1)
     name = f"{competition.name}-{competition.content_key}"
@@ -24,4 +27,5 @@ def eda(settings: schema.Eda) -> dict:
         file.write(page_of(competition, study, summary, stage_1, images_of(competition, settings.workers)))
     print(f"{summary['images']} images, {summary['rows']} rows, {summary['boxes']} boxes, {summary['people']} people")
     print(f"summary  {folder / 'summary.json'}\npage     {folder / 'page.html'}")
+    summary |= {"unmapped": unmapped.as_json() if unmapped else None}
     return summary | {"summary": folder / "summary.json", "page": folder / "page.html"}

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pneumonia import config, schema
+from pneumonia.boxes.image_ids import ids_file, read_ids, read_sample_ids
 from pneumonia.boxes.predictions import Detections, read_classes, read_detections, write_detections
 from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
-from pneumonia.commands.score import number
-from pneumonia.data.people import read_people
+from pneumonia.data.people import check_people, read_people
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.nested import Fitted, check_same_images, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
@@ -17,9 +17,8 @@ from pneumonia.ensemble.recipe import apply as apply_recipe
 from pneumonia.ensemble.stage1 import fit_shifted
 from pneumonia.ensemble.tune import Problem, Search
 from pneumonia.metrics.iou_map import read_truth
-from pneumonia.system.csv_rows import read_text
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import sha256, write_json
+from pneumonia.system.files import sha256, without_nan, write_json
 
 
 def fit(settings: schema.Ensemble) -> dict:
@@ -29,20 +28,22 @@ def fit(settings: schema.Ensemble) -> dict:
     labels = config.needed(settings.labels, "labels", "the label table")
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
     search = Search(settings.trials or Search.trials, settings.seconds, settings.seed, "ensemble")
+    groups, unmapped = people_in(settings, next(iter(files.values())))
     folder = config.user_path(settings.out) if settings.out else default_folder(settings, [*files.values(), labels])
     if folder.exists() and not folder.is_dir():
         raise bad_input(folder, "is a file", "give out= the name of a folder")
 
     def problem() -> Problem:
         """Read where it is used, and the tables again for the submission: held by nobody else, they can be let go."""
-        groups = read_people(config.user_path(settings.groups)) if settings.groups else None
         tables = read_all(files, read_detections), read_all(gates, read_classes)
         found = problem_of(*tables, read_truth(labels), groups)
         sample_ids(settings.sample, found.truth.ids)  # refused before the fit, which may take hours
         return found
 
     if settings.tune_on:
-        fitted = fit_shifted(read_ids(settings.tune_on, labels), problem(), start, search, settings.draws)
+        fitted = fit_shifted(
+            read_ids(ids_file(settings.tune_on, labels.parent, "tune_on")), problem(), start, search, settings.draws
+        )
     else:
         fitted = fit_nested(problem(), start, search, settings.draws)
 
@@ -53,17 +54,19 @@ def fit(settings: schema.Ensemble) -> dict:
     if fitted.detections is not None:
         write_detections(folder / "nested.csv", fitted.detections)
     result = {
-        "nested_score": number(fitted.nested.value),
-        "low": number(fitted.nested.low),
-        "high": number(fitted.nested.high),
-        "fitted_score": number(fitted.fitted_score),
-        "members": {name: number(interval.value) for name, interval in fitted.members.items()},
-        "added": {name: number(interval.value) for name, interval in fitted.added.items()},
+        "nested_score": fitted.nested.value,
+        "low": fitted.nested.low,
+        "high": fitted.nested.high,
+        "fitted_score": fitted.fitted_score,
+        "members": {name: interval.value for name, interval in fitted.members.items()},
+        "added": {name: interval.value for name, interval in fitted.added.items()},
         "unstable": fitted.unstable,
+        "unmapped": unmapped,
         "recipe": folder / "recipe.yaml",
         "submission": folder / "submission.csv",
     }
-    write_json(folder / "result.json", {**result, **{name: str(result[name]) for name in ("recipe", "submission")}})
+    result = without_nan(result)
+    write_json(folder / "result.json", result)
     leaderboard.record(folder, fitted, data=str(labels))
     print(table_of(fitted))
     print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
@@ -100,21 +103,13 @@ def sample_ids(sample: str, predicted: Sequence[str]) -> tuple[str, ...] | None:
     return read_sample(config.user_path(sample), predicted) if sample else None
 
 
-def read_ids(tune_on: str, labels: Path) -> list[str]:
-    """The ids of `tune_on=`: a file with one id a line (a header and further columns are ignored), or `stage1`, whose
-    file is looked for beside the labels. Raises BadInput."""
-    if tune_on == "stage1":
-        names = ("stage_1_test_ids.csv", "stage_1_test_ids.txt", "stage_1_sample_submission.csv")
-        path = next((labels.with_name(name) for name in names if labels.with_name(name).is_file()), None)
-        if path is None:
-            raise bad_input(labels.parent, f"has none of {', '.join(names)}", "name the file: tune_on=FILE")
-    else:
-        path = config.user_path(tune_on)
-    cells = (line.split(",")[0].strip().strip('"') for line in read_text(path).splitlines())
-    ids = list(dict.fromkeys(cell for cell in cells if cell and cell != "patientId"))
-    if not ids:
-        raise bad_input(path, "names no image", "write one patientId a line")
-    return ids
+def people_in(settings: schema.Ensemble, member: Path) -> tuple[dict[str, str] | None, dict | None]:
+    """Image to person as groups= has it, and for the JSON the member's images that it lacks. Raises BadInput."""
+    if not settings.groups:
+        return None, None
+    mapping, ids = config.user_path(settings.groups), read_sample_ids(member, [])
+    people = read_people(mapping)
+    return people, check_people(people, ids, mapping, member.name, settings.allow_unmapped).as_json()
 
 
 def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:

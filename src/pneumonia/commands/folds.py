@@ -7,10 +7,12 @@ import pandas as pd
 from pneumonia import config, schema
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.data.folds import NO_MAPPING, fold_table, holdout_of, leaking
-from pneumonia.data.headers import read_headers
+from pneumonia.data.headers import check_headers, read_headers
+from pneumonia.data.labels import CLASSES
+from pneumonia.data.people import Unmapped, check_people
 from pneumonia.data.study_table import study_table
-from pneumonia.system.csv_rows import read_rows
-from pneumonia.system.errors import bad_input
+from pneumonia.system.csv_rows import read_rows, shortened
+from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import sha256
 from pneumonia.system.progress import say
 
@@ -26,15 +28,29 @@ def folds(settings: schema.Folds) -> dict:
         competition, config.user_path(settings.headers) if settings.headers else None, settings.workers
     )
     study = study_table(competition, settings.clip_boxes, headers)
+    if settings.headers:
+        check_headers(headers, study["patientId"], config.user_path(settings.headers))
+    unmapped = competition.check_mapping(list(study["patientId"]))
     holdout = holdout_of(competition, study, settings.holdout)
     out = config.user_path(settings.out) if settings.out else None
     path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
     rows = fold_rows(table, study)
-    people, images = leaking(table)
     print_rows(rows)
-    print(f"\nleaking people: {people} ({images} images)\nfold table: {path}")
+    found = leaks(table, unmapped)
+    print(f"fold table: {path}")
     listed = [{key: each[key] for key in ("fold", "images", "people", "positives", "boxes")} for each in rows]
-    return {"file": path, "sha256": sha256(path), "leaking_people": people, "leaking_images": images, "folds": listed}
+    return {"file": path, "sha256": sha256(path), **found, "folds": listed}
+
+
+def leaks(table: pd.DataFrame, unmapped: Unmapped | None) -> dict:
+    """Leaking people as far as people are known, printed and for the JSON: null where there is no mapping."""
+    if unmapped is None:
+        print("\nleaking people: not known, there is no mapping=")
+        return {"leaking_people": None, "leaking_images": None, "unmapped": None}
+    people, images = leaking(table)
+    not_known = f"; not known of {unmapped}, whose people the mapping lacks" if unmapped.count else ""
+    print(f"\nleaking people: {people} ({images} images){not_known}")
+    return {"leaking_people": people, "leaking_images": images, "unmapped": unmapped.as_json()}
 
 
 def audit(competition: Competition, file: Path) -> dict:
@@ -45,19 +61,24 @@ def audit(competition: Competition, file: Path) -> dict:
     """
     if competition.mapping is None:
         raise bad_input("mapping", "is missing", "give mapping=, the table of images and people, to audit folds with")
-    faults: list = []
+    faults: list[Fault] = []
     rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
     if faults:
-        raise bad_input(file, faults[0].what, faults[0].fix, faults[0].row)
+        raise BadInput(shortened(faults, file))
+    names = [name for _, (name, *_) in rows]
     people = competition.people()
-    names = [fields[0] for _, fields in rows]
-    table = pd.DataFrame(
-        {"group": [people.get(name, name) for name in names], "fold": [fields[-1] for _, fields in rows]}
-    )
+    unmapped = check_people(people, names, competition.mapping, file.name, competition.allow_unmapped)
+    table = pd.DataFrame({"group": [people.get(name, name) for name in names], "fold": [row[-1] for _, row in rows]})
     found, images = leaking(table)
     share = images / max(len(table), 1)
     print(f"{file}: {found} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})")
-    return {"file": file, "leaking_people": found, "leaking_images": images, "images": len(table)}
+    return {
+        "file": file,
+        "leaking_people": found,
+        "leaking_images": images,
+        "images": len(table),
+        "unmapped": unmapped.as_json(),
+    }
 
 
 def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
@@ -73,7 +94,7 @@ def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
             "boxes": int(part["boxes"].map(len).sum()),
             "positive": part["target"].mean(),
         }
-        row |= {name: (part["class"] == name).mean() for name in ("normal", "not_normal")}
+        row |= {name: (part["class"] == name).mean() for name in CLASSES.names if name != CLASSES.positive}
         row |= {"AP": share(part["view"], "AP"), "male": share(part["sex"], "M")}
         rows.append(row)
     return rows

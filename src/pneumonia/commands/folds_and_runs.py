@@ -44,6 +44,7 @@ def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: 
         "split": settings.split,
         "data": settings.source() if settings.source() == "demo" else absolute(settings.source()),
         "mapping": absolute(settings.mapping),
+        "allow_unmapped": settings.allow_unmapped,
         "clip_boxes": settings.clip_boxes,
         "preset": preset,
         "workers": settings.workers,

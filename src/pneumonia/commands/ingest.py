@@ -3,7 +3,7 @@
 import time
 
 from pneumonia import schema
-from pneumonia.data.check import refuse_faults
+from pneumonia.data.check import labelled_images, refuse_faults
 from pneumonia.data.competition import resolve
 from pneumonia.data.ingest import ingest as cache_images
 from pneumonia.system.progress import say
@@ -14,7 +14,9 @@ def ingest(settings: schema.Ingest) -> dict:
     start = time.monotonic()
     competition = resolve(settings, needs_sample=False)
     refuse_faults(competition, settings.clip_boxes)
+    unmapped = competition.check_mapping(labelled_images(competition))
     cache = cache_images(competition, settings.image_size, settings.workers, settings.out or None)
     seconds = round(time.monotonic() - start, 3)
     say(f"ingest: {len(cache)} images of {cache.size} x {cache.size} in {cache.folder}, {seconds:.1f} s")
-    return {"cache": str(cache.folder), "images": len(cache), "seconds": seconds}
+    found = {"cache": str(cache.folder), "images": len(cache), "seconds": seconds}
+    return found | {"unmapped": unmapped.as_json() if unmapped else None}

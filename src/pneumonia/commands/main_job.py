@@ -44,6 +44,7 @@ def main_job(settings: schema.Job) -> dict:
         settings.job_threads,
     )
     result = make_submission(settings, preset, data, runs, ensemble.get("recipe"))
+    result["unmapped"] = data.unmapped.as_json() if data.unmapped else None
     result["seconds"] = round(time.monotonic() - started, 1)
     print(summary(result))
     return without_nan(result)

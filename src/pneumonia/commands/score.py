@@ -1,14 +1,14 @@
 """`./run.sh score`: the competition's metric of a file, with an interval over people."""
 
-import math
-
 from pneumonia import config, schema
+from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.boxes.predictions import parse_detections
-from pneumonia.data.people import read_people
+from pneumonia.data.people import check_people, read_people
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
 from pneumonia.system.csv_rows import shortened
 from pneumonia.system.errors import BadInput, Fault
+from pneumonia.system.files import without_nan
 
 
 def score(settings: schema.Score) -> dict:
@@ -22,8 +22,12 @@ def score(settings: schema.Score) -> dict:
     truth = read_truth(labels)
     detections, lines, faults = parse_detections(path)
     known, listed = set(truth.ids), set(detections.ids)
-    for line, name in zip(lines, detections.ids):
-        if name not in known:
+    unknown = [(line, name) for line, name in zip(lines, detections.ids) if name not in known]
+    if len(unknown) == len(listed) > 1:
+        what = f"none of its images has a label in {labels.name}{spelling_difference(detections.ids, known)}"
+        faults.append(Fault("unlabelled", str(path), None, what, "give the labels of these images"))
+    else:
+        for line, name in unknown:
             fix = f"drop the row, or give labels of {name}"
             faults.append(Fault("unlabelled", str(path), line, f"{name} has no label in {labels.name}", fix))
     left_out = [name for name in truth.ids if name not in listed]
@@ -32,7 +36,11 @@ def score(settings: schema.Score) -> dict:
         faults.append(Fault("left-out", str(path), None, what, "list every labelled image, empty for no box"))
     if faults:
         raise BadInput(shortened(faults, path))
-    groups = read_people(config.user_path(settings.groups)) if settings.groups else None
+    groups, unmapped = None, None
+    if settings.groups:
+        mapping = config.user_path(settings.groups)
+        groups = read_people(mapping)
+        unmapped = check_people(groups, detections.ids, mapping, path.name, settings.allow_unmapped).as_json()
     scores = image_scores(truth, detections)
     interval = mean_interval(scores, people_of(detections.ids, groups), settings.draws, settings.seed)
     scored = int((scores == scores).sum())
@@ -44,16 +52,13 @@ def score(settings: schema.Score) -> dict:
         over = "people" if groups is not None else "images (give groups=MAPPING.csv for people)"
         print(f"score {interval.value:.5f}, 95 % interval {interval.low:.5f} to {interval.high:.5f} over {over}")
         print(f"{scored} images in the mean, of {len(detections)} listed")
-    return {
-        "score": number(interval.value),
-        "low": number(interval.low),
-        "high": number(interval.high),
+    result = {
+        "score": interval.value,
+        "low": interval.low,
+        "high": interval.high,
         "images_scored": scored,
         "images_listed": len(detections),
         "left_out": {"count": len(left_out), "first": left_out[0] if left_out else None},
+        "unmapped": unmapped,
     }
-
-
-def number(value: float) -> float | None:
-    """JSON has no NaN: None in its place."""
-    return None if math.isnan(value) else value
+    return without_nan(result)

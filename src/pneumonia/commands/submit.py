@@ -21,7 +21,7 @@ from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_tr
 from pneumonia.reports.job import write_report
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
-from pneumonia.system.files import without_nan, write_json
+from pneumonia.system.files import write_json
 
 Tables = dict[str, Detections | ClassProbabilities]
 TRIALS = {"smoke": 5, "quick": 60, "full": 150}  # of the recipe's search, one per outer fold and one on everything
@@ -77,7 +77,7 @@ def make_submission(
     }
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
     leaderboard.record(folder, fitted, data=data.dataset)
-    write_json(folder / "result.json", without_nan({key: plain(value) for key, value in result.items()}))
+    write_json(folder / "result.json", result)
     return result
 
 
@@ -145,10 +145,6 @@ def submission_folder(settings: schema.Job, preset: str, data: Prepared, members
     experiments = [config.as_tree(config.read_experiment(name, preset, {"seed": settings.seed})) for name in members]
     key = config.short_hash([data.identity, config.read_ensemble(settings.ensemble), experiments, folds])
     return REPOSITORY / "submissions" / f"{data.competition.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
-
-
-def plain(value):
-    return str(value) if hasattr(value, "__fspath__") else value
 
 
 def summary(result: dict) -> str:

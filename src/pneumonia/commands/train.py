@@ -43,7 +43,8 @@ def train(settings: schema.Train) -> dict:
             settings.job_threads,
         )
     print("\n".join(str(run.folder) for run in runs))
-    return {"runs": [run.folder for run in runs]}
+    unmapped = data.unmapped.as_json() if data.unmapped else None
+    return {"runs": [run.folder for run in runs], "unmapped": unmapped}
 
 
 def set_threads(threads: int) -> None:

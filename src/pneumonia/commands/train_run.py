@@ -8,8 +8,9 @@ import keras
 from pneumonia import schema
 from pneumonia.boxes.predictions import write_classes, write_detections
 from pneumonia.data.cache import Cache
+from pneumonia.data.labels import CLASSES, HEADS
 from pneumonia.data.prepared import Prepared
-from pneumonia.data.samples import CLASSES, cached_images
+from pneumonia.data.samples import cached_images
 from pneumonia.inference.decoder import fit_decoder
 from pneumonia.inference.predict import predict
 from pneumonia.models.classifier_losses import balanced_weights
@@ -103,7 +104,7 @@ def trained(run: Run, experiment: schema.Experiment, material: RunData, title: s
     say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
     model, loss = start_of(experiment.model, run), experiment.loss
     if loss.class_weights == "balanced":
-        is_binary = model.head == "binary"
+        is_binary = not HEADS[model.head].exclusive
         labels, n_classes = (samples.positive.astype(int), 2) if is_binary else (samples.classes, len(CLASSES))
         loss = dataclasses.replace(loss, class_weights=balanced_weights(labels, n_classes))
     family = family_of(model, experiment.image_size, loss)

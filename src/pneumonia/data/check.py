@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pneumonia.data import check_tables, tables
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import Competition
+from pneumonia.data.people import unmapped_of
 from pneumonia.system.errors import BadInput, Fault
 
 SHOWN = 20  # faults of a kind that a person sees; json=true lists them all
@@ -39,12 +40,17 @@ def folder_warnings(competition: Competition) -> list[Fault]:
         warnings.append(Fault("no-mapping", root, None, what, fix))
         return warnings
     with contextlib.suppress(BadInput):  # faults, and reported as such
-        lacking = tables.read_labels(competition.labels, []).mentioned.keys() - competition.people().keys()
-        if lacking:
-            what = f"lacks {len(lacking)} images of {competition.labels.name}: each counts as a person of its own"
+        unmapped = unmapped_of(competition.people(), labelled_images(competition))
+        if 0 < unmapped.count < unmapped.images:
+            what = f"lacks {unmapped} of {competition.labels.name}: each counts as a person of its own"
             fix = "add them if their people are known"
             warnings.append(Fault("mapping-lacks", str(competition.mapping), None, what, fix))
     return warnings
+
+
+def labelled_images(competition: Competition) -> list[str]:
+    """Ids in the label table."""
+    return list(tables.read_labels(competition.labels, []).mentioned)
 
 
 def refuse_faults(

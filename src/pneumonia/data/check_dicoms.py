@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from pneumonia.data.headers import OLDEST
+from pneumonia.data.ages import OLDEST
 from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, Fault
 from pneumonia.system.processes import cores, mapped

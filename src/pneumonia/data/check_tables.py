@@ -3,8 +3,12 @@
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.data.competition import Competition
-from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample_ids
+from pneumonia.data.labels import CLASSES
+from pneumonia.data.people import mapping_fault
+from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample
+from pneumonia.system.csv_rows import digits
 from pneumonia.system.errors import BadInput, Fault
 
 SLACK = 1e-6  # pixels by which x + width may leave the image: numbers as text are rounded
@@ -28,16 +32,14 @@ def table_faults(
     faults: list[Fault] = []
     labels = read_labels(competition.labels, faults)
     classes = read_classes(competition.classes, faults)
-    faults += label_faults(labels, competition.labels)
     faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
     if needs_sample or competition.sample.exists():
-        samples = read_sample_ids(competition.sample, faults)
+        samples = read_sample(competition.sample, faults)
     else:
         samples = None
     if competition.test_labels is not None:
         of_test = read_labels(competition.test_labels, faults)
-        faults += label_faults(of_test, competition.test_labels)
         faults += outside_faults(of_test, competition.test_labels, clip_boxes, competition.size_of)
     faults += mapping_faults(competition, labels)
     if needs_images or competition.train_images or competition.test_images:
@@ -45,20 +47,6 @@ def table_faults(
     tables = [competition.labels, competition.classes, competition.sample, competition.test_labels, competition.mapping]
     order = {str(path): number for number, path in enumerate(tables) if path}
     return sorted(faults, key=lambda fault: (order.get(fault.file, len(order)), fault.row or 0))
-
-
-def label_faults(labels: LabelRows, path: Path) -> Iterator[Fault]:
-    """Rows that stand twice, and images with Target 0 and 1."""
-    rows: dict[tuple, int] = {}
-    targets: dict[str, tuple[int, int]] = {}
-    for name, line, target, box in zip(labels.ids, labels.lines, labels.targets, labels.boxes):
-        first = rows.setdefault((name, target, box), line)
-        if first != line:
-            yield Fault("repeat", str(path), line, f"repeats row {first}", "remove this row")
-        before, where = targets.setdefault(name, (target, line))
-        if before != target:
-            what = f"Target {target} for {name}, which has Target {before} in row {where}"
-            yield Fault("target-contradiction", str(path), line, what, "keep the rows that are true")
 
 
 def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: SizeOf) -> Iterator[Fault]:
@@ -72,7 +60,7 @@ def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: Siz
         if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
             yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "fix or remove the row")
         elif not clip_boxes and (min(x, y) < 0 or x + width > columns + SLACK or y + height > rows + SLACK):
-            ends = f"{x:g},{y:g}-{x + width:g},{y + height:g}"
+            ends = f"{digits(x)},{digits(y)}-{digits(x + width)},{digits(y + height)}"
             fix = "correct the row, or give clip_boxes=true to cut boxes to their images"
             yield Fault("box-outside", str(path), line, f"the box {ends} leaves {size}", fix)
 
@@ -98,21 +86,22 @@ def class_faults(labels: LabelRows, classes: ClassRows, competition: Competition
             what = f"{name} has no row in {competition.labels.name}"
             yield Fault("no-label", path, line, what, "add its row there, or remove this one")
     for name, (kind, line) in kinds.items():
-        if name in targets and (kind == "opacity") != (targets[name] == 1):
+        if name in targets and (kind == CLASSES.positive) != (targets[name] == 1):
             what = f"{name} has class {kind} and Target {targets[name]}"
             yield Fault("class-target", path, line, what, "correct one: Lung Opacity is exactly Target 1")
 
 
 def mapping_faults(competition: Competition, labels: LabelRows) -> list[Fault]:
-    """What is wrong with the table of people itself, or that it is the table of other images."""
+    """What is wrong with the table of people itself, or that it does not fit the labelled images."""
     try:
         people = competition.people()
     except BadInput as error:
         return error.faults
-    if not people or not labels.mentioned or not people.keys().isdisjoint(labels.mentioned):
+    if competition.mapping is None or not labels.mentioned:
         return []
-    what, fix = f"names none of the images of {competition.labels.name}", "give mapping= the table of these images"
-    return [Fault("mapping", str(competition.mapping), None, what, fix)]
+    table, allowed = competition.labels.name, competition.allow_unmapped
+    fault = mapping_fault(people, labels.mentioned, competition.mapping, table, allowed)
+    return [fault] if fault else []
 
 
 def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: Competition) -> Iterator[Fault]:
@@ -136,6 +125,11 @@ def against(listed: Mapping[str, int], images: Mapping[str, Path], table: Path) 
     if not listed or not images:
         return
     folder, suffix = (file := next(iter(images.values()))).parent.name, file.suffix
+    if images.keys().isdisjoint(listed):
+        alike = spelling_difference(images, listed.keys())
+        what = f"names none of the images in {folder}{alike}"
+        yield Fault("no-image", str(table), None, what, "name the files as the table names the images")
+        return
     for name, line in listed.items():
         if name not in images and UUID.fullmatch(name):
             what = f"there is no {folder}/{name}{suffix}"

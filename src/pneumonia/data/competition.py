@@ -1,14 +1,15 @@
 """A competition folder, resolved: which tables and images it has."""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from pneumonia import config, schema
 from pneumonia.data.image_files import size_of
 from pneumonia.data.image_folders import images_of
-from pneumonia.data.people import read_people
+from pneumonia.data.people import Unmapped, check_people, read_people
 from pneumonia.system.errors import Fault, bad_input
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
@@ -26,6 +27,7 @@ class Competition:
     mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM, PNG or
     JPEG file}. repeated_images: images of which a folder has two files.
     needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
+    allow_unmapped: whether the mapping may lack more than a few of the images.
     """
 
     root: Path
@@ -40,6 +42,7 @@ class Competition:
     needs_images: bool = True
     needs_sample: bool = True
     repeated_images: list[Fault] = field(default_factory=list)
+    allow_unmapped: bool = False
 
     @property
     def train_folder(self) -> Path:
@@ -78,7 +81,21 @@ class Competition:
         Raises:
             BadInput: the mapping is no mapping, or gives an image two people.
         """
+        return self._people
+
+    @cached_property
+    def _people(self) -> dict[str, str]:
         return {} if self.mapping is None else read_people(self.mapping)
+
+    def check_mapping(self, ids: Collection[str]) -> Unmapped | None:
+        """Those of the images `ids` whose people the mapping lacks, said in one line; None where there is no mapping.
+
+        Raises:
+            BadInput: the mapping does not fit them.
+        """
+        if self.mapping is None:
+            return None
+        return check_people(self.people(), ids, self.mapping, self.labels.name, self.allow_unmapped)
 
 
 def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool = True) -> Competition:
@@ -91,10 +108,12 @@ def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool
     if source == "demo":
         from pneumonia.demo.folder import demo_folder
 
-        return open_competition(demo_folder(settings.chosen_preset()), settings.mapping, "demo")
-    return open_competition(
-        config.user_path(source), settings.mapping, needs_images=needs_images, needs_sample=needs_sample
-    )
+        competition = open_competition(demo_folder(settings.chosen_preset()), settings.mapping, "demo")
+    else:
+        competition = open_competition(
+            config.user_path(source), settings.mapping, needs_images=needs_images, needs_sample=needs_sample
+        )
+    return replace(competition, allow_unmapped=settings.allow_unmapped)
 
 
 def open_competition(

@@ -12,7 +12,6 @@ Nothing is decoded before its header has been believed: sizes are bounded, defla
 import hashlib
 import io
 import math
-import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from pneumonia.data.ages import years_of
 from pneumonia.data.dicom_codecs import FIXES, Unreadable, cause_of
 from pneumonia.data.dicom_elements import numbers_of, tag_of, text_of, whole_number_of, word_of
 from pneumonia.data.dicom_pixels import DISPLAY_TAGS, display_of, gray_of
@@ -158,15 +158,13 @@ def kind_of(dataset: pydicom.Dataset) -> str:
 
 
 def header_of(dataset: pydicom.Dataset, digest: str) -> Header:
-    age = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([YMWD]?)", text_of(dataset, "PatientAge").upper(), re.ASCII)
-    per_year = {"": 1, "Y": 1, "M": 12, "W": 52, "D": 365}
     sex, view = word_of(dataset, "PatientSex"), word_of(dataset, "ViewPosition")
     return Header(
         patient_id=text_of(dataset, "PatientID"),
         rows=whole_number_of(dataset, "Rows"),
         columns=whole_number_of(dataset, "Columns"),
         sex=sex if sex in ("M", "F") else "",
-        age=float(age[1]) / per_year[age[2]] if age else math.nan,
+        age=years_of(text_of(dataset, "PatientAge")),
         view=view if view in ("AP", "PA") else "",
         modality=text_of(dataset, "Modality"),
         spacing=next((value for name in SPACINGS if (value := spacing_of(dataset, name)) > 0), math.nan),

@@ -13,15 +13,15 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from pneumonia import config
+from pneumonia.boxes.image_ids import ids_file, read_ids, spelling_difference
 from pneumonia.config import REPOSITORY
+from pneumonia.data.ages import plausible_ages
 from pneumonia.data.competition import Competition
-from pneumonia.data.headers import plausible_ages
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write
 
 AGE_BANDS = [0, 20, 40, 60, 200]  # years, right-closed
 STRATUM = 10  # images per fold that a stratum must have
-STAGE_1_FILES = ("stage_1_test_ids.csv", "stage_1_sample_submission.csv")
 NO_MAPPING = (
     "warning: without mapping= the folds are by image, and about 70 % of RSNA's images then share a person with "
     "another fold: scores come out too good. Get pneumonia-challenge-dataset-mappings_2018.json from RSNA's page"
@@ -131,25 +131,16 @@ def holdout_of(competition: Competition, study: pd.DataFrame, text: str) -> list
     holdout = holdout_ids(competition, text)
     unknown = set(holdout) - set(study["patientId"])
     if unknown:
-        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}"
+        alike = spelling_difference(sorted(unknown), study["patientId"])
+        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}{alike}"
         raise bad_input(text, what, "name ids of training images")
     return holdout
 
 
 def holdout_ids(competition: Competition, text: str) -> list[str]:
-    """Ids that `holdout=` names: one per line of a file, or of the first stage's test set in the data folder.
+    """Ids that `holdout=` names: of a file, or of the first stage's test set in the data folder.
 
     Raises:
-        BadInput: there is no such file.
+        BadInput: there is no such file, or no ids in it.
     """
-    if not text:
-        return []
-    files = [competition.root / name for name in STAGE_1_FILES] if text == "stage1" else [config.user_path(text)]
-    file = next((each for each in files if each.is_file()), None)
-    if file is None:
-        fix = "give a file of ids, one per line"
-        if text == "stage1":
-            fix = f"put the competition's {' or '.join(STAGE_1_FILES)} there, or give holdout=FILE, one id per line"
-        raise bad_input(files[0], "there is no such file", fix)
-    ids = [line.split(",")[0].strip() for line in file.read_text(encoding="utf-8-sig").splitlines()]
-    return [name for name in ids if name and name != "patientId"]
+    return read_ids(ids_file(text, competition.root, "holdout")) if text else []

@@ -5,13 +5,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pneumonia.boxes.image_ids import spelling_difference
+from pneumonia.data.ages import years_of
 from pneumonia.data.competition import Competition
 from pneumonia.data.image_files import read_header
-from pneumonia.system.errors import BadInput, bad_input
+from pneumonia.system.csv_rows import is_missing, read_table, shown
+from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.processes import cores, mapped
-from pneumonia.system.progress import progress
+from pneumonia.system.progress import progress, say
 
-COLUMNS = ["patientId", "rows", "columns", "sex", "age", "view"]
+# How an image cache's index and a table of DICOM headers name the same thing.
+HEADER_COLUMNS = {
+    "patientId": ("patientId", "PatientID"),
+    "rows": ("rows", "Rows"),
+    "columns": ("columns", "Columns"),
+    "sex": ("sex", "PatientSex"),
+    "age": ("age", "PatientAge"),
+    "view": ("view", "ViewPosition"),
+}
 CHUNK = 256  # files that a worker takes at a time
 
 
@@ -19,19 +30,14 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
     """One row per training image, as `study_table` takes it.
 
     Args:
-        table: a CSV of headers (PatientID, PatientSex, PatientAge, ViewPosition), may be compressed; None reads the
+        table: a CSV of headers (PatientID, PatientSex, PatientAge, ViewPosition), plain or .gz; None reads the
             images, without their pixels. A folder without images gives an empty table.
 
     Raises:
         BadInput: no such table, or an image whose header cannot be read; all of them at once.
     """
     if table is not None:
-        try:
-            return pd.read_csv(table, dtype={"PatientID": str, "patientId": str}, low_memory=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise bad_input(
-                table, f"cannot be read as a table of headers ({error})", "give a CSV, plain or .gz"
-            ) from error
+        return read_header_table(table)
     if competition.repeated_images:
         raise BadInput(competition.repeated_images)
     images = competition.train_images.items()
@@ -44,7 +50,59 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
     faults = [fault for _, error in read if error for fault in error.faults]
     if faults:
         raise BadInput(faults)
-    return pd.DataFrame([row for row, _ in read], columns=COLUMNS)
+    return pd.DataFrame([row for row, _ in read], columns=list(HEADER_COLUMNS))
+
+
+def read_header_table(path: Path) -> pd.DataFrame:
+    """A table of headers as text, with our names for its columns; what a cell does not say is None.
+
+    Numbers that cannot be read count as missing too, as in a DICOM; a line says how many.
+
+    Raises:
+        BadInput: no such file, no column of ids, or a row that is cut off.
+    """
+    faults: list[Fault] = []
+    table = read_table(path)
+    positions = {name: table.column(*names) for name, names in HEADER_COLUMNS.items()}
+    if positions["patientId"] is None:
+        fix = "name the images in a column patientId or PatientID"
+        raise bad_input(path, f"there is no column of ids in {shown(','.join(table.names))}", fix, 1, "columns")
+    positions = {name: position for name, position in positions.items() if position is not None}
+    rows, lines = [], []
+    for line, cells in table.rows(faults, strict=False):
+        rows.append([None if is_missing(cells[position]) else cells[position] for position in positions.values()])
+        lines.append(line)
+    if faults:
+        raise BadInput(faults)
+    read = pd.DataFrame(rows, columns=list(positions), dtype=object)
+    for column in ("age", "rows", "columns"):
+        if column in read:
+            unread = read[column].notna() & numbers(read[column], column).isna()
+            if unread.any():
+                row = int(np.flatnonzero(unread)[0])
+                first = f"the first, {shown(read[column][row])}, in row {lines[row]}"
+                say(f"warning: {path}: {unread.sum()} values of {column} cannot be read ({first}) and count as missing")
+    return read
+
+
+def check_headers(header: pd.DataFrame, ids: pd.Series, table: Path) -> None:
+    """A table of headers against the images: says how many it lacks.
+
+    Raises:
+        BadInput: it names none of the images.
+    """
+    known = set(header_facts(header).index)
+    missing = [name for name in ids if name not in known]
+    if len(missing) == len(ids):
+        alike = (
+            spelling_difference(known, missing) or f": {shown(next(iter(known), ''))} here, {shown(missing[0])} there"
+        )
+        fix = "give the headers of these images, with ids spelled as in the label table"
+        raise bad_input(table, f"names none of the {len(ids)} images{alike}", fix, code="headers")
+    if missing:
+        say(
+            f"warning: {table}: lacks {len(missing)} of {len(ids)} images, the first is {missing[0]}: theirs is unknown"
+        )
 
 
 def header_row(item: tuple[str, Path]) -> tuple[tuple | None, BadInput | None]:
@@ -54,25 +112,6 @@ def header_row(item: tuple[str, Path]) -> tuple[tuple | None, BadInput | None]:
     except BadInput as error:
         return None, error
     return (image, header.rows, header.columns, header.sex, header.age, header.view), None
-
-
-OLDEST = 110  # years; ages above are errors of the headers
-
-
-# How an image cache's index and a table of DICOM headers name the same thing.
-HEADER_COLUMNS = {
-    "patientId": ("patientId", "PatientID"),
-    "sex": ("sex", "PatientSex"),
-    "age": ("age", "PatientAge"),
-    "view": ("view", "ViewPosition"),
-    "rows": ("rows", "Rows"),
-    "columns": ("columns", "Columns"),
-}
-
-
-def plausible_ages(ages: pd.Series) -> pd.Series:
-    """Ages in years with the impossible ones missing: what a model may learn from."""
-    return ages.where(ages <= OLDEST)
 
 
 def header_facts(header: pd.DataFrame | None) -> pd.DataFrame:
@@ -85,14 +124,20 @@ def header_facts(header: pd.DataFrame | None) -> pd.DataFrame:
         raise bad_input("headers", "there is no column patientId", "name the images in patientId or PatientID", 1)
     facts = pd.DataFrame(index=pd.Index(header[found["patientId"]].astype(str), name="patientId"))
     for column in columns:
-        values = header[found[column]].to_numpy() if found[column] else None
+        values = pd.Series(header[found[column]].to_numpy() if found[column] else None, index=facts.index, dtype=object)
         if column in ("sex", "view"):
-            texts = pd.Series(values, index=facts.index, dtype=object)
-            facts[column] = texts.where(texts.notna() & (texts != ""), None)
+            facts[column] = values.where(values.notna() & (values != ""), None)
         else:
-            numbers = pd.Series(values, index=facts.index, dtype=object)
-            facts[column] = pd.to_numeric(numbers, errors="coerce").astype(np.float64)
+            facts[column] = numbers(values, column)
     return facts[~facts.index.duplicated()]
+
+
+def numbers(values: pd.Series, column: str) -> pd.Series:
+    """float64; ages in years, also of what DICOM writes (045Y, 018M). NaN where there is no number."""
+    if column == "age":
+        texts = values.map(lambda value: years_of(value) if isinstance(value, str) else value)
+        return pd.to_numeric(texts, errors="coerce").astype(np.float64)
+    return pd.to_numeric(values, errors="coerce").astype(np.float64)
 
 
 def sizes_of(facts: pd.DataFrame) -> dict[str, tuple[int, int]]:

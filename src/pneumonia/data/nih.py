@@ -4,8 +4,6 @@ Wang et al., ChestX-ray8, CVPR 2017. RSNA's images are a part of it, under other
 scored on an RSNA fold must not see that fold's people, whom both sets number alike.
 """
 
-import csv
-import io
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,16 +11,14 @@ import cv2
 import numpy as np
 
 from pneumonia import config
+from pneumonia.data.labels import NIH
+from pneumonia.data.people import person_name
 from pneumonia.data.samples import Samples
-from pneumonia.system.csv_rows import read_text, shortened
+from pneumonia.system.csv_rows import read_table, shortened, shown
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import atomic_write
 from pneumonia.system.progress import progress
 
-NIH_LABELS = (
-    "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
-    "Consolidation", "Edema", "Emphysema", "Fibrosis", "Pleural_Thickening", "Hernia",
-)  # fmt: skip
 NOTHING = "No Finding"
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 IMAGE, FINDINGS, PERSON = "Image Index", "Finding Labels", "Patient ID"
@@ -44,7 +40,7 @@ def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samp
     table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
     if table is None:
         raise bad_input(folder, f"has no {TABLES[0]}", "give nih= the folder of ChestX-ray14 as NIH publishes it")
-    rows = [row for row in read_table(table) if row[2] not in without]
+    rows = [row for row in read_labels(table) if row[2] not in without]
     files = {path.name: path for path in folder.rglob("*.png")}
     faults = [
         Fault("missing", str(table), line, f"{image} is not below {folder}", "unpack all image archives there")
@@ -60,29 +56,27 @@ def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samp
     return Samples(ids, pixels, [np.empty((0, 4))] * len(ids), labels), people
 
 
-def read_table(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
+def read_labels(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
     """(image, labels (14,) float32, person, line) of every row.
 
     Raises:
         BadInput: columns that are missing, a short row, an unknown label; every bad row is named.
     """
-    table = csv.reader(io.StringIO(read_text(path)))
-    names = next(table, [])
-    if any(name not in names for name in (IMAGE, FINDINGS, PERSON)):
-        raise bad_input(
-            path, f"the header is {','.join(names)[:80]!a}", f"it must have {IMAGE}, {FINDINGS}, {PERSON}", 1
-        )
-    image, findings, person = (names.index(name) for name in (IMAGE, FINDINGS, PERSON))
+    table = read_table(path)
+    positions = [table.column(name) for name in (IMAGE, FINDINGS, PERSON)]
+    if None in positions:
+        fix = f"it must have {IMAGE}, {FINDINGS}, {PERSON}"
+        raise bad_input(path, f"the header is {shown(','.join(table.names))}", fix, 1, "columns")
     rows, faults = [], []
-    for cells in table:
-        found = cells[findings].split("|") if len(cells) > max(image, findings, person) else ["an incomplete row"]
-        unknown = [label for label in found if label not in NIH_LABELS and label != NOTHING]
+    for line, cells in table.rows(faults, strict=False):
+        image, findings, person = (cells[position] for position in positions)
+        found = [label.strip() for label in findings.split("|")]
+        unknown = [label for label in found if label not in NIH.names and label != NOTHING]
         if unknown:
-            fix = f"known: {NOTHING}, {', '.join(NIH_LABELS)}"
-            faults.append(Fault("nih-label", str(path), table.line_num, f"unknown label {unknown[0]!a}", fix))
+            fix = f"known: {NOTHING}, {', '.join(NIH.names)}"
+            faults.append(Fault("nih-label", str(path), line, f"unknown label {unknown[0]!a}", fix))
             continue
-        labels = np.isin(NIH_LABELS, found).astype(np.float32)
-        rows.append((cells[image], labels, cells[person].strip().lstrip("0") or "0", table.line_num))
+        rows.append((image, np.isin(NIH.names, found).astype(np.float32), person_name(person), line))
     if faults:
         raise BadInput(shortened(faults, path))
     return rows

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from pneumonia.data.headers import plausible_ages
+from pneumonia.data.ages import plausible_ages
 
 COLUMNS = {"age": ("years / 100, 0 where unknown", "known"), "sex": ("M", "F"), "view": ("AP", "PA")}
 PERSON_FEATURES = tuple(COLUMNS)

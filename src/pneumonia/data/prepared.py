@@ -12,6 +12,7 @@ from pneumonia import config, schema
 from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache, cached_size
 from pneumonia.data.competition import Competition
+from pneumonia.data.people import Unmapped
 from pneumonia.data.study_table import study_table
 from pneumonia.system.files import sha256
 from pneumonia.system.progress import say
@@ -19,13 +20,15 @@ from pneumonia.system.progress import say
 
 @dataclass(frozen=True)
 class Prepared:
-    """cache: of the largest images. study: of the training images. folds: fold table (patientId, group, fold)."""
+    """cache: of the largest images. study: of the training images. folds: fold table (patientId, group, fold).
+    unmapped: training images whose person the mapping lacks; None where there is no mapping."""
 
     competition: Competition
     cache: Cache
     study: pd.DataFrame
     folds: pd.DataFrame
     fold_file: Path
+    unmapped: Unmapped | None = None
 
     @property
     def identity(self) -> dict:
@@ -71,10 +74,11 @@ def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterabl
     for size in sorted({cached_size(size) for size in image_sizes}):
         cache = ingest.ingest(competition, size, workers=settings.workers)
     study = study_table(competition, settings.clip_boxes, cache.index)
-    if competition.mapping is None:
+    unmapped = competition.check_mapping(list(study["patientId"]))
+    if unmapped is None:
         say(folds.NO_MAPPING)
     holdout = folds.holdout_of(competition, study, settings.holdout)
     fold_file, table = folds.fold_table(
         competition, study, settings.n_folds, settings.folds_seed, holdout, settings.split
     )
-    return Prepared(competition, cache, study, table, fold_file)
+    return Prepared(competition, cache, study, table, fold_file, unmapped)

@@ -12,9 +12,8 @@ from pneumonia.boxes import geometry
 from pneumonia.data.cache import Cache, cached_size
 from pneumonia.data.dicom import Header
 from pneumonia.data.image_files import read_scaled
+from pneumonia.data.labels import CLASSES
 from pneumonia.data.person_features import person_features_of
-
-CLASSES = ("normal", "not_normal", "opacity")
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +83,7 @@ class Samples:
     ids: (n,) patientId.
     images: n images (size, size) uint8 gray.
     boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
-    classes: (n,) int, positions in CLASSES; of NIH images (n, 14) 0 or 1.
+    classes: (n,) int, positions in data/labels.py's CLASSES; of NIH images (n, 14) 0 or 1.
     facts: (n, FACTS) of data/facts.py: age, sex and view; None where no network asks for them.
     """
 
@@ -96,7 +95,7 @@ class Samples:
 
     @property
     def positive(self) -> np.ndarray:
-        return self.classes.any(axis=1) if self.classes.ndim == 2 else self.classes == CLASSES.index("opacity")
+        return self.classes.any(axis=1) if self.classes.ndim == 2 else self.classes == CLASSES.positive_index
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -110,7 +109,7 @@ def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
         geometry.scale(np.reshape(xywh, (-1, 4)), size / columns, size / rows)
         for xywh, (rows, columns) in zip(study["boxes"], original)
     ]
-    classes = study["class"].map(CLASSES.index).to_numpy(dtype=np.int64)
+    classes = study["class"].map(CLASSES.names.index).to_numpy(dtype=np.int64)
     return Samples(ids, CachedImages(cache, ids, size), boxes, classes, person_features_of(study))
 
 

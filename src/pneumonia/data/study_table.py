@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia.boxes import geometry
-from pneumonia.data.check_tables import class_faults, label_faults, outside_faults
+from pneumonia.data.check_tables import class_faults, outside_faults
 from pneumonia.data.competition import Competition
 from pneumonia.data.headers import header_facts, sizes_of
 from pneumonia.data.tables import read_classes, read_labels
@@ -32,7 +32,6 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
     faults: list[Fault] = []
     labels = read_labels(competition.labels, faults)
     classes = read_classes(competition.classes, faults)
-    faults += label_faults(labels, competition.labels)
     faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
     if faults:

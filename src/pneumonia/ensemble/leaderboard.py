@@ -4,13 +4,12 @@ import csv
 import datetime
 import io
 import json
-import math
 from pathlib import Path
 
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
 from pneumonia.system.csv_rows import read_text
-from pneumonia.system.files import atomic_write, exclusive_lock
+from pneumonia.system.files import atomic_write, exclusive_lock, without_nan
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]
@@ -51,7 +50,7 @@ def names(fitted: Fitted) -> list[str]:
 
 
 def number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)
+    return without_nan(round(value, 6))
 
 
 def shown(text: str) -> str:

@@ -9,7 +9,7 @@ from pneumonia import schema
 from pneumonia.boxes import geometry
 from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import HEADS
 from pneumonia.data.person_features import model_input
 from pneumonia.data.samples import Images
 from pneumonia.inference.tta import variants
@@ -79,14 +79,13 @@ def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, 
 
 
 def class_table(ids: Sequence[str], probabilities: np.ndarray) -> ClassProbabilities:
-    """probabilities: (n, 1) opacity; (n, 3) normal, not normal, opacity; or (n, 14) of NIH, whose Pneumonia it is."""
+    """probabilities: (n, labels) of one of data/labels.py's sets: opacity alone, the three classes, or NIH's 14, whose
+    positive label is the opacity."""
     probabilities = probabilities.astype(np.float64)
-    if probabilities.shape[1] == len(NIH_LABELS):
-        probabilities = probabilities[:, [NIH_LABELS.index("Pneumonia")]]
-    if probabilities.shape[1] == 1:
-        return ClassProbabilities(tuple(ids), opacity=probabilities[:, 0])
-    normal, not_normal, opacity = probabilities.T
-    return ClassProbabilities(tuple(ids), opacity=opacity, normal=normal, not_normal=not_normal)
+    labels = next(each for each in HEADS.values() if len(each) == probabilities.shape[1])
+    if labels.exclusive:
+        return ClassProbabilities(tuple(ids), **dict(zip(labels.names, probabilities.T)))
+    return ClassProbabilities(tuple(ids), opacity=probabilities[:, labels.positive_index])
 
 
 def detection_table(images: Images, decoded: Iterable, model_size: int, max_boxes: int, min_score: float) -> Detections:

@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from pneumonia.boxes.predictions import Detections, offsets_of
+from pneumonia.data.tables import read_labels
 from pneumonia.metrics.iou_kernels import credits_kernel, scores_kernel, steps_kernel
-from pneumonia.system.csv_rows import read_rows, shortened
+from pneumonia.system.csv_rows import shortened
 from pneumonia.system.errors import BadInput, Fault
-
-LABEL_HEADER = ["patientId", "x", "y", "width", "height", "Target"]
 
 
 @dataclass(eq=False)
@@ -56,47 +55,22 @@ class Truth:
 
 
 def read_truth(path: str | Path) -> Truth:
-    """The competition's label table: one row per box, or one row with empty cells for an image without any.
+    """The competition's label table, of any ids: one row per box, or one with empty cells for an image without any.
 
     Raises:
         BadInput: every bad row, with its line number.
     """
     faults: list[Fault] = []
-    found: dict[str, list[tuple[float, ...]]] = {}
-    targets: dict[str, tuple[str, int]] = {}
-    for line, (name, *cells, target) in read_rows(path, [LABEL_HEADER], faults):
-        first, first_line = targets.setdefault(name, (target, line))
-        if target not in ("0", "1"):
-            faults.append(Fault("target", str(path), line, f"Target is '{target}'", "write 0 or 1"))
-        elif first != target or (target == "0" and first_line != line):
-            what = f"{name} contradicts or repeats row {first_line}"
-            fix = "an image without boxes has one row of Target 0, any other one row of Target 1 per box"
-            faults.append(Fault("contradiction", str(path), line, what, fix))
-        elif target == "0":
-            found[name] = []
-            if any(cells):
-                fix = "leave the box empty, or set Target 1"
-                faults.append(Fault("box", str(path), line, "a box with Target 0", fix))
-        else:
-            box = box_of(cells)
-            if box is None:
-                what = f"'{','.join(cells)}' is no box"
-                faults.append(Fault("box", str(path), line, what, "write x,y,width,height with positive sizes"))
-            else:
-                found.setdefault(name, []).append(box)
+    rows = read_labels(Path(path), faults, uuids=False)
     if faults:
         raise BadInput(shortened(faults, path))
-    counts = np.array([len(boxes) for boxes in found.values()], dtype=np.int64)
-    boxes = np.array([box for boxes in found.values() for box in boxes], dtype=np.float64).reshape(-1, 4)
-    return Truth(tuple(found), offsets_of(counts), boxes)
-
-
-def box_of(cells: list[str]) -> tuple[float, ...] | None:
-    try:
-        box = tuple(map(float, cells))
-    except ValueError:
-        return None
-    return box if np.isfinite(box).all() and box[2] > 0 and box[3] > 0 else None
+    boxes_of: dict[str, list[tuple[float, ...]]] = {name: [] for name in rows.ids}
+    for name, box in zip(rows.ids, rows.boxes):
+        if box is not None:
+            boxes_of[name].append(box)
+    counts = np.array([len(boxes) for boxes in boxes_of.values()], dtype=np.int64)
+    boxes = np.array([box for boxes in boxes_of.values() for box in boxes], dtype=np.float64).reshape(-1, 4)
+    return Truth(tuple(boxes_of), offsets_of(counts), boxes)
 
 
 def image_scores(truth: Truth, detections: Detections, threshold: float = 0.0) -> np.ndarray:

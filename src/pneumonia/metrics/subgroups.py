@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
+from pneumonia.data.ages import plausible_ages
 from pneumonia.data.folds import AGE_BANDS
-from pneumonia.data.headers import plausible_ages
 
 
 def subgroups(table: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from scipy.special import expit, softmax
 
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import CLASSES, HEADS, LabelSet
 from pneumonia.data.person_features import width_of
 from pneumonia.models import backbones
 from pneumonia.models.classifier_losses import cross_entropy_of_classes, cross_entropy_of_labels
@@ -16,8 +16,6 @@ from pneumonia.models.masks import rasterize
 from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
 from pneumonia.schema.models import PlainClassifier
 from pneumonia.system.errors import bad_input
-
-OUTPUTS = {"binary": 1, "classes": 3, "nih": len(NIH_LABELS)}
 
 
 class Classifier(Family):
@@ -28,6 +26,11 @@ class Classifier(Family):
 
     kind = "classifier"
     model: PlainClassifier
+
+    @property
+    def label_set(self) -> LabelSet:
+        """What the logits are of."""
+        return HEADS[self.model.head]
 
     @property
     def person_inputs(self) -> tuple[str, ...]:
@@ -62,7 +65,7 @@ class Classifier(Family):
             parts.append(keras.layers.Dense(16, "relu", name="of_person")(person))
         joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
         joined = keras.layers.Dropout(self.model.dropout, name="last_dropout")(joined)
-        outputs["logits"] = keras.layers.Dense(OUTPUTS[self.model.head], dtype="float32", name="logits")(joined)
+        outputs["logits"] = keras.layers.Dense(len(self.label_set), dtype="float32", name="logits")(joined)
         network = keras.Model(inputs if self.person_inputs else gray, outputs, name=self.model.name)
         if self.model.frozen_epochs == -1:
             self.freeze(network, True)
@@ -92,7 +95,7 @@ class Classifier(Family):
         return found
 
     def loss_of_image(self, targets: dict, logits):
-        if self.model.head == "classes":
+        if self.label_set.exclusive:
             return cross_entropy_of_classes(logits, targets["classes"], self.loss)
         return cross_entropy_of_labels(logits, self.labels(targets), self.loss)
 
@@ -100,12 +103,12 @@ class Classifier(Family):
         """(batch, labels) 0 or 1: the fourteen of NIH, or opacity alone."""
         if self.model.head == "nih":
             return targets["labels"]
-        return ops.cast(targets["classes"] == 2, "float32")[:, None]
+        return ops.cast(targets["classes"] == CLASSES.positive_index, "float32")[:, None]
 
     def metrics(self, targets: dict, outputs: dict) -> dict:
         """Accuracy: the share of images (or labels) on the right side of one half, or with the right class."""
         logits = outputs["logits"]
-        if self.model.head == "classes":
+        if self.label_set.exclusive:
             right = ops.cast(ops.argmax(logits, axis=-1), "int32") == ops.cast(targets["classes"], "int32")
         else:
             right = (logits > 0) == (self.labels(targets) > 0.5)
@@ -113,7 +116,7 @@ class Classifier(Family):
 
     def decode(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
         logits = np.asarray(outputs["logits"], dtype=np.float64)
-        return softmax(logits, axis=1) if self.model.head == "classes" else expit(logits)
+        return softmax(logits, axis=1) if self.label_set.exclusive else expit(logits)
 
 
 class Application(Classifier):

@@ -18,7 +18,7 @@ from keras import ops
 from safetensors.numpy import load_file
 
 from pneumonia import config, schema
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import NIH
 from pneumonia.models.keras_private import replace_get_file
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
@@ -175,13 +175,13 @@ def load_every_weight(network: keras.Model, file: Path) -> None:
 
 
 def chexnet(backbone: keras.Model) -> keras.Model:
-    """CheXNet around a DenseNet121: average pooling and 14 sigmoid outputs, one per label of NIH_LABELS.
+    """CheXNet around a DenseNet121: average pooling and 14 sigmoid outputs, one per label of NIH.
 
     Rajpurkar et al., CheXNet, https://arxiv.org/abs/1711.05225. The layers are the backbone's own, so that weights
     loaded into this network are the backbone's afterwards.
     """
     pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(backbone.output)
-    return keras.Model(backbone.input, keras.layers.Dense(len(NIH_LABELS), "sigmoid", name="predictions")(pooled))
+    return keras.Model(backbone.input, keras.layers.Dense(len(NIH), "sigmoid", name="predictions")(pooled))
 
 
 def load_run(backbone: keras.Model, file: Path) -> None:

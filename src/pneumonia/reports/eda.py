@@ -6,13 +6,13 @@
 import numpy as np
 import pandas as pd
 
+from pneumonia.boxes.image_ids import STAGE_1, STAGE_1_FILES
 from pneumonia.data.competition import Competition
-from pneumonia.data.folds import STAGE_1_FILES, holdout_ids
-from pneumonia.data.tables import CLASS_OF_NAME
+from pneumonia.data.folds import holdout_ids
+from pneumonia.data.labels import CLASSES
 from pneumonia.reports import eda_figures as figures
 from pneumonia.reports import page
 
-NAME_OF_CLASS = {value: name for name, value in CLASS_OF_NAME.items()}
 CACHED = 256  # pixels: enough for means and examples
 
 
@@ -37,8 +37,8 @@ def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
         "boxes": int(boxes.sum()),
         "repeated_ids": int(rows.sum() - len(study)),
         "images_by_rows": counts(rows),
-        "class_rows": counts(by_row["class"].map(NAME_OF_CLASS)),
-        "class_images": counts(study["class"].map(NAME_OF_CLASS)),
+        "class_rows": counts(by_row["class"].map(CLASSES.display)),
+        "class_images": counts(study["class"].map(CLASSES.display)),
         "target_images": counts(study["target"]),
         "sex_share_rows": {name: float(part) for name, part in by_row["sex"].value_counts(normalize=True).items()},
         "view_images": counts(study["view"]),
@@ -59,7 +59,7 @@ def counts(column: pd.Series) -> dict[str, int]:
 def stage_1_ids(competition: Competition) -> set[str]:
     """The first stage's test images, where the folder says which they are; else none."""
     known = any((competition.root / name).is_file() for name in STAGE_1_FILES)
-    return set(holdout_ids(competition, "stage1")) if known else set()
+    return set(holdout_ids(competition, STAGE_1)) if known else set()
 
 
 def stage_1_summary(study: pd.DataFrame, stage_1: set[str]) -> dict:
@@ -108,7 +108,7 @@ def page_of(competition: Competition, study: pd.DataFrame, summary: dict, stage_
                 ("People", f"{summary['people']:,}", f"{summary['people_with_several']:,} with several images"),
             ]
         ),
-        page.section("Classes and targets", page.plot(figures.classes(study, NAME_OF_CLASS), "classes and targets")),
+        page.section("Classes and targets", page.plot(figures.classes(study), "classes and targets")),
         page.section("Boxes per image", page.table(("boxes", "images"), box_count_rows(study))),
     ]
     if study["age"].notna().any():
@@ -117,10 +117,10 @@ def page_of(competition: Competition, study: pd.DataFrame, summary: dict, stage_
     if stage_1:
         sections.append(page.section("The first stage's test set", *stage_1_sections(summary)))
     if cache is not None:
-        means = page.plot(figures.mean_images(study, cache, NAME_OF_CLASS), "mean image of each class")
+        means = page.plot(figures.mean_images(study, cache), "mean image of each class")
         sections += [
             page.section("Mean image of each class", means),
-            page.section("Examples", page.picture_grid(figures.examples(study, cache, NAME_OF_CLASS))),
+            page.section("Examples", page.picture_grid(figures.examples(study, cache))),
         ]
     return page.page(f"Exploration: {competition.name}", lead, sections)
 
@@ -135,7 +135,7 @@ def people_sections(study: pd.DataFrame, summary: dict) -> list[str]:
     header = ("", "images", "of all", "positive")
     parts = [
         page.table(header, [*share_rows(study, "sex"), *share_rows(study, "view")]),
-        page.plot(figures.people(study, NAME_OF_CLASS), "sex, view and age against class"),
+        page.plot(figures.people(study), "sex, view and age against class"),
     ]
     if doubtful:
         parts.append(page.note(f"{doubtful} images have an age above {figures.OLDEST}: errors, missing for models."))

@@ -5,48 +5,49 @@ import pandas as pd
 from matplotlib import pyplot as plt
 
 from pneumonia.boxes import geometry
-from pneumonia.data.headers import OLDEST
-from pneumonia.data.samples import CLASSES, CachedImages, original_sizes
+from pneumonia.data.ages import OLDEST
+from pneumonia.data.labels import CLASSES
+from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.reports.figures import picture, png
 
-COLOURS = {"normal": "#4c9f70", "not_normal": "#e0a030", "opacity": "#c8503c"}
+NAMES, COLOURS = CLASSES.display, CLASSES.colour
 EXAMPLES = 4  # of each class
 MEAN_OF = 200  # images of each class that its mean image is taken over
 
 
-def classes(study: pd.DataFrame, names: dict[str, str]) -> str:
+def classes(study: pd.DataFrame) -> str:
     """Images per class and per target."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 2.8), width_ratios=[3, 2])
-    counted = study["class"].value_counts().reindex(CLASSES)
-    axes[0].barh([names[each] for each in CLASSES], counted, color=[COLOURS[each] for each in CLASSES])
+    counted = study["class"].value_counts().reindex(CLASSES.names)
+    axes[0].barh([NAMES[each] for each in CLASSES.names], counted, color=[COLOURS[each] for each in CLASSES.names])
     axes[0].bar_label(axes[0].containers[0], fmt="{:,.0f}", padding=3)
     axes[0].set(title="images per class", xlim=(0, counted.max() * 1.2))
     targets = study["target"].value_counts().reindex([0, 1], fill_value=0)
-    axes[1].barh(["0", "1"], targets, color=["#8a96a3", COLOURS["opacity"]])
+    axes[1].barh(["0", "1"], targets, color=["#8a96a3", COLOURS[CLASSES.positive]])
     axes[1].bar_label(axes[1].containers[0], fmt="{:,.0f}", padding=3)
     axes[1].set(title="images per target", xlim=(0, targets.max() * 1.25))
     figure.tight_layout()
     return png(figure)
 
 
-def people(study: pd.DataFrame, names: dict[str, str]) -> str:
+def people(study: pd.DataFrame) -> str:
     """Sex and view within each class; age of each class as a histogram (ages above OLDEST are errors, left out)."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.2), width_ratios=[2, 2, 3])
     for axis, column, title in ((axes[0], "sex", "sex"), (axes[1], "view", "view position")):
-        shares = pd.crosstab(study["class"], study[column], normalize="index").reindex(CLASSES)
+        shares = pd.crosstab(study["class"], study[column], normalize="index").reindex(CLASSES.names)
         left = np.zeros(len(shares))
         for value, colour in zip(shares.columns, ("#6f8fb0", "#c9a27a", "#999999")):
-            axis.barh([names[each] for each in CLASSES], shares[value], left=left, label=value, color=colour)
+            axis.barh([NAMES[each] for each in CLASSES.names], shares[value], left=left, label=value, color=colour)
             left += shares[value].to_numpy()
         axis.set(title=title, xlim=(0, 1))
         axis.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, -0.35))
         if axis is axes[1]:
             axis.set_yticks([])
     ages = study[study["age"] <= OLDEST]
-    for each in CLASSES:
+    for each in CLASSES.names:
         values = ages.loc[ages["class"] == each, "age"]
         axes[2].hist(
-            values, bins=range(0, 111, 5), histtype="step", label=names[each], color=COLOURS[each], linewidth=1.6
+            values, bins=range(0, 111, 5), histtype="step", label=NAMES[each], color=COLOURS[each], linewidth=1.6
         )
     axes[2].set(title="age", xlabel="years", ylabel="images")
     axes[2].legend(frameon=False, fontsize=8)
@@ -74,30 +75,30 @@ def boxes(study: pd.DataFrame) -> str:
     return png(figure)
 
 
-def mean_images(study: pd.DataFrame, cache, names: dict[str, str]) -> str:
+def mean_images(study: pd.DataFrame, cache) -> str:
     """The mean of at most MEAN_OF images of each class."""
     figure, axes = plt.subplots(1, len(CLASSES), figsize=(10, 3.6))
-    for axis, each in zip(axes, CLASSES):
+    for axis, each in zip(axes, CLASSES.names):
         ids = study.loc[study["class"] == each, "patientId"][:MEAN_OF]
         images = CachedImages(cache, list(ids), cache.size)
         total = sum((images[row].astype(np.float64) for row in range(len(images))), np.zeros((cache.size, cache.size)))
         axis.imshow(total / max(len(images), 1), cmap="gray", vmin=0, vmax=255)
-        axis.set(title=f"{names[each]}\n({len(images)} images)")
+        axis.set(title=f"{NAMES[each]}\n({len(images)} images)")
         axis.axis("off")
     figure.tight_layout()
     return png(figure)
 
 
-def examples(study: pd.DataFrame, cache, names: dict[str, str]) -> list[tuple[str, str]]:
+def examples(study: pd.DataFrame, cache) -> list[tuple[str, str]]:
     """(picture with boxes, caption with header) of the first images of each class."""
     made = []
-    for each in CLASSES:
+    for each in CLASSES.names:
         chosen = study[study["class"] == each][:EXAMPLES]
         ids = list(chosen["patientId"])
         images = CachedImages(cache, ids, cache.size)
         for place, (row, (rows, columns)) in enumerate(zip(chosen.itertuples(), original_sizes(cache, ids))):
             xywh = geometry.scale(row.boxes, cache.size / columns, cache.size / rows)
             age = "age unknown" if np.isnan(row.age) else f"{row.age:.0f}"
-            caption = f"{names[each]} · {row.sex or '?'}, {age}, {row.view or '?'} · {row.patientId[:8]}"
+            caption = f"{NAMES[each]} · {row.sex or '?'}, {age}, {row.view or '?'} · {row.patientId[:8]}"
             made.append((picture(images[place], xywh, np.empty((0, 4)), []), caption))
     return made

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import HEADS
 from pneumonia.data.person_features import model_input, person_features_of
 from pneumonia.data.samples import read_at_size
 from pneumonia.metrics.classification import cross_fitted
@@ -55,7 +55,7 @@ def pictures_of(run, chosen: pd.DataFrame, files: dict) -> list[tuple[str, str]]
     network, family, experiment = network_of(run)
     if not has_feature_map(network):
         return []
-    output = NIH_LABELS.index("Pneumonia") if experiment.model.head == "nih" else -1  # what the table calls opacity
+    output = HEADS[experiment.model.head].positive_index  # what the table calls opacity
     captioned = []
     for row in chosen.itertuples():
         image, header = read_at_size(files[row.patientId], experiment.image_size)

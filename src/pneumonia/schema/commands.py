@@ -27,6 +27,7 @@ class Data(Command):
 
     data: str = setting("", "competition folder or its zip, or 'demo'; else $RSNA_DATA, else demo")
     mapping: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
+    allow_unmapped: bool = setting(False, "take a mapping that lacks more than 5 % of the images")
     clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
     preset: str = setting(
         "", "how much is computed; default quick on the demo, full on real data", choices=("", *PRESETS)
@@ -116,6 +117,7 @@ class Ensemble(Bootstrap, Command):
     classifiers: Files = setting([], "class probability tables, a list or {name: file}")
     labels: str = setting("", "label table (stage_2_train_labels.csv)")
     groups: str = setting("", "image to person")
+    allow_unmapped: bool = setting(False, "take groups that lack more than 5 % of the images")
     recipe: str = setting("", "starting recipe; default: the winners' values")
     trials: int = setting(0, "trials of the search; 0: the default budget", low=0)
     seconds: float = setting(0.0, "time for the search; 0: no limit", low=0)
@@ -136,6 +138,7 @@ class Score(Bootstrap, Command):
     submission: str = setting("", "file to score")
     labels: str = setting("", "label table")
     groups: str = setting("", "image to person, for the interval")
+    allow_unmapped: bool = setting(False, "take groups that lack more than 5 % of the images")
     complete: bool = setting(False, "refuse a submission that leaves labelled images out")
 
 

@@ -1,68 +1,220 @@
-"""Rows of the CSV tables: read strictly, every fault with its line and its fix."""
+"""Rows of the CSV tables, as common tools write them, every fault with its line and its fix.
 
-import csv
-from collections.abc import Iterator
+What means the same is read: a byte order mark, quoted cells, spaces around cells, CRLF or CR at line ends, gzip, empty
+rows at the end. The rest is refused in one line: other separators, UTF-16, an index column, a quote that is not closed.
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from pneumonia.system.errors import Fault, bad_input
+from pneumonia.system.errors import BadInput, Fault, bad_input
 
 FAULTS_SHOWN = 100  # of one file; the rest is counted in the last line
+MISSING = frozenset({"", "nan", "na", "n/a", "null", "none", "<na>"})  # what pandas and R write for no value
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
+# A cell of a row with quotes, and what ends it. The csv module refuses cells above 131,072 letters, as long prediction
+# strings are, and reads on beyond a quote that is not closed.
+CELL = re.compile(r'[ \t]*(?:"([^"]*(?:""[^"]*)*)"[ \t]*|([^",][^,]*|))(,|$)')
+
+
+@dataclass(frozen=True)
+class Table:
+    """One CSV file. names: the columns. lines: all lines of the file without their ends, the header being the first."""
+
+    path: Path
+    names: list[str]
+    lines: list[str]
+
+    def column(self, *names: str) -> int | None:
+        """Position of the first of these columns that the table has."""
+        return next((self.names.index(name) for name in names if name in self.names), None)
+
+    def rows(self, faults: list[Fault], strict: bool = True) -> Iterator[tuple[int, list[str]]]:
+        """Yield (line number, cells without the spaces around them) of every row that has a cell for each column.
+
+        The faults of the others go to the list.
+
+        Args:
+            strict: a line is a row. Else cells may have line breaks, as reports have, and empty rows are skipped.
+
+        Raises:
+            BadInput: all rows have one cell more than the header.
+        """
+        refuse_wide_rows(self)
+        number = 1
+        while number < len(self.lines):
+            number += 1
+            line, text = number, self.lines[number - 1]
+            if not strict and not text.strip(", "):
+                continue
+            cells = cells_of(text)
+            if cells is None and not strict:
+                cells, number = joined_cells(self.lines, line)
+            if cells is None:
+                what = "a quote is opened and not closed at the end of its cell"
+                fix = "close it or remove it: a cell is on one line"
+                faults.append(Fault("open-quote", str(self.path), line, what, fix))
+            elif len(cells) != len(self.names):
+                what = f"{len(cells) if text else 0} cells, not {len(self.names)}"
+                faults.append(Fault("cells", str(self.path), line, what, f"a row is {','.join(self.names)[:200]}"))
+            else:
+                yield line, cells
+
+
+def read_table(path: str | Path) -> Table:
+    """A table of any columns.
+
+    Raises:
+        BadInput: the file cannot be read, is empty, or its columns are separated by something else than commas.
+    """
+    lines = read_text(path).split("\n")
+    while lines and not lines[-1].strip(', \t"'):
+        lines.pop()
+    if not lines:
+        raise bad_input(path, "is empty", "give a CSV file with a header and rows", code="empty")
+    names = cells_of(lines[0])
+    if names is None:
+        raise bad_input(path, "a quote in the header is not closed", "close it or remove it", 1, "open-quote")
+    for separator, word in SEPARATORS.items():
+        if lines[0].strip().count(separator) > lines[0].count(","):
+            fix = "save it with commas, and with points in its numbers (pandas: sep=',', decimal='.')"
+            raise bad_input(path, f"its columns are separated by {word}", fix, 1, "separator")
+    if lines[0].strip().lower() == "sep=,":
+        raise bad_input(path, "begins with Excel's line sep=,", "remove this line", 1, "separator")
+    return Table(Path(path), names, lines)
 
 
 def read_rows(path: str | Path, headers: list[list[str]], faults: list[Fault]) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line number, cells) of every row with the right number of cells and an id; faults go to the list.
-
-    A line is a row: the csv module reads only lines that have quotes, so that a cell may be longer than its limit.
+    """Yield (line number, cells) of every good row of a table whose first column is an id; faults go to the list.
 
     Raises:
         BadInput: the file cannot be read at all, or its header is none of `headers`.
     """
-    text = read_text(path)
-    lines = text.split("\n")
-    while lines and not lines[-1].strip():
-        lines.pop()
-    header = lines[0].rstrip("\r") if lines else ""
-    names = next((names for names in headers if header == ",".join(names)), None)
-    if names is None:
-        wanted = " or ".join(",".join(names) for names in headers)
-        raise bad_input(path, f"the header is '{header[:80]}'", f"the first line must be {wanted}", 1, "header")
-    for number, line in enumerate(lines[1:], 2):
-        line = line.removesuffix("\r")
-        cells = next(csv.reader([line]), []) if '"' in line else line.split(",")
-        if len(cells) != len(names):
-            what = f"{len(cells) if line else 0} cells, not {len(names)}"
-            faults.append(Fault("cells", str(path), number, what, f"a row is {','.join(names)}"))
-        elif not cells[0].strip():
-            faults.append(Fault("no-id", str(path), number, "the patientId is empty", "write the image's id"))
+    table = read_table(path)
+    if table.names not in headers:
+        raise BadInput([header_fault(table, headers)])
+    if len(table.lines) == 1:
+        fix = "give a table with a row for every image"
+        faults.append(Fault("header-only", str(path), None, "has a header and no rows", fix))
+    for line, cells in table.rows(faults):
+        if cells[0]:
+            yield line, cells
         else:
-            yield number, cells
+            faults.append(Fault("no-id", str(path), line, "the patientId is empty", "write the image's id"))
+
+
+def header_fault(table: Table, headers: list[list[str]]) -> Fault:
+    """What is wrong with the columns, compared with those of `headers` that come nearest."""
+    names = table.names
+    columns = max(headers, key=lambda header: (len(set(header) & set(names)), -len(header)))
+    fix = "the first line must be " + " or ".join(",".join(header) for header in headers)
+    repeated = [name for number, name in enumerate(names) if name in names[:number]]
+    lacking = [name for name in columns if name not in names]
+    unknown = [name for name in names if name not in columns]
+    code, what = "columns", "the header has another order of columns"
+    if names[1:] in headers and names[0].lower() in ("", "unnamed: 0", "index"):
+        code, what = "index-column", f"its first column, {shown(names[0])}, is an index that a tool wrote"
+        fix = "write the table without it (pandas: index=False; R: row.names=FALSE)"
+    elif repeated:
+        code, what = "repeated-column", f"the header has the column {shown(repeated[0])} twice"
+    elif [name.lower() for name in names] in [[name.lower() for name in header] for header in headers]:
+        what = f"the header is spelled {shown(','.join(names))}, with other capital letters"
+    elif lacking:
+        instead = f", but {', '.join(map(shown, unknown[:5]))}" if unknown else ""
+        what = f"the header has no column {', '.join(map(repr, lacking))}{instead}"
+    elif unknown:
+        what = f"the header has unknown columns: {', '.join(map(shown, unknown[:5]))}"
+    return Fault(code, str(table.path), 1, what, fix)
+
+
+def refuse_wide_rows(table: Table) -> None:
+    """BadInput where the first rows all have a cell more than the header, as R's write.table writes row names."""
+    first = [cells_of(line) for line in table.lines[1:4]]
+    if len(first) > 1 and all(cells is not None and len(cells) == len(table.names) + 1 for cells in first):
+        what = f"the rows have {len(table.names) + 1} cells, the header {len(table.names)}: an index column, or commas"
+        fix = "write the table without row names (R: row.names=FALSE) and without a comma at the end of its rows"
+        raise bad_input(table.path, f"{what} at the end", fix, 2, "index-column")
+
+
+def cells_of(line: str) -> list[str] | None:
+    """The cells of one row, without quotes and the spaces around them; None where a quote is not closed."""
+    if '"' not in line:
+        return [cell.strip() for cell in line.split(",")]
+    cells, start = [], 0
+    while match := CELL.match(line, start):
+        inside, plain, end = match.groups()
+        cells.append((plain if inside is None else inside.replace('""', '"')).strip())
+        start = match.end()
+        if not end:
+            return cells
+    return None
+
+
+def joined_cells(lines: list[str], line: int) -> tuple[list[str] | None, int]:
+    """The row that begins in `line` (from 1) with a quote that a later line closes, and its last line; None and `line`
+    where there is no such row."""
+    last = next((number for number in range(line + 1, len(lines) + 1) if lines[number - 1].count('"') % 2), line)
+    cells = cells_of("\n".join(lines[line - 1 : last]))
+    return (cells, line if cells is None else last)
 
 
 def read_text(path: str | Path) -> str:
-    """Raises BadInput for a file that is not there, is no UTF-8, or begins with a byte order mark."""
+    """The text of a file, with "\\n" at line ends and without byte order mark; a gzip file is unpacked.
+
+    Raises:
+        BadInput: a file that is not there, is no UTF-8, or is damaged.
+    """
     try:
         content = Path(path).read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise bad_input(path, f"cannot be read: {error}", "get the file again") from error
     except OSError as error:
         raise bad_input(path, f"cannot be read: {error.strerror}", "give the path of a CSV file") from error
-    if content.startswith(b"\xef\xbb\xbf"):
-        raise bad_input(path, "begins with a byte order mark", "save it as UTF-8 without BOM", 1, "bom")
+    if content.startswith(b"PK\x03\x04"):
+        fix = "unpack it, or save it as CSV (UTF-8)"
+        raise bad_input(path, "is a zip or a workbook of Excel, not a CSV", fix, 1, "encoding")
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:2]:
+        raise bad_input(path, "is UTF-16 text", "save it as UTF-8 (Excel: CSV UTF-8)", 1, "encoding")
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
         raise bad_input(path, "is no UTF-8 text", "save it as UTF-8 CSV", row, "encoding") from error
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell says that there is no value: empty, nan, NA, null, ..."""
+    return cell.lower() in MISSING
+
+
+def shown(text: str) -> str:
+    """Text of a file as one harmless piece of a message: control letters escaped, cut to 60."""
+    return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+def digits(number: float) -> str:
+    """A number with all its digits: what is wrong may be in the last of them."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def duplicate(name: str, line: int) -> tuple[str, str]:
     return f"{name} was already in row {line}", "keep one row per image, all its boxes in one PredictionString"
 
 
-def shortened(faults: list[Fault], path: str | Path) -> list[Fault]:
+def shortened(faults: Sequence[Fault], path: str | Path) -> list[Fault]:
     """The first faults and the number of the others: a file that is wrong throughout must not fill the screen."""
     if len(faults) <= FAULTS_SHOWN:
-        return faults
+        return list(faults)
     rest = len(faults) - FAULTS_SHOWN
-    more = Fault("more", str(path), None, f"{rest} further faults", "`validate` lists them all")
+    more = Fault("more", str(path), None, f"{rest} further faults", "correct these first, then run it again")
     return [*faults[:FAULTS_SHOWN], more]
 
 

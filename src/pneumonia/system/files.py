@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import math
+import numbers
 import os
 import secrets
 from collections.abc import Iterator
@@ -53,7 +54,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
 def write_json(path: str | Path, value) -> None:
     with atomic_write(path) as file:
-        json.dump(value, file, indent=1, allow_nan=False)
+        json.dump(without_nan(value), file, indent=1, allow_nan=False, default=plain)
         file.write("\n")
 
 
@@ -61,9 +62,16 @@ def without_nan(value):
     """What was not measurable as null: JSON knows no NaN."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [without_nan(each) for each in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, numbers.Real) and math.isnan(value) else value
+
+
+def plain(value: object) -> object:
+    """What json does not know: numpy numbers and arrays as numbers and lists, paths absolute."""
+    if hasattr(value, "tolist"):
+        return without_nan(value.tolist())
+    return str(Path(value).absolute()) if isinstance(value, os.PathLike) else str(value)
 
 
 def read_json(path: str | Path):

@@ -7,7 +7,7 @@ from keras import ops
 from scipy.special import expit
 
 from pneumonia.boxes import geometry
-from pneumonia.data.samples import CLASSES
+from pneumonia.data.labels import CLASSES
 from pneumonia.models import pretrained
 from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.yolo import losses as objective

@@ -1,0 +1,99 @@
+"""Ids of images as tables have them: lists of ids, and what two spellings of the same ids differ in."""
+
+import re
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from pneumonia.system.csv_rows import SEPARATORS, cells_of, read_rows, read_text, shown
+from pneumonia.system.errors import Fault, bad_input
+
+SAMPLE_COLUMNS = ["patientId", "PredictionString"]
+STAGE_1 = "stage1"  # the word for the first stage's test images
+STAGE_1_FILES = ("stage_1_test_ids.csv", "stage_1_test_ids.txt", "stage_1_sample_submission.csv")
+
+SPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("a folder before the name", lambda name: re.split(r"[/\\]", name)[-1]),
+    ("spaces or quotes", lambda name: name.strip(" \t'\"{}").replace(" ", "")),
+    ("the ending of a file", lambda name: re.sub(r"\.(dcm|dicom|png|jpe?g)$", "", name, flags=re.IGNORECASE)),
+    ("capital letters", str.lower),
+    ("dashes", lambda name: name.replace("-", "").replace("_", "")),
+)
+
+
+def read_ids(path: Path) -> list[str]:
+    """A list of ids: one a line, or the first column of a table; each once, in the file's order.
+
+    A header (patientId) and further columns are ignored.
+
+    Raises:
+        BadInput: no such file, no ids, an open quote, or columns that are separated by something else than commas.
+    """
+    ids: dict[str, None] = {}
+    for row, line in enumerate(read_text(path).split("\n"), 1):
+        cells = cells_of(line)
+        if cells is None:
+            raise bad_input(path, "a quote is opened and not closed", "close it or remove it", row, "open-quote")
+        word = next((word for separator, word in SEPARATORS.items() if separator in cells[0]), None)
+        if word:
+            raise bad_input(path, f"its columns are separated by {word}", "save it with commas", row, "separator")
+        if row == 1 and "patientId" in cells[1:]:
+            what = f"its first column is {shown(cells[0])}, not patientId"
+            raise bad_input(path, what, "write the ids first (pandas: index=False)", 1, "index-column")
+        if cells[0] and not (row == 1 and cells[0].lower() == "patientid"):
+            ids.setdefault(cells[0])
+    if not ids:
+        raise bad_input(path, "names no image", "write one patientId a line")
+    return list(ids)
+
+
+def ids_file(text: str, folder: Path, key: str) -> Path:
+    """The file that holdout= or tune_on= means: `stage1` is the first stage's own, in `folder`. Raises BadInput."""
+    if text != STAGE_1:
+        path = Path(text).expanduser().absolute()
+        if not path.is_file():
+            raise bad_input(path, "there is no such file", f"give {key}= a file of ids, one per line, or {STAGE_1}")
+        return path
+    path = next((folder / name for name in STAGE_1_FILES if (folder / name).is_file()), None)
+    if path is None:
+        fix = f"put one of them there, or give {key}=FILE, one id per line"
+        raise bad_input(folder, f"has none of {', '.join(STAGE_1_FILES)}", fix)
+    return path
+
+
+def read_sample_ids(path: Path | str, faults: list[Fault]) -> dict[str, int]:
+    """The sample submission: id to line of the file, in the file's order; its boxes are not looked at.
+
+    Raises:
+        BadInput: the file cannot be read, or has other columns.
+    """
+    lines: dict[str, int] = {}
+    for line, (name, _) in read_rows(path, [SAMPLE_COLUMNS], faults):
+        if name in lines:
+            what = f"{name} was already in row {lines[name]}"
+            faults.append(Fault("repeat", str(path), line, what, "remove this row: a submission has one per image"))
+        else:
+            lines[name] = line
+    return lines
+
+
+def spelling_difference(names: Iterable[str], known: Collection[str]) -> str:
+    """Why ids do not match: '; X here is Y there, they differ in capital letters', for a message; '' where nothing is
+    alike.
+
+    Args:
+        names: ids that are not in `known`; the first that has a counterpart there is shown.
+    """
+    counterpart = {plain(name): name for name in known}
+    for name in names:
+        other = counterpart.get(plain(name))
+        if other is not None and other != name:
+            words = [what for what, _ in SPELLINGS if plain(name, what) != plain(other, what)]
+            return f"; {shown(name)} here is {shown(other)} there: they differ in {' and '.join(words) or 'spelling'}"
+    return ""
+
+
+def plain(name: str, without: str = "") -> str:
+    """An id in its plainest spelling; `without` one of the steps."""
+    for what, step in SPELLINGS:
+        name = name if what == without else step(name)
+    return name
