@@ -12,7 +12,7 @@ from pneumonia import config, schema
 from pneumonia.commands.table import COMMANDS, Command
 from pneumonia.schema.reference import entries
 from pneumonia.system.errors import BadInput, EnvironmentFailure
-from pneumonia.system.files import plain, without_nan
+from pneumonia.system.json_values import plain, without_nan
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pneumonia.system.errors import BadInput, EnvironmentFailure
-from pneumonia.system.files import atomic_write, exclusive_lock, sha256, without_nan, write_json
+from pneumonia.system.files import atomic_write, exclusive_lock, sha256, write_json
+from pneumonia.system.json_values import without_nan
 
 
 def test_a_file_appears_whole_or_stays_as_it_was(tmp_path):

@@ -18,7 +18,8 @@ from pneumonia.ensemble.stage1 import fit_shifted
 from pneumonia.ensemble.tune import Problem, Search
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import sha256, without_nan, write_json
+from pneumonia.system.files import sha256, write_json
+from pneumonia.system.json_values import without_nan
 
 
 def fit(settings: schema.Ensemble) -> dict:

@@ -8,7 +8,7 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
-from pneumonia.system.files import without_nan
+from pneumonia.system.json_values import without_nan
 from pneumonia.system.progress import say
 from pneumonia.training.settings import check_experiment
 

@@ -3,7 +3,7 @@
 from pneumonia import config, schema
 from pneumonia.reports.report_figures import REPORT
 from pneumonia.reports.results import folders_of, lines_of, measure_folder
-from pneumonia.system.files import without_nan
+from pneumonia.system.json_values import without_nan
 
 
 def results(settings: schema.Results) -> dict:

@@ -8,7 +8,7 @@ from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
 from pneumonia.system.csv_rows import shortened
 from pneumonia.system.errors import BadInput, Fault
-from pneumonia.system.files import without_nan
+from pneumonia.system.json_values import without_nan
 
 
 def score(settings: schema.Score) -> dict:

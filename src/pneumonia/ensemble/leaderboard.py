@@ -9,7 +9,8 @@ from pathlib import Path
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble.nested import Fitted
 from pneumonia.system.csv_rows import read_text
-from pneumonia.system.files import atomic_write, exclusive_lock, without_nan
+from pneumonia.system.files import atomic_write, exclusive_lock
+from pneumonia.system.json_values import without_nan
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]

@@ -20,7 +20,8 @@ from pneumonia.reports.classifier_page import as_page, summary
 from pneumonia.reports.evaluated import Evaluated, read_evaluated
 from pneumonia.reports.numbers import json_interval
 from pneumonia.runs.run import Run
-from pneumonia.system.files import atomic_write, without_nan, write_json
+from pneumonia.system.files import atomic_write, write_json
+from pneumonia.system.json_values import without_nan
 
 
 def evaluate(evaluated: Evaluated, draws: int, seed: int) -> dict:

@@ -4,8 +4,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import math
-import numbers
 import os
 import secrets
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from pneumonia.system.errors import EnvironmentFailure, bad_input
+from pneumonia.system.json_values import plain, without_nan
 from pneumonia.system.progress import say
 
 FREE_SPACE = "free space or choose out="
@@ -56,22 +55,6 @@ def write_json(path: str | Path, value) -> None:
     with atomic_write(path) as file:
         json.dump(without_nan(value), file, indent=1, allow_nan=False, default=plain)
         file.write("\n")
-
-
-def without_nan(value):
-    """What was not measurable as null: JSON knows no NaN."""
-    if isinstance(value, dict):
-        return {key: without_nan(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(each) for each in value]
-    return None if isinstance(value, numbers.Real) and math.isnan(value) else value
-
-
-def plain(value: object) -> object:
-    """What json does not know: numpy numbers and arrays as numbers and lists, paths absolute."""
-    if hasattr(value, "tolist"):
-        return without_nan(value.tolist())
-    return str(Path(value).absolute()) if isinstance(value, os.PathLike) else str(value)
 
 
 def read_json(path: str | Path):
