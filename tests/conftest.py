@@ -5,6 +5,8 @@ Ctrl-C does something, also where the suite itself runs in the background of a s
 its background processes ignore SIGINT; children inherit that, but not a handler.
 """
 
+import collections
+import itertools
 import os
 import signal
 
@@ -31,6 +33,37 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not item.get_closest_marker("slow") and not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def processor_seconds():
+    """Of this process and of those it waited for."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
+
+
+spent = {"seconds": processor_seconds()}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """Each report carries the processor time since the one before it, also to the process that prints the summary."""
+    report = yield
+    now = processor_seconds()
+    report.user_properties = [*report.user_properties, ("processor seconds", now - spent["seconds"])]
+    spent["seconds"] = now
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Where the time went: on a busy machine the processor's says more than the clock's."""
+    files = collections.Counter()
+    for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
+        for name, seconds in getattr(report, "user_properties", ()):
+            if name == "processor seconds":
+                files[report.nodeid.partition("::")[0]] += seconds
+    if len(files) > 1:
+        most = ", ".join(f"{file.removeprefix('tests/')} {seconds:.0f}" for file, seconds in files.most_common(12))
+        terminalreporter.write_line(f"processor time {sum(files.values()):.0f} s: {most}")
 
 
 @pytest.fixture
