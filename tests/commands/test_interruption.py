@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -16,6 +18,7 @@ def start(*words):
     return subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_every_job_and_says_how_to_go_on(tmp_path):
     """A run of its own (another seed), so that there is something to train."""
     job = start("fold=0", "data=demo", "preset=smoke", "seed=11", f"out={tmp_path}")

@@ -1,12 +1,14 @@
 """The main job on the student report's own split, which has no folds."""
 
 import pandas as pd
+import pytest
 
 from pneumonia import config, schema
 from pneumonia.commands import folds_and_runs
 from pneumonia.commands import main_job as pipeline
 
 
+@pytest.mark.slow
 def test_the_main_job_trains_looks_and_scores_on_the_report_s_parts(tmp_path, monkeypatch):
     # two quick members in place of the default's three
     monkeypatch.setattr(config, "read_ensemble", lambda name: {"members": ["report/fcnn", "mobilenet_unet"]})
