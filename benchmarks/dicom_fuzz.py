@@ -150,9 +150,7 @@ def damaged(seed: int) -> tuple[str, bytes]:
     way = rng.integers(5)
     if way == 0:
         if rng.random() < 0.5:
-            setattr(
-                made, str(rng.choice(WHOLE)), int(rng.choice([0, 1, 2, 3, 7, 8, 9, 12, 16, 32, 64, 255, 8192, 65535]))
-            )
+            made.add_new(pydicom.datadict.tag_for_keyword(str(rng.choice(WHOLE))), "US", int(rng.choice(NUMBERS)))
         else:
             with pydicom.config.disable_value_validation():
                 name = str(rng.choice(TEXTS))

@@ -127,6 +127,14 @@ def planar(pixels):
     return made
 
 
+def in_items(values):
+    made = twelve(values)
+    made.PixelData = encapsulate([values.tobytes()])
+    made["PixelData"].is_undefined_length = True
+    made["PixelData"].VR = "OB"
+    return made
+
+
 COLOUR = np.stack([PICTURE, PICTURE[::-1], 255 - PICTURE], axis=-1)
 LIGHTNESS = cv2.cvtColor(COLOUR, cv2.COLOR_RGB2GRAY)
 COLOUR16 = COLOUR.astype(np.uint16) * 257
@@ -197,6 +205,8 @@ CASES = {
     "VOI LUT after an intercept": (
         table(twelve(VALUES, RescaleIntercept="-1000", RescaleSlope="1"), "VOILUTSequence", RAMP[LOW:],
               first=65536 + LOW - 1000), PICTURE, "in the modality's units"),
+    "VOI LUT of 65,536 entries": (
+        table(raw(VALUES * 16), "VOILUTSequence", np.repeat(RAMP, 16)), PICTURE, "whose number is written as 0"),
     "VOI LUT without items": (
         with_element(twelve(MARKED, **WINDOW), "VOILUTSequence", "SQ", []), MARKED_PICTURE, "the window"),
     "modality LUT with a window": (
@@ -295,6 +305,9 @@ CASES = {
         f"frames: {text or 'empty'}": (with_element(twelve(VALUES), "NumberOfFrames", "LO", text), PICTURE, "one")
         for text in ("0", "", "-1", "x", "1")
     },
+    "uncompressed, in items": (in_items(VALUES), PICTURE, "taken out"),
+    "Rows and Columns as texts": (
+        with_element(with_element(twelve(VALUES), "Rows", "IS", "48"), "Columns", "DS", "64.0"), PICTURE, "read"),
     "32 bits": (with_element(raw(VALUES.astype(np.uint32)), "BitsStored", "US", 32), PICTURE, "stretched"),
     "floats": (raw(FLOATS), PICTURE, "stretched"),
     "floats, some no number": (raw(padded(FLOATS, np.nan)), None, "those are black, no range"),

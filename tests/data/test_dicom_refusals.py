@@ -5,7 +5,20 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
-from test_dicom_pixels import BITS12, COLOUR, DECODED, JPEG, PICTURE, VALUES, file_bytes, jpeg, raw, sound_file, twelve
+from test_dicom_pixels import (
+    BITS12,
+    COLOUR,
+    DECODED,
+    JPEG,
+    PICTURE,
+    VALUES,
+    file_bytes,
+    jpeg,
+    raw,
+    sound_file,
+    table,
+    twelve,
+)
 
 from pneumonia.data.dicom import read_dicom
 from pneumonia.system.errors import BadInput
@@ -67,6 +80,8 @@ REFUSED = {
     "12 bits allocated": (raw(PICTURE, BitsAllocated=12), "has 12 bits allocated"),
     "PALETTE COLOR without its palette": (
         raw(PICTURE, PhotometricInterpretation="PALETTE COLOR"), "its palette cannot be read"),
+    "a VOI LUT with half of its entries": (
+        table(twelve(VALUES), "VOILUTSequence", np.zeros(4096), packed=True), "its VOI LUT has 2048 of 4096 entries"),
     "noise above BitsStored": (
         twelve(np.random.default_rng(0).integers(0, 2**16, VALUES.shape).astype(np.uint16)),
         "has values of 16 bits where its header says BitsStored 12"),

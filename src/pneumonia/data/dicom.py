@@ -27,7 +27,7 @@ from pneumonia.data.dicom_codecs import FIXES, Unreadable, cause_of
 from pneumonia.data.dicom_elements import numbers_of, tag_of, text_of, whole_number_of, word_of
 from pneumonia.data.dicom_pixels import DISPLAY_TAGS, display_of, gray_of
 from pneumonia.data.dicom_stored import frames_of, has_pixels, stored_pixels
-from pneumonia.system.errors import bad_input
+from pneumonia.system.errors import EnvironmentFailure, bad_input
 
 LARGEST_SIDE = 8192  # pixels; the largest detectors have about 4,300
 LARGEST_FILE = 256 * 2**20  # bytes; an uncompressed 16-bit image of LARGEST_SIDE is half of it
@@ -62,6 +62,7 @@ def read_dicom(path: str | Path, expected_id: str | None = None) -> tuple[np.nda
 
     Raises:
         BadInput: anything that keeps the file from being read, one fault that says what.
+        EnvironmentFailure: there is not enough memory.
     """
     dataset, header = read_header(path, expected_id)
     return decoded(dataset, header, str(path), 0), header
@@ -186,8 +187,9 @@ def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> n
             raise Unreadable(f"its pixels are {gray.shape}, its header says {(header.rows, header.columns)}")
     except Unreadable as error:
         raise bad_input(name, str(error), error.fix, code=error.code) from error
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        text = f"{name}: there is not enough memory to read {header.rows} x {header.columns} pixels; free some"
+        raise EnvironmentFailure(text) from error
     except Exception as error:  # decoders meet damaged pixels with whatever they stumble over
         what = f"its pixels cannot be decoded ({type(error).__name__}: {cause_of(error)})"
         raise bad_input(name, what, "get the file again from where it came from", code="pixels") from error

@@ -17,6 +17,7 @@ from pydicom.uid import UID, RLELossless
 READ = {
     *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70, 80, 81, 90, 91, 201, 202, 203)),
     str(RLELossless),
+    "1.2.840.10008.1.2.1.98",  # uncompressed, in items
 }  # transfer syntaxes
 CONVERT = "convert it to an uncompressed DICOM"
 VIDEO = f"it is a video; {CONVERT} of one frame"
@@ -92,7 +93,7 @@ def described_jpeg(frame: bytes, photometric: str) -> Frame:
     if marker in OTHER_JPEG:
         what = "is compressed as arithmetic or hierarchical JPEG"
         raise Unreadable(what, f"decode it with pylibjpeg-libjpeg (GPL), or {CONVERT}", "compression")
-    if frame.find(b"\xff\xd9", place) < 0:
+    if frame.rfind(b"\xff\xd9", place) < 0:
         raise Unreadable("its pixels are truncated (the JPEG has no end)", "get the whole file", "truncated")
     if marker == JPEG_LS:
         return Frame("JPEG-LS", rows, columns, samples, bits)

@@ -164,7 +164,7 @@ def table_of(dataset: Dataset, keyword: str, is_signed: bool) -> LookUpTable | N
         return None
     count, first, bits = (int(each) for each in descriptor[:3])
     count, first = count % 2**16 or 2**16, first - 2**16 if is_signed and first >= 2**15 else first
-    entries = entries_of(items[0], count)
+    entries = entries_of(items[0], count, bits)
     if not len(entries):
         return None
     if len(entries) < count:
@@ -174,14 +174,14 @@ def table_of(dataset: Dataset, keyword: str, is_signed: bool) -> LookUpTable | N
     return LookUpTable(first, entries, max(needed, bits if 8 <= bits <= 16 else 8))
 
 
-def entries_of(item: Dataset, count: int) -> np.ndarray:
+def entries_of(item: Dataset, count: int, bits: int) -> np.ndarray:
     data = bytes_of(item, "LUTData")
     if not data:
         values = numbers_of(item, "LUTData")
         return np.array([int(each) % 2**16 for each in values[:count] if math.isfinite(each)], np.uint16)
     element = item.get_item(tag_of("LUTData"))
     order = "<" if is_little(element, item) else ">"
-    if len(data) in (count, count + count % 2) and count > 1:  # one byte each, in words
+    if bits <= 8 and len(data) in (count, count + count % 2) and count > 1:  # one byte each, in words
         words = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2").astype("<u2")
         return np.frombuffer(words.tobytes() if element.VR == "OW" else data, np.uint8)[:count]
     return np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2")[:count].astype(np.uint16)

@@ -13,6 +13,8 @@ from pneumonia.data.dicom_elements import bytes_of, is_little_endian, tag_of, te
 FLOAT_PIXELS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 PIXELS = ("PixelData", *FLOAT_PIXELS)
 HALF_CHROMA = ("YBR_FULL_422", "YBR_PARTIAL_422")  # two pixels share a pair of colour differences
+ITEM = b"\xfe\xff\x00\xe0"  # begins what belongs to compressed frames only
+UNCOMPRESSED_IN_ITEMS = "1.2.840.10008.1.2.1.98"  # a transfer syntax
 ENOUGH_PAIRS = 1_000_000  # neighbours to look at before bits are believed
 
 
@@ -47,7 +49,7 @@ def stored_pixels(dataset: Dataset, rows: int, columns: int, size: int = 0) -> S
         raise Unreadable(f"has {samples} samples a pixel", "store it in gray or in red, green and blue")
     is_signed = whole_number_of(dataset, "PixelRepresentation") == 1
     is_luma = samples == 3 and photometric.startswith("YBR") and photometric not in ("YBR_RCT", "YBR_ICT")
-    if not syntax.is_compressed:
+    if not syntax.is_compressed or syntax == UNCOMPRESSED_IN_ITEMS:
         codes = uncompressed(dataset, rows, columns, samples, photometric)
     elif syntax == RLELossless:
         width = allocated_bits(dataset, 0, rows * columns * samples)
@@ -120,6 +122,8 @@ def uncompressed(dataset: Dataset, rows: int, columns: int, samples: int, photom
     if photometric.endswith("_420") and len(data) < values:
         raise Unreadable(f"is uncompressed {photometric}", "store it as YBR_FULL or RGB")
     expected = rows * columns * 2 if halved else -(-values * width // 8)
+    if data[:4] == ITEM and len(data) > expected:
+        data = frame_of(data)
     if len(data) < expected:
         what = f"has {len(data)} bytes of pixels where {expected} belong"
         raise Unreadable(what, "get the whole file", "truncated")
