@@ -111,6 +111,13 @@ def test_help_of_an_experiment_prints_its_own_values(capsys):
         (["score", "draws=-1"], "draws: -1 is not allowed; give 0 or more"),
     ],
 )
-def test_a_setting_that_cannot_be_is_one_line_at_the_real_command_line(words, says):
-    done = run(*words)
-    assert done.returncode == 2 and says in done.stderr and done.stderr.count("\n") == 1
+def test_a_setting_that_cannot_be_is_one_line(words, says, capsys):
+    assert cli.main(words) == 2
+    stderr = capsys.readouterr().err
+    assert says in stderr and stderr.count("\n") == 1
+
+
+def test_a_mapping_where_a_list_belongs_is_one_line_at_the_real_command_line():
+    done = run("train", "experiment=mobilenetv2", "tta={identity: 1}")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: command line: tta: {'identity': 1} has the wrong type; give a list: [a,b]\n"
