@@ -33,7 +33,7 @@ from pneumonia.runs import checkpoint
 from pneumonia.runs.precision import computing
 from pneumonia.schema import setting
 from pneumonia.training.batches import Batches
-from pneumonia.training.learner import Learner, compiled
+from pneumonia.training.learner import Learner, compile_learner
 from pneumonia.training.loop import Stage
 
 COMPETITION_IMAGES, N_FOLDS = 21_347, 5
@@ -102,7 +102,7 @@ def main(settings: Settings) -> None:
     with computing(experiment), tempfile.TemporaryDirectory(dir=settings.folder or None) as scratch:
         family = family_of(model, settings.image_size)
         samples, batches = batch_in_memory(settings, family, experiment)
-        learner = compiled(experiment, family, family.build(), samples, 1000, Stage(0, 10, False))
+        learner = compile_learner(experiment, family, family.build(), samples, 1000, Stage(0, 10, False))
         variables, batch = [*learner.network.variables, *learner.optimizer.variables], batches[0]
         step = seconds_of_a_step(learner, batch, settings.steps)
         written, size = seconds_of_a_checkpoint(learner, batch, variables, Path(scratch), settings.checkpoints)

@@ -43,8 +43,8 @@ from pneumonia.runs.environment import processor
 from pneumonia.runs.precision import computing, precision_of, uses_xla
 from pneumonia.schema import setting
 from pneumonia.training.batches import Batches
-from pneumonia.training.learner import compiled
-from pneumonia.training.loading import Loaded
+from pneumonia.training.learner import compile_learner
+from pneumonia.training.loading import BatchLoader
 from pneumonia.training.loop import Stage, loaders
 
 PASSES = {"constant": 3, "loaded": 3, "prediction": 1}  # a training step: forward, to the activations, to the weights
@@ -106,7 +106,9 @@ def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict
     images = settings.steps * settings.batch_size
     with computing(experiment):
         network = family.build()
-        learner = compiled(experiment, family, network, samples, settings.steps, Stage(0, settings.turns + 1, False))
+        learner = compile_learner(
+            experiment, family, network, samples, settings.steps, Stage(0, settings.turns + 1, False)
+        )
         same = np.arange(settings.batch_size) % len(samples)
         batch = Batches(samples, same, settings.batch_size, family, "none", [0])[0]
         pictures = np.concatenate([batch[0]] * settings.steps)
@@ -114,7 +116,7 @@ def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict
         def loaded(turn: int) -> None:
             order = np.random.default_rng(turn).integers(0, len(samples), images)
             made = Batches(samples, order, settings.batch_size, family, experiment.augment, [0, turn])
-            with Loaded(made, loaders(experiment)) as batches:
+            with BatchLoader(made, loaders(experiment)) as batches:
                 learner.fit(batches, shuffle=False, verbose=0)
 
         ways: dict[str, Callable[[int], object]] = {

@@ -64,8 +64,8 @@ from pneumonia.demo.competition import generate
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs.precision import computing, on_gpu, precision_of
 from pneumonia.training.batches import Batches
-from pneumonia.training.learner import Learner, compiled
-from pneumonia.training.loading import Loaded
+from pneumonia.training.learner import Learner, compile_learner
+from pneumonia.training.loading import BatchLoader
 from pneumonia.training.loop import Stage, loaders
 
 BATCH, TURNS, DEMO_IMAGES, EPOCH_IMAGES = 32, 5, 200, 1280
@@ -109,7 +109,7 @@ def by_threads(samples: Samples, family, count: int, turns: int = TURNS) -> dict
     for turn in range(turns):
         for threads in THREADS:
             start = time.perf_counter()
-            with Loaded(batches_of(samples, family, count, seed=turn), threads) as loaded:
+            with BatchLoader(batches_of(samples, family, count, seed=turn), threads) as loaded:
                 for index in range(len(loaded)):
                     loaded[index]
             best[threads] = max(best[threads], count / (time.perf_counter() - start))
@@ -158,7 +158,7 @@ def epoch(learner: Learner, source, steps: int) -> float:
 
 def by_loaded(learner: Learner, threads: int, steps: int) -> Callable[[Batches], float]:
     def way(batches):
-        with Loaded(batches, threads) as loaded:
+        with BatchLoader(batches, threads) as loaded:
             return epoch(learner, loaded, steps)
 
     return way
@@ -185,7 +185,7 @@ def loaders_compared(samples: Samples) -> dict[str, float]:
     family = family_of(model, SMALL)
     experiment = schema.Experiment(model=model, image_size=SMALL, batch_size=BATCH)
     steps = EPOCH_IMAGES // BATCH
-    learner = compiled(experiment, family, family.build(), samples, steps, Stage(0, 1, True))
+    learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, True))
     constant = batches_of(samples, family, BATCH, "none")[0]
     ways = {
         CONSTANT: lambda batches: epoch(learner, Constant(constant, steps), steps),
@@ -205,7 +205,7 @@ def as_trained(model: schema.Model, samples: Samples, size: int, batch: int, ste
     experiment = schema.Experiment(model=model, image_size=size, batch_size=batch)
     family = family_of(model, size)
     with computing(experiment):
-        learner = compiled(experiment, family, family.build(), samples, steps, Stage(0, 1, False))
+        learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, False))
         constant = batches_of(samples, family, batch, "none", batch=batch)[0]
         ways = {
             CONSTANT: lambda batches: epoch(learner, Constant(constant, steps), steps),

@@ -145,8 +145,8 @@ def of_member(settings: Settings) -> dict:
     from pneumonia.runs.precision import computing
     from pneumonia.training import loop
     from pneumonia.training.batches import Batches
-    from pneumonia.training.learner import compiled
-    from pneumonia.training.loading import Loaded
+    from pneumonia.training.learner import compile_learner
+    from pneumonia.training.loading import BatchLoader
     from pneumonia.training.run_data import Rows, run_data_of
 
     experiment = config.read_experiment(settings.measure, settings.preset, {"image_size": settings.size})
@@ -158,17 +158,19 @@ def of_member(settings: Settings) -> dict:
     batch, rng = experiment.batch_size, np.random.default_rng(0)
     with computing(experiment):
         family = family_of(experiment.model, experiment.image_size)
-        learner = compiled(experiment, family, family.build(), samples, settings.steps, loop.Stage(0, 100, False))
+        learner = compile_learner(
+            experiment, family, family.build(), samples, settings.steps, loop.Stage(0, 100, False)
+        )
 
     def epoch(steps: int) -> None:
         order = rng.integers(0, len(samples), steps * batch)
         batches = Batches(samples, order, batch, family, experiment.augment, [0, 0])
-        with Loaded(batches, loop.loaders(experiment)) as loaded:
+        with BatchLoader(batches, loop.loaders(experiment)) as loaded:
             learner.fit(loaded, shuffle=False, verbose=0)
 
     def look(images: int) -> None:
         rows = np.arange(images) % len(samples)
-        facts = None if samples.facts is None else samples.facts[rows]
+        facts = None if samples.person_features is None else samples.person_features[rows]
         boxes = [samples.boxes[number] for number in rows]
         looked_at = Samples(samples.ids[rows], Rows(samples.images, rows), boxes, samples.classes[rows], facts)
         loop.inner_losses(learner, experiment, family, looked_at)

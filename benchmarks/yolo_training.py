@@ -55,12 +55,12 @@ from pneumonia.models.yolo.family import YOLOv8
 from pneumonia.models.yolo.network import SIZES
 from pneumonia.schema import setting
 from pneumonia.training.batches import Batches
-from pneumonia.training.learner import compiled
-from pneumonia.training.loading import Loaded
+from pneumonia.training.learner import compile_learner
+from pneumonia.training.loading import BatchLoader
 from pneumonia.training.loop import Stage
 from pneumonia.training.run_data import run_data_of
 from pneumonia.training.sampling import epoch_order
-from pneumonia.training.schedules import keep_averages, optimizer
+from pneumonia.training.schedules import assign_averages, optimizer_of
 
 PRIOR = 0.01
 STOCK_DECODER = {"min_score": 0.2, "suppression_iou": 0.7}
@@ -165,21 +165,23 @@ def train(training: Training, experiment: schema.Experiment, samples: Samples) -
         learner.compile(
             box_loss="ciou",
             classification_loss="binary_crossentropy",
-            optimizer=optimizer(experiment, steps * experiment.epochs),
+            optimizer=optimizer_of(experiment, steps * experiment.epochs),
             jit_compile=False,
         )
     else:
-        learner = compiled(experiment, family, family.build(), samples, steps, Stage(0, experiment.epochs, False))
+        learner = compile_learner(
+            experiment, family, family.build(), samples, steps, Stage(0, experiment.epochs, False)
+        )
     started = time.monotonic()
     for epoch, order in enumerate(orders):
         batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
-        with Loaded(ThreeChannels(batches) if is_stock else batches, 1) as loaded:
+        with BatchLoader(ThreeChannels(batches) if is_stock else batches, 1) as loaded:
             loss = learner.fit(loaded, shuffle=False, verbose=0).history["loss"][-1]
         if epoch in (0, experiment.epochs - 1):
             print(
                 f"{training.name}: epoch {epoch + 1}, loss {loss:.2f}, {time.monotonic() - started:.0f} s", flush=True
             )
-    keep_averages(learner)
+    assign_averages(learner)
     return family.network(learner) if is_stock else learner.network, family
 
 

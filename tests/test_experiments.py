@@ -6,7 +6,7 @@ import pytest
 
 from pneumonia import config, schema
 from pneumonia.data.labels import NIH
-from pneumonia.data.person_features import FACTS
+from pneumonia.data.person_features import N_PERSON_FEATURES
 from pneumonia.data.samples import Samples
 from pneumonia.inference.tta import variants
 from pneumonia.models.registry import family as family_of
@@ -25,7 +25,7 @@ def samples(size: int, head: str) -> Samples:
     boxes = [np.array([[4.0, 4, size / 2, size / 3]]) if row % 2 else np.empty((0, 4)) for row in range(4)]
     classes = np.eye(len(NIH), dtype=np.float32)[:4] if head == "nih" else np.array([0, 2, 1, 2])
     images = rng.integers(0, 256, (4, size, size), dtype=np.uint8)
-    return Samples(np.array(list("abcd")), images, boxes, classes, np.zeros((4, FACTS), np.float32))
+    return Samples(np.array(list("abcd")), images, boxes, classes, np.zeros((4, N_PERSON_FEATURES), np.float32))
 
 
 @pytest.mark.parametrize("name", NAMES)

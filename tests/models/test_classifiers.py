@@ -52,20 +52,20 @@ def test_unknown_settings_list_the_known_ones(setting, match):
 
 def test_age_sex_and_view_change_the_answer_and_only_where_asked_for():
     table = pd.DataFrame({"age": [60.0, np.nan, 155.0], "sex": ["F", "M", ""], "view": ["AP", "PA", None]})
-    facts = person_features_of(table)
-    assert facts.tolist() == [
+    person_features = person_features_of(table)
+    assert person_features.tolist() == [
         pytest.approx([0.6, 1, 0, 1, 1, 0]),
         [0, 0, 1, 0, 0, 1],
         [0, 0, 0, 0, 0, 0],  # nobody is 155 years old
     ]
     gray = np.zeros((3, SIZE, SIZE, 1), np.uint8)
     of_name, network = build(inputs=["view", "age"])
-    given = model_input(gray, facts, of_name.person_inputs)
+    given = model_input(gray, person_features, of_name.person_inputs)
     assert given["person"].tolist()[0] == pytest.approx([1, 0, 0.6, 1])
     logits = np.asarray(network(given)["logits"])
     assert logits[0] != logits[1]
     of_name, _ = build()
-    assert model_input(gray, facts, of_name.person_inputs) is gray
+    assert model_input(gray, person_features, of_name.person_inputs) is gray
 
 
 def test_cross_entropy_is_scikit_learns():

@@ -10,7 +10,7 @@ from pneumonia import schema
 from pneumonia.boxes import geometry
 from pneumonia.models.registry import family as registry_family
 from pneumonia.models.yolo import losses as objective
-from pneumonia.models.yolo.family import MOST_BOXES, YOLOv8
+from pneumonia.models.yolo.family import MAX_TRUE_BOXES, YOLOv8
 from pneumonia.models.yolo.network import BINS, anchor_points
 from pneumonia.runs import checkpoint
 from pneumonia.system.errors import BadInput
@@ -21,7 +21,7 @@ SIZE = 64
 NONE = np.empty((0, 4))
 ONE = np.array([[8.0, 16, 24, 32]])
 FOUR = np.array([[2.0, 2, 28, 28], [34, 2, 28, 28], [2, 34, 28, 28], [34, 34, 28, 28]])
-MANY = np.array([[4.0 * k, 3.0 * k, 20, 24] for k in range(MOST_BOXES + 4)])
+MANY = np.array([[4.0 * k, 3.0 * k, 20, 24] for k in range(MAX_TRUE_BOXES + 4)])
 EDGES = np.array([[0.0, 0, 20, SIZE], [44, 0, 20, SIZE], [0, 44, SIZE, 20]])
 WHOLE = np.array([[0.0, 0, SIZE, SIZE]])
 BATCHES = {  # two images each
@@ -157,9 +157,9 @@ def test_quality_focal_loss_is_its_formula():
 
 
 def test_the_padding_keeps_the_largest_boxes():
-    boxes = np.array([[0.0, 0, 10 + k, 10] for k in range(MOST_BOXES + 4)])
+    boxes = np.array([[0.0, 0, 10 + k, 10] for k in range(MAX_TRUE_BOXES + 4)])
     made = make().targets([boxes, NONE], np.array([2, 0]))
-    assert made["is_box"].sum(axis=1).tolist() == [MOST_BOXES, 0]
+    assert made["is_box"].sum(axis=1).tolist() == [MAX_TRUE_BOXES, 0]
     widths = made["corners"][0, :, 2] - made["corners"][0, :, 0]
     assert sorted(widths.tolist(), reverse=True) == widths.tolist()
     assert widths.min() == 10 + 4

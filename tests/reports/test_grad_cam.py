@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.data.person_features import FACTS, model_input
+from pneumonia.data.person_features import N_PERSON_FEATURES, model_input
 from pneumonia.models.registry import family
 from pneumonia.reports.grad_cam import has_feature_map, heat_map
 
@@ -42,8 +42,8 @@ def test_what_speaks_against_is_not_shown():
 def test_our_classifiers_have_maps(settings):
     of_name = family(schema.model_settings(name="mobilenetv2", alpha=0.35, **settings), SIZE)
     network = of_name.build()
-    images, facts = np.zeros((2, SIZE, SIZE, 1), np.uint8), np.zeros((2, FACTS), np.float32)
-    inputs = model_input(images, facts, of_name.person_inputs)
+    images, person_features = np.zeros((2, SIZE, SIZE, 1), np.uint8), np.zeros((2, N_PERSON_FEATURES), np.float32)
+    inputs = model_input(images, person_features, of_name.person_inputs)
     heat = heat_map(network, inputs)
     assert heat.shape == (2, 1, 1) and np.isfinite(heat).all()
     assert np.isfinite(ops.convert_to_numpy(network(inputs)["logits"])).all()

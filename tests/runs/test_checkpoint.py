@@ -26,7 +26,7 @@ def test_the_newest_checkpoint_comes_back(tmp_path):
     back = variables(0)
     assert restored(tmp_path, back) == 3
     assert values(back) == values(variables(3))
-    assert len(list(tmp_path.iterdir())) == checkpoint.KEPT
+    assert len(list(tmp_path.iterdir())) == checkpoint.CHECKPOINTS_KEPT
 
 
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(tmp_path, capsys):

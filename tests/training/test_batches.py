@@ -10,11 +10,11 @@ import pytest
 from spots import SpotClassifier
 
 from pneumonia import schema
-from pneumonia.data.person_features import FACTS
+from pneumonia.data.person_features import N_PERSON_FEATURES
 from pneumonia.data.samples import Samples
 from pneumonia.models.box_regressor import BoxRegressor
 from pneumonia.training.batches import Batches
-from pneumonia.training.loading import AHEAD, Loaded
+from pneumonia.training.loading import AHEAD, BatchLoader
 
 SIZE, COUNT, BATCH = 32, 22, 4
 ALWAYS = [{"flip": 1.0}]
@@ -26,8 +26,10 @@ def numbered_samples() -> Samples:
     images = rng.integers(0, 256, (COUNT, SIZE, SIZE), dtype=np.uint8)
     images[:, :, -1] = np.arange(COUNT)[:, None]
     boxes = [np.array([[2.0 + k % 8, 5, 9, 12]]) if k % 2 else np.empty((0, 4)) for k in range(COUNT)]
-    facts = (10 * np.arange(COUNT)[:, None] + np.arange(FACTS)).astype(np.float32)
-    return Samples(np.array([f"id-{k}" for k in range(COUNT)]), images, boxes, np.arange(COUNT) % 2 * 2, facts)
+    person_features = (10 * np.arange(COUNT)[:, None] + np.arange(N_PERSON_FEATURES)).astype(np.float32)
+    return Samples(
+        np.array([f"id-{k}" for k in range(COUNT)]), images, boxes, np.arange(COUNT) % 2 * 2, person_features
+    )
 
 
 def batches(augment="strong", seed=(7, 0), order=None, samples=None, family=None) -> Batches:
@@ -45,7 +47,7 @@ def assert_same(one, other) -> None:
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_every_number_of_loaders_gives_the_same_images_and_targets(threads):
     alone = batches()
-    with Loaded(batches(), threads) as loaded:
+    with BatchLoader(batches(), threads) as loaded:
         for index in range(len(alone)):
             assert_same(alone[index], loaded[index])
 
@@ -88,7 +90,7 @@ def test_boxes_and_facts_stay_beside_their_images():
     inputs, targets = batches("none", order=order, family=family)[1]
     rows = order[BATCH : 2 * BATCH]
     assert inputs["gray"][:, 0, -1, 0].tolist() == rows.tolist()
-    assert np.array_equal(inputs["person"], samples.facts[rows][:, [4, 5, 0, 1]])
+    assert np.array_equal(inputs["person"], samples.person_features[rows][:, [4, 5, 0, 1]])
     assert np.array_equal(targets["opacity"][:, 0], rows % 2)
 
 
@@ -111,10 +113,10 @@ def test_an_image_that_cannot_be_read_stops_keras_and_the_threads():
     network = keras.Model(inputs, {"opacity": keras.layers.Dense(1)(keras.layers.Flatten()(inputs))})
     network.compile("sgd", {"opacity": "mse"})
     made = batches(order=range(COUNT), samples=samples, family=SpotClassifier(schema.Model(), SIZE))
-    with pytest.raises(OSError, match="image 13"), Loaded(made, 3) as loaded:
+    with pytest.raises(OSError, match="image 13"), BatchLoader(made, 3) as loaded:
         loaded[3]
     # through fit TensorFlow hands on the text, in an error of its own; JAX the error itself
-    with pytest.raises(Exception, match="image 13 cannot be read"), Loaded(made, 3) as loaded:
+    with pytest.raises(Exception, match="image 13 cannot be read"), BatchLoader(made, 3) as loaded:
         network.fit(loaded, shuffle=False, verbose=0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
 
@@ -132,7 +134,7 @@ def test_no_batch_outlives_its_epoch():
     for epoch in range(3):
         plain = batches("none", (7, epoch), order=np.arange(COUNT).repeat(5))
         watched = Watched(plain.samples, plain.order, BATCH, plain.family, "none", plain.seed)
-        with Loaded(watched, 2) as loaded:
+        with BatchLoader(watched, 2) as loaded:
             for index in range(len(loaded)):
                 loaded[index]
                 most = max(most, len(alive))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from pneumonia import schema
-from pneumonia.data.person_features import FACTS
+from pneumonia.data.person_features import N_PERSON_FEATURES
 from pneumonia.data.samples import Samples
 from pneumonia.models.registry import family
-from pneumonia.training.learner import compiled
+from pneumonia.training.learner import compile_learner
 from pneumonia.training.loop import Stage, inner_losses
 
 SIZE = 32
@@ -19,7 +19,9 @@ def samples(count: int) -> Samples:
     classes = np.where(np.arange(count) == count - 1, 2, 0)
     images = rng.integers(0, 256, (count, SIZE, SIZE), dtype=np.uint8)
     boxes = [np.array([[4.0, 4, 8, 8]]) if each else np.empty((0, 4)) for each in classes]
-    return Samples(np.arange(count).astype(str), images, boxes, classes, rng.random((count, FACTS), dtype=np.float32))
+    return Samples(
+        np.arange(count).astype(str), images, boxes, classes, rng.random((count, N_PERSON_FEATURES), dtype=np.float32)
+    )
 
 
 @pytest.mark.parametrize("settings", [{}, {"inputs": ["age"]}])
@@ -30,6 +32,8 @@ def test_a_smaller_last_batch_counts_by_its_images(settings):
     network = of_name.build()
     kernel, _ = network.layers[-1].get_weights()
     network.layers[-1].set_weights([0 * kernel, np.array([-2.0])])
-    found = inner_losses(compiled(experiment, of_name, network, data, 1, Stage(0, 1, False)), experiment, of_name, data)
+    found = inner_losses(
+        compile_learner(experiment, of_name, network, data, 1, Stage(0, 1, False)), experiment, of_name, data
+    )
     loss = (8 * np.log1p(np.exp(-2)) + np.log1p(np.exp(2))) / 9
     assert found == pytest.approx({"accuracy": 8 / 9, "cross_entropy": loss, "loss": loss}, rel=1e-5)

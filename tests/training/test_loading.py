@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from pneumonia.training.loading import AHEAD, Loaded
+from pneumonia.training.loading import AHEAD, BatchLoader
 
 
 class Numbers(keras.utils.PyDataset):
@@ -34,30 +34,30 @@ def loader_threads():
 
 @pytest.mark.parametrize("threads", [1, 3, 8])
 def test_every_number_of_threads_gives_the_same_batches(threads):
-    with Loaded(Numbers(), threads) as loaded:
+    with BatchLoader(Numbers(), threads) as loaded:
         assert [float(loaded[index][0][0, 0]) for index in range(len(loaded))] == list(range(12))
     assert loader_threads() == []
 
 
 def test_no_more_is_made_ahead_than_was_said():
     numbers = Numbers(count=100)
-    with Loaded(numbers, 2) as loaded:
+    with BatchLoader(numbers, 2) as loaded:
         for index in range(10):
             loaded[index]
     assert numbers.made <= 10 + 2 * AHEAD
-    assert len(loaded.made) == 0
+    assert len(loaded.futures) == 0
 
 
 def test_asking_again_for_the_first_batches_makes_them_once():
     numbers = Numbers()
-    with Loaded(numbers, 1) as loaded:
+    with BatchLoader(numbers, 1) as loaded:
         for index in (0, 1, *range(12)):
             loaded[index]
     assert numbers.made == 12
 
 
 def test_what_goes_wrong_reaches_the_caller_and_the_threads_end():
-    with pytest.raises(OSError, match="batch 5"), Loaded(Numbers(bad=5), 2) as loaded:
+    with pytest.raises(OSError, match="batch 5"), BatchLoader(Numbers(bad=5), 2) as loaded:
         for index in range(12):
             loaded[index]
     assert loader_threads() == []
@@ -66,13 +66,13 @@ def test_what_goes_wrong_reaches_the_caller_and_the_threads_end():
 def test_keras_hands_on_what_went_wrong_as_it_was():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     network.compile("sgd", "mse")
-    with pytest.raises(OSError, match="batch 5"), Loaded(Numbers(bad=5), 2) as loaded:
+    with pytest.raises(OSError, match="batch 5"), BatchLoader(Numbers(bad=5), 2) as loaded:
         network.fit(loaded, shuffle=False, verbose=0)
 
 
 def test_keras_trains_on_them():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     network.compile("sgd", "mse")
-    with Loaded(Numbers(), 2) as loaded:
+    with BatchLoader(Numbers(), 2) as loaded:
         history = network.fit(loaded, shuffle=False, verbose=0)
     assert np.isfinite(history.history["loss"]).all()

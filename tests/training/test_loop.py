@@ -19,7 +19,7 @@ from pneumonia.runs.history import read_history
 from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.training import loop
 from pneumonia.training.batches import Batches
-from pneumonia.training.loading import Loaded
+from pneumonia.training.loading import BatchLoader
 from pneumonia.training.sampling import epoch_order
 
 HERE = Path(__file__).resolve()
@@ -138,7 +138,7 @@ def test_batches_are_the_same_whatever_the_number_of_loaders():
         return Batches(samples, np.arange(len(samples)), 8, SpotClassifier(wanted.model, SIZE), "strong", [3, 1])
 
     one = batches()
-    with Loaded(batches(), 4) as loaded:
+    with BatchLoader(batches(), 4) as loaded:
         for index in range(len(one)):
             assert np.array_equal(one[index][0], loaded[index][0])
     assert one[0][0].dtype == np.uint8 and one[0][0].shape == (8, SIZE, SIZE, 1)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pneumonia.schema import Experiment, Optimizer, Schedule
-from pneumonia.training.schedules import keep_averages, kept_weights, optimizer, rate_of
+from pneumonia.training.schedules import assign_averages, averaged_weights, optimizer_of, rate_of
 
 PEAK, STEPS, WARMUP, FINAL = 0.4, 100, 20, 0.1
 
@@ -33,7 +33,7 @@ def test_without_warm_up_the_first_step_has_the_peak():
 
 def sgd(rate=0.1, clip_norm=0.0, accumulate=1, ema=0.0):
     settings = Optimizer("sgd", rate, weight_decay=0.0, clip_norm=clip_norm, gradient_accumulation_steps=accumulate)
-    return optimizer(Experiment(optimizer=settings, ema=ema, schedule=Schedule("constant", warmup=0.0)), 100)
+    return optimizer_of(Experiment(optimizer=settings, ema=ema, schedule=Schedule("constant", warmup=0.0)), 100)
 
 
 @pytest.mark.parametrize(("clip_norm", "length"), [(0.01, 0.01), (0.0, 50.0), (80.0, 50.0)])
@@ -61,8 +61,8 @@ def test_averaged_weights_are_those_computed_by_hand(accumulate):
         weights = network.get_weights()[0]
         average = weights if step < accumulate else decay * average + (1 - decay) * weights
     assert not np.allclose(average, weights, rtol=1e-3)
-    with kept_weights(network):
+    with averaged_weights(network):
         np.testing.assert_allclose(network.get_weights()[0], average, rtol=1e-5)
     assert np.array_equal(network.get_weights()[0], weights)
-    keep_averages(network)
+    assign_averages(network)
     np.testing.assert_allclose(network.get_weights()[0], average, rtol=1e-5)

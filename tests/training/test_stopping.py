@@ -6,7 +6,7 @@ from pneumonia import schema
 from pneumonia.schema import from_tree
 from pneumonia.schema.relations import check_stopping
 from pneumonia.system.errors import BadInput
-from pneumonia.training.stopping import best_epoch, plateau_rate, stops
+from pneumonia.training.stopping import best_epoch, plateau_rate, should_stop
 
 
 def history(*losses):
@@ -19,14 +19,14 @@ def test_the_best_epoch_is_the_first_of_equals():
 
 
 def test_training_stops_after_so_many_epochs_without_a_better_loss():
-    assert not stops(history(3, 2, 2.5), patience=2)
-    assert stops(history(3, 2, 2.5, 2.1), patience=2)
-    assert not stops(history(3, 2, 2.5, 1.9), patience=2)
-    assert not stops(history(*[1.0] * 50), patience=0)
+    assert not should_stop(history(3, 2, 2.5), patience=2)
+    assert should_stop(history(3, 2, 2.5, 2.1), patience=2)
+    assert not should_stop(history(3, 2, 2.5, 1.9), patience=2)
+    assert not should_stop(history(*[1.0] * 50), patience=0)
 
 
 def test_a_gain_too_small_to_matter_is_none():
-    assert stops(history(1.0, 0.99999, 0.99998), patience=2)
+    assert should_stop(history(1.0, 0.99999, 0.99998), patience=2)
 
 
 def test_the_rate_falls_on_every_plateau_and_not_below_the_last():

@@ -96,7 +96,7 @@ def trained(run: Run, experiment: schema.Experiment, material: RunData, title: s
         try:
             checkpoint.read_weights(run.weights, network.variables)
             return network, family
-        except checkpoint.Damaged:
+        except checkpoint.DamagedWeights:
             say(f"{run.weights}: damaged, set aside; the run is trained again from its newest sound checkpoint, if any")
             run.weights.rename(run.weights.with_suffix(".damaged"))
             (run.folder / "done.json").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pneumonia.data.ages import plausible_ages
 
 COLUMNS = {"age": ("years / 100, 0 where unknown", "known"), "sex": ("M", "F"), "view": ("AP", "PA")}
 PERSON_FEATURES = tuple(COLUMNS)
-FACTS = 6  # numbers per image, two for each of COLUMNS
+N_PERSON_FEATURES = 6  # numbers per image, two for each of COLUMNS
 
 
 def width_of(inputs: Sequence[str]) -> int:
@@ -21,8 +21,8 @@ def width_of(inputs: Sequence[str]) -> int:
 
 
 def person_features_of(table: pd.DataFrame) -> np.ndarray:
-    """(images, FACTS) float32 of a table's sex, age and view: age as (years / 100, known), sex and view one-hot, with
-    zeros where they are unknown. Impossible ages count as unknown."""
+    """(images, N_PERSON_FEATURES) float32 of a table's sex, age and view: age as (years / 100, known), sex and view
+    one-hot, with zeros where they are unknown. Impossible ages count as unknown."""
     age = plausible_ages(pd.to_numeric(table["age"], errors="coerce")).to_numpy(dtype=np.float64)
     known = np.isfinite(age)
     columns = [np.where(known, age, 0.0) / 100, known]
@@ -32,18 +32,19 @@ def person_features_of(table: pd.DataFrame) -> np.ndarray:
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def chosen(facts: np.ndarray, inputs: Sequence[str]) -> np.ndarray:
-    """(n, FACTS) to the columns of `inputs`, in their order."""
+def select_features(person_features: np.ndarray, inputs: Sequence[str]) -> np.ndarray:
+    """(n, N_PERSON_FEATURES) to the columns of `inputs`, in their order."""
     starts = {name: 2 * position for position, name in enumerate(COLUMNS)}
-    return np.concatenate([facts[:, starts[name] : starts[name] + 2] for name in inputs], axis=1)
+    return np.concatenate([person_features[:, starts[name] : starts[name] + 2] for name in inputs], axis=1)
 
 
-def model_input(images: np.ndarray, facts: np.ndarray | None, inputs: Sequence[str]):
-    """What a network is called on: images (batch, size, size, 1) alone, or with the person's facts where it sees them.
+def model_input(images: np.ndarray, person_features: np.ndarray | None, inputs: Sequence[str]):
+    """What a network is called on: images (batch, size, size, 1) alone, or with the features in `inputs`.
 
-    facts: (batch, FACTS), or None where nothing is known of anybody.
+    person_features: (batch, N_PERSON_FEATURES), or None where nothing is known of anybody.
     """
     if not inputs:
         return images
-    facts = np.zeros((len(images), FACTS), np.float32) if facts is None else facts
-    return {"gray": images, "person": chosen(facts, inputs)}
+    if person_features is None:
+        person_features = np.zeros((len(images), N_PERSON_FEATURES), np.float32)
+    return {"gray": images, "person": select_features(person_features, inputs)}

@@ -64,7 +64,7 @@ class Images:
     """Images to be predicted.
 
     ids: (n,) patientId. pixels: n images (size, size) uint8 gray, size being the model's. sizes: (n, 2) rows, columns
-    of the originals. person_features: (n, FACTS) of data/person_features.py; None where nothing is known of anybody.
+    of the originals. person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where nothing is known of anybody.
     """
 
     ids: Sequence[str]
@@ -84,14 +84,14 @@ class Samples:
     images: n images (size, size) uint8 gray.
     boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
     classes: (n,) int, positions in data/labels.py's CLASSES; of NIH images (n, 14) 0 or 1.
-    facts: (n, FACTS) of data/facts.py: age, sex and view; None where no network asks for them.
+    person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where no network asks for them.
     """
 
     ids: np.ndarray
     images: Sequence[np.ndarray]
     boxes: list[np.ndarray]
     classes: np.ndarray
-    facts: np.ndarray | None = None
+    person_features: np.ndarray | None = None
 
     @property
     def positive(self) -> np.ndarray:

@@ -40,26 +40,26 @@ def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Mod
         EnvironmentFailure: its weights cannot be had.
     """
     constructor = constructors()[name]
-    wanted = {"include_top": False, "input_shape": (image_size, image_size, 3)}
+    options = {"include_top": False, "input_shape": (image_size, image_size, 3)}
     if hasattr(model, "alpha"):
-        wanted["alpha"] = model.alpha
+        options["alpha"] = model.alpha
     try:
         if model.weights == "imagenet":
             with pretrained.from_folder(model):
-                made = constructor(weights="imagenet", **wanted)
+                network = constructor(weights="imagenet", **options)
         else:
-            made = constructor(weights=None, **wanted)
+            network = constructor(weights=None, **options)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise bad_input(
             "model", f"{name} at {image_size} px: {reason}", "choose another image_size or alpha"
         ) from error
     if model.weights not in ("none", "imagenet"):
-        pretrained.load(made, model)
+        pretrained.load(network, model)
     module = constructor.__module__.rpartition(".")[2]
     if module == "efficientnet":
-        made = with_own_stem(made)
-    return made, RANGE_OF_MODULE.get(module, "unit")
+        network = with_own_stem(network)
+    return network, RANGE_OF_MODULE.get(module, "unit")
 
 
 class StemNormalization(keras.layers.Normalization):
@@ -78,24 +78,24 @@ def with_own_stem(efficientnet: keras.Model) -> keras.Model:
     """The same function, and the same layers whatever the weights.
 
     Of EfficientNet, and of no other network, keras.applications makes another one for ImageNet's weights: these have
-    the deviation where the normalisation's variance belongs, and a rescaling behind it puts that right. Here the
+    the deviation where the normalisation's variance belongs, and a later rescaling corrects that. Here the
     variance is put right. So it is where a file of those weights is named by its path.
     """
     normalization = next(layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Normalization))
-    _, *behind = (layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Rescaling))
+    _, *later = (layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Rescaling))
 
-    def made(layer):
+    def clone(layer):
         kind = StemNormalization if layer is normalization else type(layer)
         return kind.from_config(layer.get_config())
 
-    def called(layer, inputs, **options):
-        return inputs if layer.name in {each.name for each in behind} else layer(inputs, **options)
+    def call(layer, inputs, **options):
+        return inputs if layer.name in {each.name for each in later} else layer(inputs, **options)
 
-    network = keras.models.clone_model(efficientnet, clone_function=made, call_function=called)
+    network = keras.models.clone_model(efficientnet, clone_function=clone, call_function=call)
     network.set_weights(efficientnet.get_weights())
     variance = network.get_layer(normalization.name).adapt_variance
-    if behind:
-        variance.assign(variance / np.square(behind[0].scale))
+    if later:
+        variance.assign(variance / np.square(later[0].scale))
     elif np.allclose(variance, DEVIATION, atol=1e-4):
         variance.assign(np.square(DEVIATION))
     return network

@@ -27,9 +27,9 @@ def cross_entropy_of_classes(logits, labels, loss: schema.Loss):
         labels: (batch,) int.
     """
     n_classes = logits.shape[-1]
-    wanted = ops.one_hot(labels, n_classes)
-    wanted = wanted * (1.0 - loss.label_smoothing) + loss.label_smoothing / n_classes
-    terms = -wanted * ops.log_softmax(logits, axis=-1)
+    targets = ops.one_hot(labels, n_classes)
+    targets = targets * (1.0 - loss.label_smoothing) + loss.label_smoothing / n_classes
+    terms = -targets * ops.log_softmax(logits, axis=-1)
     if loss.name == "focal":
         terms = terms * focal_factor(log_of_the_others(logits), loss.gamma)
     each = ops.sum(terms, axis=-1)
@@ -41,14 +41,14 @@ def cross_entropy_of_classes(logits, labels, loss: schema.Loss):
 def cross_entropy_of_labels(logits, labels, loss: schema.Loss):
     """Sigmoid cross-entropy, or focal loss, of independent yes-or-no labels, mean over batch and labels.
 
-    Lin et al., Focal Loss, https://arxiv.org/abs/1708.02002: the easy images' share fades with (1 - p) ** gamma.
+    Lin et al., Focal Loss, https://arxiv.org/abs/1708.02002: easy images count less, by (1 - p) ** gamma.
 
     Args:
         logits, labels: (batch, labels); labels 0 or 1.
     """
-    wanted = labels * (1.0 - loss.label_smoothing) + loss.label_smoothing / 2
+    targets = labels * (1.0 - loss.label_smoothing) + loss.label_smoothing / 2
     log_yes, log_no = -ops.softplus(-logits), -ops.softplus(logits)
-    yes, no = wanted * log_yes, (1.0 - wanted) * log_no
+    yes, no = targets * log_yes, (1.0 - targets) * log_no
     if loss.name == "focal":
         yes, no = yes * focal_factor(log_no, loss.gamma), no * focal_factor(log_yes, loss.gamma)
     each = -(yes + no)

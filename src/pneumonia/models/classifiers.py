@@ -74,10 +74,10 @@ class Classifier(Family):
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         if self.model.head == "nih":
             return {"labels": np.asarray(classes, dtype=np.float32)}
-        found = {"classes": np.asarray(classes, dtype=np.int32)}
+        targets = {"classes": np.asarray(classes, dtype=np.int32)}
         if self.cell_loss > 0:
-            found["cells"] = np.stack([rasterize(each, self.image_size, self.cells) for each in boxes])[..., None]
-        return found
+            targets["cells"] = np.stack([rasterize(each, self.image_size, self.cells) for each in boxes])[..., None]
+        return targets
 
     @property
     def cells(self) -> int:
@@ -88,11 +88,11 @@ class Classifier(Family):
         """The image's loss, and where `cell_loss` is set the cross-entropy of the feature map's cells with the share of
         each that boxes cover: an image has one label, but dozens of cells, and a network that starts from nothing
         learns from them what an opacity looks like."""
-        found = {self.loss.name: self.loss_of_image(targets, outputs["logits"])}
+        losses = {self.loss.name: self.loss_of_image(targets, outputs["logits"])}
         if self.cell_loss > 0:
             cells = keras.losses.binary_crossentropy(targets["cells"], outputs["cells"], from_logits=True)
-            found["cells"] = self.cell_loss * ops.mean(cells)
-        return found
+            losses["cells"] = self.cell_loss * ops.mean(cells)
+        return losses
 
     def loss_of_image(self, targets: dict, logits):
         if self.label_set.exclusive:
@@ -127,7 +127,7 @@ class Application(Classifier):
         if self.model.weights == "none":
             set_batch_norm_momentum(backbone)
         feature_map = backbone(normalised(gray, range))
-        return pooled(feature_map, self.model.pooling), feature_map
+        return pool(feature_map, self.model.pooling), feature_map
 
     @property
     def backbone_name(self) -> str:
@@ -143,14 +143,14 @@ class CheXNet(Application):
     backbone_name = "densenet121"
 
 
-def pooled(features, pooling: str):
+def pool(features, pooling: str):
     """(batch, h, w, channels) to (batch, channels), or twice as many for `both`.
 
     The average asks how much of the image looks ill, the maximum whether any place does.
     """
-    made = []
+    pools = []
     if pooling in ("average", "both"):
-        made.append(keras.layers.GlobalAveragePooling2D(name="average")(features))
+        pools.append(keras.layers.GlobalAveragePooling2D(name="average")(features))
     if pooling in ("max", "both"):
-        made.append(keras.layers.GlobalMaxPooling2D(name="max")(features))
-    return made[0] if len(made) == 1 else keras.layers.Concatenate(name="pooled")(made)
+        pools.append(keras.layers.GlobalMaxPooling2D(name="max")(features))
+    return pools[0] if len(pools) == 1 else keras.layers.Concatenate(name="pooled")(pools)

@@ -67,7 +67,7 @@ def components(
         window = tuple(slice(max(side.start - MARGIN, 0), side.stop + MARGIN) for side in region.slice)
         others = (labels[window] != region.label) & (labels[window] > 0)
         own, inside = np.where(others, 0.0, probabilities[window]), labels[window] == region.label
-        for part, part_inside in parts(own, inside, level, smallest, softness):
+        for part, part_inside in split_component(own, inside, level, smallest, softness):
             x, y, width, height = box_of(part, part_inside, softness)
             boxes.append([window[1].start + x, window[0].start + y, width, height])
             scores.append(part[part_inside].mean())
@@ -107,11 +107,13 @@ def extent(profile: np.ndarray, share: float) -> tuple[float, float]:
 # ------------------------------------------------------------------ boxes that touch
 
 
-def parts(probabilities: np.ndarray, inside: np.ndarray, level: float, smallest: float, softness: float) -> list:
+def split_component(
+    probabilities: np.ndarray, inside: np.ndarray, level: float, smallest: float, softness: float
+) -> list:
     """A component as its parts, each as `probabilities, inside`; itself alone where one box explains it as well.
 
     Parts are what is left of the component at the lowest of some higher levels at which at least two are large enough,
-    grown back to the level where it was found.
+    grown back to the level at which it was found.
     """
     whole = [(probabilities, inside)]
     for height in np.linspace(level, probabilities.max(), LEVELS + 2)[1:-1]:
@@ -127,18 +129,18 @@ def parts(probabilities: np.ndarray, inside: np.ndarray, level: float, smallest:
         for name in np.unique(cores[cores > 0]):
             own = np.where((grown > 0) & (grown != name), 0.0, probabilities)
             split.append((own, grown == name))
-        left = unexplained(probabilities, inside, split, softness)
-        if left >= GAIN * unexplained(probabilities, inside, whole, softness):
+        unexplained_by_parts = unexplained(probabilities, inside, split, softness)
+        if unexplained_by_parts >= GAIN * unexplained(probabilities, inside, whole, softness):
             break
-        return [smaller for part in split for smaller in parts(*part, height, smallest, softness)]
+        return [smaller for part in split for smaller in split_component(*part, height, smallest, softness)]
     return whole
 
 
-def unexplained(probabilities: np.ndarray, inside: np.ndarray, found: list, softness: float) -> float:
+def unexplained(probabilities: np.ndarray, inside: np.ndarray, parts: list, softness: float) -> float:
     """How far probabilities are from those that a network would give which is as sure as this one, and sees the boxes
-    of `found`: the sum of absolute differences."""
+    of `parts`: the sum of absolute differences."""
     side = max(probabilities.shape)
-    boxes = np.array([box_of(*part, softness) for part in found])
-    drawn = rasterize(boxes, side, side, softness)[: probabilities.shape[0], : probabilities.shape[1]]
-    scale = probabilities[inside].sum() / max(drawn[inside].sum(), 1e-9)
-    return float(np.abs(probabilities - scale * drawn).sum())
+    boxes = np.array([box_of(*part, softness) for part in parts])
+    expected = rasterize(boxes, side, side, softness)[: probabilities.shape[0], : probabilities.shape[1]]
+    scale = probabilities[inside].sum() / max(expected[inside].sum(), 1e-9)
+    return float(np.abs(probabilities - scale * expected).sum())

@@ -138,13 +138,13 @@ def is_own(file: Path) -> bool:
 
 def check(file: Path, wanted: str) -> None:
     """Raises BadInput where the user gave no checksum for a file that is not on the known list, or another one."""
-    found = sha256(file)
+    digest = sha256(file)
     if not wanted:
-        fix = f"if you trust it, say so by model.weights_sha256={found}"
+        fix = f"if you trust it, say so by model.weights_sha256={digest}"
         raise bad_input(file, "is on no list of known weights", fix)
-    if found != wanted.lower():
+    if digest != wanted.lower():
         raise bad_input(
-            file, f"its SHA-256 is {found}, not {wanted}", "download it again, or correct model.weights_sha256"
+            file, f"its SHA-256 is {digest}, not {wanted}", "download it again, or correct model.weights_sha256"
         )
 
 

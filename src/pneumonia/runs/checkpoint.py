@@ -20,10 +20,10 @@ from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.files import atomic_write, sha256
 from pneumonia.system.progress import say
 
-KEPT = 2  # the newest, and the one before in case the newest is damaged
+CHECKPOINTS_KEPT = 2  # the newest, and the one before in case the newest is damaged
 
 
-class Damaged(EnvironmentFailure):
+class DamagedWeights(EnvironmentFailure):
     """A file of weights has another content than was written."""
 
 
@@ -46,7 +46,7 @@ def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], sour
         variable.assign(tensors[name])
 
 
-def unpacked(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """A file's tensors and its metadata. Raises ValueError where it is cut, no such file, or has another content than
     when it was written."""
     try:
@@ -77,17 +77,20 @@ def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
 
 
 def read_weights(path: Path, variables: list[keras.Variable], checksum: str | None = None) -> None:
-    """Raises Damaged, or EnvironmentFailure where it cannot be read or is another model's. checksum: of the file."""
+    """Raises DamagedWeights, or EnvironmentFailure where the file cannot be read or is another model's.
+
+    checksum: of the file.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise EnvironmentFailure(f"{path}: cannot be read ({error.strerror}); train the run again") from error
     try:
-        tensors, _ = unpacked(content)
+        tensors, _ = unpack(content)
         if checksum and hashlib.sha256(content).hexdigest() != checksum:
             raise ValueError("its checksum differs")
     except ValueError as error:
-        raise Damaged(f"{path}: is damaged ({error}); remove the run's folder and train again") from error
+        raise DamagedWeights(f"{path}: is damaged ({error}); remove the run's folder and train again") from error
     assign(variables, tensors, path)
 
 
@@ -100,7 +103,7 @@ def write_checkpoint(
     path = folder / f"epoch-{epochs_done:05d}-{digest}.safetensors"
     with atomic_write(path, "wb") as file:
         file.write(content)
-    for old in checkpoints(folder)[KEPT:]:
+    for old in checkpoints(folder)[CHECKPOINTS_KEPT:]:
         old.unlink(missing_ok=True)
     return path
 
@@ -115,11 +118,11 @@ def newest_sound(folder: Path) -> tuple[int, Path | None]:
     for path in checkpoints(folder):
         _, epochs_done, digest = path.stem.split("-")
         try:
-            found = sha256(path)[:16]
+            digest_now = sha256(path)[:16]
         except OSError as error:
             say(f"{path}: cannot be read ({error.strerror}); using the checkpoint before it")
             continue
-        if found == digest:
+        if digest_now == digest:
             return int(epochs_done), path
         say(f"{path}: damaged, its checksum differs; using the checkpoint before it")
     return 0, None
@@ -129,12 +132,10 @@ def history_of(path: Path | None) -> list[dict]:
     """The history in a checkpoint; empty without one."""
     if path is None:
         return []
-    _, metadata = unpacked(path.read_bytes())
-    if "history" not in metadata:
-        raise EnvironmentFailure(f"{path}: was written by an older version; remove the run's folder and train again")
+    _, metadata = unpack(path.read_bytes())
     return json.loads(metadata["history"])
 
 
 def restore(path: Path, variables: list[keras.Variable]) -> None:
     """Load a checkpoint that `newest_sound` found."""
-    assign(variables, unpacked(path.read_bytes())[0], path)
+    assign(variables, unpack(path.read_bytes())[0], path)

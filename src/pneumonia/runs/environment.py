@@ -15,7 +15,7 @@ PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "nu
             "nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cublas-cu12")  # fmt: skip
 # with another one of these a run's numbers have other bits
 OF_BITS = ("threads", "devices", "gpu", "processor", "precision", "packages", "learned_from")
-ASKED_FOR = 10.0  # seconds that another program may take to answer
+TIMEOUT = 10.0  # seconds that another program may take to answer
 
 
 def environment(experiment: schema.Experiment) -> dict:
@@ -49,19 +49,19 @@ def environment(experiment: schema.Experiment) -> dict:
 
 def git(*words: str) -> str | None:
     """What git says of the program's own repository; it takes no lock that a commit could wait for."""
-    return answer("git", "--no-optional-locks", "-C", str(config.REPOSITORY), *words)
+    return output_of("git", "--no-optional-locks", "-C", str(config.REPOSITORY), *words)
 
 
 def gpu() -> str | None:
     """Model and driver version of the machine's GPUs: "NVIDIA H100 80GB HBM3, 550.54.15"; None without nvidia-smi."""
-    lines = answer("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    lines = output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     return "; ".join(sorted(set(lines.splitlines()))) if lines else None
 
 
-def answer(*command: str) -> str | None:
+def output_of(*command: str) -> str | None:
     """What a program prints; None where it is not there, fails, or does not answer."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=ASKED_FOR, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -90,7 +90,7 @@ def differences(then: dict, now: dict) -> dict[str, tuple]:
     return {key: pair for key, pair in changed.items() if not (key.startswith("packages.") and None in pair)}
 
 
-def told(changed: dict[str, tuple], keys: Sequence[str]) -> str:
+def difference_text(changed: dict[str, tuple], keys: Sequence[str]) -> str:
     """Those of `differences` that are under one of the keys, for people."""
     ours = {key: each for key, each in changed.items() if key.split(".")[0] in keys}
     return ", ".join(f"{key} was {then} and is now {now}" for key, (then, now) in ours.items())

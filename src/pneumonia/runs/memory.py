@@ -36,10 +36,12 @@ def memory_errors_explained(experiment: schema.Experiment, folder: Path | None =
             raise
         memory = "GPU memory" if on_gpu() else "memory"
         what = f"{memory} is short at batch_size={experiment.batch_size}"
-        raise EnvironmentFailure("; ".join(filter(None, (what, kept(folder), fix or smaller(experiment))))) from error
+        raise EnvironmentFailure(
+            "; ".join(filter(None, (what, kept_files(folder), fix or smaller_batch(experiment))))
+        ) from error
 
 
-def kept(folder: Path | None) -> str:
+def kept_files(folder: Path | None) -> str:
     """What a training that ends here leaves in its run's folder."""
     if folder is None:
         return ""
@@ -48,7 +50,7 @@ def kept(folder: Path | None) -> str:
     return EPOCH_KEPT if checkpoints(folder) else ""
 
 
-def smaller(experiment: schema.Experiment) -> str:
+def smaller_batch(experiment: schema.Experiment) -> str:
     """What to try where memory is short; a batch stays a multiple of the devices."""
     batch_size, devices = experiment.batch_size, experiment.devices
     less = max(1, batch_size // 2 // devices) * devices

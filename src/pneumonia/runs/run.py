@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumonia import config, schema
-from pneumonia.runs.environment import OF_BITS, differences, environment, told
+from pneumonia.runs.environment import OF_BITS, difference_text, differences, environment
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write, read_json, sha256, write_json
 from pneumonia.system.progress import say
@@ -92,8 +92,8 @@ class Run:
         changed = differences(first, now)
         if "backend" in changed:
             fix = f"set KERAS_BACKEND={first['backend']} to go on with it, or remove {self.folder} to train it anew"
-            raise bad_input(file, f"was begun with another backend: {told(changed, ('backend',))}", fix)
-        if of_bits := told(changed, OF_BITS):
+            raise bad_input(file, f"was begun with another backend: {difference_text(changed, ('backend',))}", fix)
+        if of_bits := difference_text(changed, OF_BITS):
             say(f"{self.folder}: goes on in other surroundings, so that its bits will differ: {of_bits}")
         start = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

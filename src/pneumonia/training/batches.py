@@ -14,7 +14,7 @@ from pneumonia.models.family import Family
 class Batches(keras.utils.PyDataset):
     """One epoch's batches of a family's targets, augmented, in the order given.
 
-    Each item is `(inputs, targets)`: images (batch, size, size, 1) uint8, or {gray: images, person: facts} for a
+    Each item is `(inputs, targets)`: images (batch, size, size, 1) uint8, or {gray: images, person: features} for a
     network that sees the person too; targets as `family.targets` makes them.
     """
 
@@ -43,11 +43,11 @@ class Batches(keras.utils.PyDataset):
         images, boxes = [], []
         for position, row in enumerate(rows, start):
             seed = int(np.random.SeedSequence([*self.seed, position]).generate_state(1)[0])
-            image, kept = self.of_thread.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
+            image, boxes_inside = self.of_thread.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
             images.append(image)
-            boxes.append(kept)
-        facts = None if self.samples.facts is None else self.samples.facts[rows]
-        inputs = model_input(np.stack(images)[..., None], facts, self.family.person_inputs)
+            boxes.append(boxes_inside)
+        person_features = None if self.samples.person_features is None else self.samples.person_features[rows]
+        inputs = model_input(np.stack(images)[..., None], person_features, self.family.person_inputs)
         return inputs, self.family.targets(boxes, self.samples.classes[rows])
 
     def ids(self, index: int) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from pneumonia.runs.checkpoint import KEPT
+from pneumonia.runs.checkpoint import CHECKPOINTS_KEPT
 from pneumonia.system.errors import EnvironmentFailure
 
 SPARE = 32 << 20  # bytes for prediction tables, history and whatever else is small
@@ -23,7 +23,7 @@ def check_free(folder: Path, variables: list[keras.Variable], weights: list[kera
     """
     folder.mkdir(parents=True, exist_ok=True)
     # the new checkpoint is whole before an old one goes; of the best weights two may lie there, and the final ones
-    needed = (KEPT + 1) * size_of(variables) + (3 if keeps_best else 1) * size_of(weights) + SPARE
+    needed = (CHECKPOINTS_KEPT + 1) * size_of(variables) + (3 if keeps_best else 1) * size_of(weights) + SPARE
     there = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     free = free_bytes(folder)
     if free < needed - there:

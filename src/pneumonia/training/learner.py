@@ -8,7 +8,7 @@ from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
 from pneumonia.runs.precision import share_of_device, uses_xla
 from pneumonia.training.batches import Batches
-from pneumonia.training.schedules import optimizer
+from pneumonia.training.schedules import optimizer_of
 
 
 class Learner(keras.Model):
@@ -33,7 +33,7 @@ class Learner(keras.Model):
         return [*super().metrics, *self.parts.values()]
 
 
-def compiled(
+def compile_learner(
     experiment: schema.Experiment, family: Family, network: keras.Model, samples: Samples, steps: int, stage
 ) -> Learner:
     """A new learner whose every variable exists, ready to train a stage (loop.Stage) or to restore.
@@ -50,7 +50,7 @@ def compiled(
     shapes = {name: (None, *value.shape[1:]) for name, value in inputs.items()} if isinstance(inputs, dict) else None
     learner.build(shapes or (None, *inputs.shape[1:]))
     learner.compile(
-        optimizer=optimizer(experiment, steps * (stage.end - stage.start)), jit_compile=uses_xla(experiment)
+        optimizer=optimizer_of(experiment, steps * (stage.end - stage.start)), jit_compile=uses_xla(experiment)
     )
     learner.optimizer.build(learner.trainable_variables)
     return learner

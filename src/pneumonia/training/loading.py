@@ -7,7 +7,7 @@ import keras
 AHEAD = 2  # batches per thread that are made or waiting: enough to bridge a slow batch, too few to fill the memory
 
 
-class Loaded(keras.utils.PyDataset):
+class BatchLoader(keras.utils.PyDataset):
     """A PyDataset whose items are made ahead by threads; they are the same as its own, whatever their number.
 
     OpenCV and NumPy let other threads run while they work, the Python around them does not: on two cores a second
@@ -23,30 +23,30 @@ class Loaded(keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.batches, self.ahead = batches, AHEAD * max(1, threads)
         self.pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="loader")
-        self.made: dict[int, Future] = {}
+        self.futures: dict[int, Future] = {}
         self.error: Exception | None = None
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __getitem__(self, index: int):
-        for wanted in range(index, min(index + self.ahead, len(self.batches))):
-            if wanted not in self.made:
-                self.made[wanted] = self.pool.submit(self.batches.__getitem__, wanted)
+        for position in range(index, min(index + self.ahead, len(self.batches))):
+            if position not in self.futures:
+                self.futures[position] = self.pool.submit(self.batches.__getitem__, position)
         # the one before stays: Keras looks at the first two to learn their shapes, and then begins anew
-        for old in [made for made in self.made if made < index - 1]:
-            del self.made[old]
+        for old in [position for position in self.futures if position < index - 1]:
+            del self.futures[old]
         try:
-            return self.made[index].result()
+            return self.futures[index].result()
         except Exception as error:
             self.error = error
             raise
 
-    def __enter__(self) -> "Loaded":
+    def __enter__(self) -> "BatchLoader":
         return self
 
     def __exit__(self, kind, *_) -> None:
-        self.made.clear()
+        self.futures.clear()
         self.pool.shutdown(wait=True, cancel_futures=True)
         if kind is not None and self.error is not None:
             raise self.error from None  # TensorFlow hands it on as an error of its own, whose exit code is another

@@ -24,22 +24,32 @@ from pneumonia.schema.relations import check_stopping
 from pneumonia.system.progress import say
 from pneumonia.training import disk_space
 from pneumonia.training.batches import Batches
-from pneumonia.training.learner import Learner, compiled
-from pneumonia.training.loading import Loaded
+from pneumonia.training.learner import Learner, compile_learner
+from pneumonia.training.loading import BatchLoader
 from pneumonia.training.progress_callback import ProgressCallback
 from pneumonia.training.sampling import epoch_order
-from pneumonia.training.schedules import keep_averages, kept_weights
-from pneumonia.training.stopping import best_epoch, plateau_rate, stops
+from pneumonia.training.schedules import assign_averages, averaged_weights
+from pneumonia.training.stopping import best_epoch, plateau_rate, should_stop
 
-INNER_EPOCH = 2**31 - 1  # seed of the inner split's batches: the same in every epoch, none of training's own
+INNER_EPOCH = 2**31 - 1  # in the seed of the inner split's batches: the same after every epoch, and no epoch's own
 
 
 class Stage(NamedTuple):
-    """Epochs start .. end - 1, in which the backbone stands still or learns."""
+    """Epochs start .. end - 1, in which the backbone is frozen or learns."""
 
     start: int
     end: int
     frozen: bool
+
+
+class Training(NamedTuple):
+    """What stays the same in every epoch of a training; `train` says what each part is."""
+
+    experiment: schema.Experiment
+    family: Family
+    samples: Samples
+    inner: Samples | None
+    progress: ProgressCallback
 
 
 def stages_of(experiment: schema.Experiment) -> list[Stage]:
@@ -62,7 +72,7 @@ def train(
     """Train `experiment` on `samples`; returns the network with the weights that `keep` and `ema` say.
 
     Args:
-        inner: images whose losses are looked at after every epoch; None for none.
+        inner: images whose losses are measured after every epoch; None for none.
         folder: the run's folder; gets checkpoints and metrics.jsonl (one line per epoch). Where it holds a
             checkpoint, training goes on from there.
         title: of progress lines.
@@ -70,7 +80,7 @@ def train(
 
     Raises:
         BadInput: settings that contradict each other.
-        EnvironmentFailure: the loss is not a number any more, or the disk is full.
+        EnvironmentFailure: the loss is NaN or infinite, or the disk is full.
     """
     check_stopping(experiment, inner is not None)
     keras.utils.set_random_seed(experiment.seed)
@@ -78,71 +88,67 @@ def train(
         epoch_order, samples.positive, experiment.sampling, experiment.batch_size, experiment.seed, hardness=hardness
     )
     steps = len(order_of(0)) // experiment.batch_size
-    done, newest = checkpoint.newest_sound(folder)
+    epochs_done, newest = checkpoint.newest_sound(folder)
     history = checkpoint.history_of(newest)
-    if done:
+    if epochs_done:
         write_history(folder, history)  # what a killed process left may be shorter, or longer
-        say(f"{title}: goes on after epoch {done}/{experiment.epochs}")
-    watch = ProgressCallback(title, experiment, steps, done)
+        say(f"{title}: goes on after epoch {epochs_done}/{experiment.epochs}")
+    progress = ProgressCallback(title, experiment, steps, epochs_done)
+    training = Training(experiment, family, samples, inner, progress)
     with computing(experiment):
         network = family.build()
-        if not done:
+        if not epochs_done:
             pretrained.load_rest(network, family.model)
         for stage in stages_of(experiment):
-            if stage.end < done:
+            if stage.end < epochs_done:
                 continue
-            if stage.start and len(history) <= stage.start and stops(history, experiment.patience):
+            if stage.start and len(history) <= stage.start and should_stop(history, experiment.patience):
                 break  # stopped in the stage before: a new optimizer's averages would be nobody's weights
-            learner = compiled(experiment, family, network, samples, steps, stage)
+            learner = compile_learner(experiment, family, network, samples, steps, stage)
             variables = [*learner.network.variables, *learner.optimizer.variables]
             disk_space.check_free(folder, variables, learner.network.variables, experiment.keep == "best")
-            if stage.start < done:
+            if stage.start < epochs_done:
                 checkpoint.restore(newest, variables)
-            for epoch in range(max(done, stage.start), stage.end):
-                if stops(history, experiment.patience):
+            for epoch in range(max(epochs_done, stage.start), stage.end):
+                if should_stop(history, experiment.patience):
                     break
-                history.append(one_epoch(learner, experiment, family, samples, inner, order_of(epoch), history, watch))
+                history.append(train_epoch(learner, training, order_of(epoch), history))
                 if experiment.keep == "best" and best_epoch(history) == epoch + 1:
-                    with kept_weights(learner):
+                    with averaged_weights(learner):
                         checkpoint.write_weights(best_file(folder, epoch + 1), learner.network.variables)
                 write_history(folder, history)
                 checkpoint.write_checkpoint(folder, epoch + 1, variables, history)
                 remove_worse(folder, history)
-    watch.close()
+    progress.close()
     if experiment.keep == "best":
         checkpoint.read_weights(best_file(folder, best_epoch(history)), learner.network.variables)
     else:
-        keep_averages(learner)
+        assign_averages(learner)
     return learner.network
 
 
-def one_epoch(
-    learner: Learner,
-    experiment,
-    family: Family,
-    samples: Samples,
-    inner: Samples | None,
-    order,
-    history,
-    watch: ProgressCallback,
-) -> dict:
-    """Train one epoch; returns its line of metrics.jsonl."""
+def train_epoch(learner: Learner, training: Training, order: np.ndarray, history: list[dict]) -> dict:
+    """Train one epoch on rows in this order; returns its line of metrics.jsonl.
+
+    history: lines of the epochs before.
+    """
+    experiment, family, samples, inner, progress = training
     epoch, started = len(history), time.monotonic()
     if experiment.schedule.name == "plateau":
         learner.optimizer.learning_rate = plateau_rate(history, experiment.optimizer.learning_rate, experiment.schedule)
     batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
-    watch.begin(epoch, batches)
-    with Loaded(batches, loaders(experiment)) as loaded:
-        fitted = learner.fit(loaded, shuffle=False, verbose=0, callbacks=[watch])
-    line = {"epoch": epoch + 1, **{name: values[-1] for name, values in fitted.history.items()}}
+    progress.begin(epoch, batches)
+    with BatchLoader(batches, loaders(experiment)) as loader:
+        epoch_metrics = learner.fit(loader, shuffle=False, verbose=0, callbacks=[progress]).history
+    line = {"epoch": epoch + 1, **{name: values[-1] for name, values in epoch_metrics.items()}}
     if not all(np.isfinite(weight).all() for weight in learner.get_weights()):
-        raise watch.ruined()
+        raise progress.weights_diverged()
     images_per_second = len(order) / (time.monotonic() - started)
     if inner is not None:
-        with kept_weights(learner):
+        with averaged_weights(learner):
             line |= {f"inner_{name}": value for name, value in inner_losses(learner, experiment, family, inner).items()}
     line["learning_rate"] = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))
-    watch.end(line, images_per_second)
+    progress.end(line, images_per_second)
     return line
 
 
@@ -162,14 +168,14 @@ def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -
     whole = even - even % size if devices > 1 else even
     rest = rows[even:]
     parts = [(rows[:whole], size), (rows[whole:even], even - whole), (np.tile(rest, devices), devices * len(rest))]
-    found, weights = [], [whole, even - whole, len(rest)]
+    means, weights = [], [whole, even - whole, len(rest)]
     for order, batch_size in parts:
         if batch_size and len(order):
             batches = Batches(inner, order, batch_size, family, "none", [experiment.seed, INNER_EPOCH])
-            with Loaded(batches, loaders(experiment)) as loaded:
-                found.append(learner.evaluate(loaded, verbose=0, return_dict=True))
+            with BatchLoader(batches, loaders(experiment)) as loader:
+                means.append(learner.evaluate(loader, verbose=0, return_dict=True))
     weights = [images for images in weights if images]
-    return {name: float(np.average([each[name] for each in found], weights=weights)) for name in found[0]}
+    return {name: float(np.average([each[name] for each in means], weights=weights)) for name in means[0]}
 
 
 def best_file(folder: Path, epoch: int) -> Path:

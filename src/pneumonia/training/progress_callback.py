@@ -16,7 +16,7 @@ from pneumonia.training.batches import Batches
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Shows how far training is, and stops it where the loss is not a number any more."""
+    """Shows how far training is, and stops it where the loss is NaN or infinite."""
 
     def __init__(self, title: str, experiment: schema.Experiment, steps: int, done: int):
         super().__init__()
@@ -38,23 +38,23 @@ class ProgressCallback(keras.callbacks.Callback):
             self.bar.set_postfix(epoch=f"{self.epoch + 1}/{self.experiment.epochs}", loss=f"{loss:.4f}", refresh=False)
             self.bar.update()
 
-    def ruined(self) -> EnvironmentFailure:
-        """The last gradients of an epoch whose every loss was a number left weights that are none."""
+    def weights_diverged(self) -> EnvironmentFailure:
+        """The error of an epoch whose losses were all finite, but whose last gradients left weights that are not."""
         last, accumulated = len(self.batches) - 1, self.experiment.optimizer.gradient_accumulation_steps - 1
-        return self.diverged("a weight is no number any more", last, accumulated)
+        return self.diverged("a weight is NaN or infinite", last, accumulated)
 
     def diverged(self, what: str, batch: int, moved: int) -> EnvironmentFailure:
-        """Names the images of step `batch` and of the `moved` steps before it in the epoch, whose gradients moved the
-        weights last: a gradient that is no number leaves the loss of its own step finite."""
+        """The error that names the images of step `batch`, and of the `moved` steps before it in the epoch, whose
+        gradients moved the weights last: a gradient that is not finite leaves the loss of its own step finite."""
         culprits = f"its images: {', '.join(self.batches.ids(batch))}"
         steps = range(max(0, batch - moved), batch)
         if steps:
             before = ", ".join(name for step in steps for name in self.batches.ids(step))
             where = "step before" if len(steps) == 1 else f"{len(steps)} steps before"
             culprits += f"; those of the {where}, whose gradients moved the weights: {before}"
-        checkpointed = f"{EPOCH_KEPT}; " if self.epoch else ""
+        kept_checkpoint = f"{EPOCH_KEPT}; " if self.epoch else ""
         return EnvironmentFailure(
-            f"{self.title}: {what} in epoch {self.epoch + 1}, step {batch + 1}; {culprits}; {checkpointed}lower "
+            f"{self.title}: {what} in epoch {self.epoch + 1}, step {batch + 1}; {culprits}; {kept_checkpoint}lower "
             "optimizer.learning_rate or look at these images"
         )
 

@@ -1,4 +1,4 @@
-"""What one run learns from, looks at and is scored on: a fold table and an experiment, turned into samples."""
+"""What one run trains on, measures every epoch and is scored on: samples from a fold table and an experiment."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ RUN = "run:"  # of model.weights: an experiment of ours, whose run on the same f
 
 @dataclass(frozen=True)
 class RunData:
-    """samples: trained on. inner: looked at every epoch, or None. held_out, holdout: rows of the study table."""
+    """samples: trained on. inner: measured after every epoch, or None. held_out, holdout: rows of the study table."""
 
     experiment: schema.Experiment
     samples: Samples
@@ -56,27 +56,29 @@ class RunData:
         sampling = self.experiment.sampling
         if sampling.hard_negatives <= 0:
             return None
-        sure: dict[str, float] = {}
+        confidence: dict[str, float] = {}
         experiment = sibling(run, sampling.hard_from, "sampling.hard_from")
         for other in sorted(experiment.glob("fold*")):
             if other.name == run.folder.name or not Run(other).is_done:
                 continue
             if Run(other).done()["kind"] == "classifier":
                 table = read_classes(Run(other).table("oof", "classifier"))
-                sure |= dict(zip(table.ids, table.opacity.tolist()))
+                confidence |= dict(zip(table.ids, table.opacity.tolist()))
             else:
                 found = read_detections(Run(other).table("oof", "localizer"))
-                sure |= {image: float(found.image(row)[1].max(initial=0.0)) for row, image in enumerate(found.ids)}
-        missing = [image for image in self.samples.ids if image not in sure]
+                confidence |= {
+                    image: float(found.image(row)[1].max(initial=0.0)) for row, image in enumerate(found.ids)
+                }
+        missing = [image for image in self.samples.ids if image not in confidence]
         if missing:
             what = f"its out-of-fold predictions lack {len(missing)} of the training images"
             raise bad_input(experiment, what, "train it with fold=all first")
-        return np.array([sure[image] for image in self.samples.ids])
+        return np.array([confidence[image] for image in self.samples.ids])
 
 
 def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, nih: str = "") -> RunData:
     """Rows of the fold table that say `fold` are held out, `holdout` is predicted too, `removed` is not used at all.
-    With the report's split, train is trained on, val looked at, test held out.
+    With the report's split, train is trained on, val is the inner split, test is held out.
 
     Raises:
         BadInput: a head of NIH's labels without `nih`, a folder that cannot be read, or a held-out image whose person
@@ -97,10 +99,10 @@ def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
         refuse_unknown_people(pd.concat([held_out, holdout])["patientId"], data.competition)
         samples, people = nih_samples(config.user_path(nih), size, set(held_out["group"]) | set(holdout["group"]))
         is_inner = np.isin(people, inner_people(pd.Series(people), experiment))
-        looked_at = part(samples, is_inner) if is_inner.any() else None
-        return RunData(experiment, part(samples, ~is_inner), looked_at, held_out, holdout)
-    looked_at = samples_of(inner, cache, size) if len(inner) else None
-    return RunData(experiment, samples_of(training, cache, size), looked_at, held_out, holdout)
+        inner = part(samples, is_inner) if is_inner.any() else None
+        return RunData(experiment, part(samples, ~is_inner), inner, held_out, holdout)
+    inner = samples_of(inner, cache, size) if len(inner) else None
+    return RunData(experiment, samples_of(training, cache, size), inner, held_out, holdout)
 
 
 def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
@@ -118,7 +120,7 @@ def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
 
 
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
-    """People of the training folds whose images are only looked at; a function of the seed and of who there is."""
+    """People of the training folds in the inner split; a function of the seed and of the people."""
     people = np.sort(groups.unique())
     count = max(1, round(experiment.inner_val_fraction * len(people))) if experiment.inner_val_fraction > 0 else 0
     return np.random.default_rng(experiment.seed).permutation(people)[:count]
@@ -177,19 +179,19 @@ def learned_from(run: Run, experiment: schema.Experiment) -> dict:
     from pneumonia.models.pretrained import file_of
 
     model, sampling = experiment.model, experiment.sampling
-    found: dict = {}
+    checksums: dict = {}
     if model.weights not in ("none", "imagenet"):
-        found["weights"] = None
+        checksums["weights"] = None
         with contextlib.suppress(BadInput, EnvironmentFailure, OSError):
-            found["weights"] = sha256(file_of(with_file(model, run)))
+            checksums["weights"] = sha256(file_of(with_file(model, run)))
     if sampling.hard_negatives > 0:
-        found["hard_from"] = None
+        checksums["hard_from"] = None
         with contextlib.suppress(BadInput, OSError):
             others = [Run(each) for each in sibling(run, sampling.hard_from, "sampling.hard_from").glob("fold*")]
             others = [other for other in others if other.is_done and other.folder.name != run.folder.name]
             tables = {other.folder.name: other.table("oof", other.done()["kind"]) for other in others}
-            found["hard_from"] = {fold: sha256(table) for fold, table in sorted(tables.items())}
-    return found
+            checksums["hard_from"] = {fold: sha256(table) for fold, table in sorted(tables.items())}
+    return checksums
 
 
 def refuse_other_folds(weights: Path, run: Run) -> None:

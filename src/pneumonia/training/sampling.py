@@ -1,4 +1,4 @@
-"""Which images an epoch shows, and in which order: a pure function of (seed, epoch)."""
+"""Which images an epoch trains on, and in which order: a pure function of (seed, epoch)."""
 
 import numpy as np
 
@@ -14,7 +14,7 @@ def epoch_order(
     epoch: int,
     hardness: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Rows in the order an epoch shows them, a whole number of batches.
+    """Rows in the order in which an epoch trains on them, a whole number of batches.
 
     With `sampling.positives` between 0 and 1 that share of every batch is positive images, the rest negative ones;
     each kind is gone through as often as needed, in a new order every time. With 1 there are positives only. Of the
@@ -38,16 +38,17 @@ def epoch_order(
     steps = max(1, round(images / batch_size))
     if sampling.positives <= 0 or not positive.any():
         return endless(rng, np.arange(len(positive)), steps * batch_size)
-    of_batch = batch_size if positive.all() else round(sampling.positives * batch_size)
-    of_batch = min(max(of_batch, 1), batch_size)
-    yes = endless(rng, np.flatnonzero(positive), steps * of_batch).reshape(steps, -1)
+    positives_per_batch = batch_size if positive.all() else round(sampling.positives * batch_size)
+    positives_per_batch = min(max(positives_per_batch, 1), batch_size)
+    positives = endless(rng, np.flatnonzero(positive), steps * positives_per_batch).reshape(steps, -1)
     negatives = np.flatnonzero(~positive)
-    hard = round(sampling.hard_negatives * (batch_size - of_batch))
-    no = endless(rng, negatives, steps * (batch_size - of_batch - hard)).reshape(steps, -1)
-    return np.concatenate([yes, no, drawn(rng, negatives, steps * hard, hardness).reshape(steps, -1)], axis=1).ravel()
+    hard_per_batch = round(sampling.hard_negatives * (batch_size - positives_per_batch))
+    easy = endless(rng, negatives, steps * (batch_size - positives_per_batch - hard_per_batch)).reshape(steps, -1)
+    hard = draw_by_hardness(rng, negatives, steps * hard_per_batch, hardness).reshape(steps, -1)
+    return np.concatenate([positives, easy, hard], axis=1).ravel()
 
 
-def drawn(rng: np.random.Generator, rows: np.ndarray, count: int, hardness: np.ndarray | None) -> np.ndarray:
+def draw_by_hardness(rng: np.random.Generator, rows: np.ndarray, count: int, hardness: np.ndarray | None) -> np.ndarray:
     """`count` rows, each drawn with a chance proportional to its hardness; evenly where all are 0."""
     if count == 0:
         return np.empty(0, dtype=np.int64)

@@ -69,23 +69,24 @@ class SGD(AveragedWeights, keras.optimizers.SGD):
 OPTIMIZERS = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 
 
-def optimizer(experiment: schema.Experiment, steps: int) -> AveragedWeights:
+def optimizer_of(experiment: schema.Experiment, steps: int) -> AveragedWeights:
     """The experiment's optimizer for a training of `steps` steps."""
-    wanted, accumulate = experiment.optimizer, max(1, experiment.optimizer.gradient_accumulation_steps)
+    settings, accumulate = experiment.optimizer, max(1, experiment.optimizer.gradient_accumulation_steps)
     common = {
         "learning_rate": rate_of(experiment, max(1, steps // accumulate)),
-        "weight_decay": wanted.weight_decay or None,
-        "global_clipnorm": wanted.clip_norm or None,
+        "weight_decay": settings.weight_decay or None,
+        "global_clipnorm": settings.clip_norm or None,
         "use_ema": experiment.ema > 0,
-        "ema_momentum": (experiment.ema or 0.99) ** (1 / accumulate),  # Keras averages at every step, moved or not
+        # Keras averages at every step, also where the weights do not move
+        "ema_momentum": (experiment.ema or 0.99) ** (1 / accumulate),
         "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
     }
-    if wanted.name == "sgd":
+    if settings.name == "sgd":
         common |= {"momentum": 0.9, "nesterov": True}
-    made = OPTIMIZERS[wanted.name](**common)
-    if wanted.weight_decay:
-        made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    return made
+    optimizer = OPTIMIZERS[settings.name](**common)
+    if settings.weight_decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
 
 
 def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
@@ -99,17 +100,17 @@ def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
 # ------------------------------------------------------------------ averaged weights
 
 
-def keep_averages(learner: keras.Model) -> None:
+def assign_averages(learner: keras.Model) -> None:
     """Give a compiled model its averaged weights, where its optimizer keeps any."""
     optimizer = getattr(learner.optimizer, "inner_optimizer", learner.optimizer)  # float16 wraps it to scale the loss
     optimizer.write_averages(learner.trainable_variables)
 
 
 @contextlib.contextmanager
-def kept_weights(learner: keras.Model) -> Iterator[None]:
-    """Inside, the model has the weights that would be kept; afterwards those that training goes on with."""
+def averaged_weights(learner: keras.Model) -> Iterator[None]:
+    """Inside, the model has its averaged weights; afterwards those that training goes on with."""
     before = [array_of(variable) for variable in learner.trainable_variables]
-    keep_averages(learner)
+    assign_averages(learner)
     try:
         yield
     finally:

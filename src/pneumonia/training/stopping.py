@@ -19,7 +19,7 @@ def best_epoch(history: list[dict]) -> int:
     return losses.index(min(losses)) + 1 if losses else 0
 
 
-def waited(history: list[dict], since: int = 0) -> int:
+def epochs_without_gain(history: list[dict], since: int = 0) -> int:
     """Epochs at the end of the history that brought no better inner loss, counted from epoch `since` on."""
     lowest, waiting = float("inf"), 0
     for epoch, loss in enumerate(inner_losses(history), 1):
@@ -29,9 +29,9 @@ def waited(history: list[dict], since: int = 0) -> int:
     return waiting
 
 
-def stops(history: list[dict], patience: int) -> bool:
+def should_stop(history: list[dict], patience: int) -> bool:
     """Whether training ends after this history: `patience` epochs without a better inner loss; 0: never."""
-    return patience > 0 and waited(history) >= patience
+    return patience > 0 and epochs_without_gain(history) >= patience
 
 
 def plateau_rate(history: list[dict], peak: float, schedule: schema.Schedule) -> float:
@@ -39,6 +39,6 @@ def plateau_rate(history: list[dict], peak: float, schedule: schema.Schedule) ->
     no better inner loss, but never below `schedule.final` of the peak."""
     rate, since = peak, 0
     for epoch in range(1, len(history) + 1):
-        if waited(history[:epoch], since) >= schedule.patience:
+        if epochs_without_gain(history[:epoch], since) >= schedule.patience:
             rate, since = max(rate * schedule.factor, peak * schedule.final), epoch
     return rate

@@ -13,8 +13,8 @@ from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.network import BACKBONE, anchor_points, build_network, expected_distances
 
-MOST_BOXES = 8  # of one image; the competition's tables have at most 4
-KEPT = 300  # boxes of one picture; the table's own limits are the experiment's (max_boxes, min_score)
+MAX_TRUE_BOXES = 8  # of one image; the competition's tables have at most 4
+MAX_DECODED = 300  # boxes of one image; the table's own limits are the experiment's (max_boxes, min_score)
 
 
 class YOLOv8(Family):
@@ -38,16 +38,16 @@ class YOLOv8(Family):
         return network
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
-        """Corner boxes (batch, MOST_BOXES, 4), the largest first and padded with zeros; is_box (batch, MOST_BOXES), 1
+        """Corners (batch, boxes, 4), the largest first, padded with zeros to MAX_TRUE_BOXES; is_box (batch, boxes), 1
         for a box; with an image loss the images' classes (batch,)."""
-        corners = np.zeros((len(boxes), MOST_BOXES, 4), np.float32)
-        is_box = np.zeros((len(boxes), MOST_BOXES), np.float32)
+        corners = np.zeros((len(boxes), MAX_TRUE_BOXES, 4), np.float32)
+        is_box = np.zeros((len(boxes), MAX_TRUE_BOXES), np.float32)
         for row, each in enumerate(boxes):
-            largest = each[np.argsort(-each[:, 2] * each[:, 3], kind="stable")][:MOST_BOXES]
+            largest = each[np.argsort(-each[:, 2] * each[:, 3], kind="stable")][:MAX_TRUE_BOXES]
             corners[row, : len(largest)] = geometry.to_corners(largest)
             is_box[row, : len(largest)] = 1.0
-        made = {"corners": corners, "is_box": is_box}
-        return made | {"class": np.asarray(classes, np.int32)} if self.model.image_loss else made
+        targets = {"corners": corners, "is_box": is_box}
+        return targets | {"class": np.asarray(classes, np.int32)} if self.model.image_loss else targets
 
     def losses(self, targets: dict, outputs: dict) -> dict:
         points, strides = anchor_points(self.image_size)
@@ -55,11 +55,8 @@ class YOLOv8(Family):
         sides = expected_distances(outputs["distances"]) * strides[None, :, None]
         predicted = objective.from_distances(sides, points)
         parts = objective.losses(
-            outputs["distances"],
-            outputs["logits"],
-            predicted,
-            points,
-            strides,
+            objective.Prediction(outputs["distances"], outputs["logits"], predicted),
+            objective.Anchors(points, strides),
             targets["corners"],
             targets["is_box"],
             self.model.class_loss,
@@ -73,14 +70,14 @@ class YOLOv8(Family):
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
         points, strides = anchor_points(self.image_size)
         scores = expit(outputs["logits"][..., 0].astype(np.float64))
-        found = []
+        boxes_of_images = []
         for distances, confidence in zip(outputs["distances"], scores):
             rows = np.flatnonzero(confidence >= self.min_score)
             sides = ops.convert_to_numpy(expected_distances(distances[rows])) * strides[rows, None]
             corners = np.concatenate([points[rows] - sides[:, :2], points[rows] + sides[:, 2:]], axis=-1)
             boxes = geometry.to_xywh(np.clip(corners, 0, self.image_size))
             limits = self.min_score, self.suppression_iou
-            kept = cv2.dnn.NMSBoxes(boxes.tolist(), confidence[rows].tolist(), *limits)
-            kept = np.asarray(kept, dtype=np.int64).reshape(-1)[:KEPT]
-            found.append(ImageBoxes(boxes[kept], confidence[rows][kept]))
-        return found
+            order = cv2.dnn.NMSBoxes(boxes.tolist(), confidence[rows].tolist(), *limits)
+            order = np.asarray(order, dtype=np.int64).reshape(-1)[:MAX_DECODED]
+            boxes_of_images.append(ImageBoxes(boxes[order], confidence[rows][order]))
+        return boxes_of_images

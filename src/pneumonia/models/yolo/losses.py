@@ -12,7 +12,7 @@ from keras import ops
 
 from pneumonia.models.yolo.network import BINS
 
-CANDIDATES = 10  # anchors that may answer for one box
+CANDIDATES = 10  # anchors that may be assigned to one box
 ALPHA, BETA = 0.5, 6.0  # exponents of confidence and overlap in the alignment of an anchor with a box
 BOX_WEIGHT = 7.5  # YOLOv8's own, as is the cross-entropy's; focal's has Li et al.'s ratio to the box loss, 1 to 2
 CLASS_WEIGHTS = {"cross_entropy": 0.5, "focal": 3.75}
@@ -20,16 +20,32 @@ FOCUS = 2.0  # exponent of the quality focal loss: Li et al., table 1
 EPSILON = 1e-7
 
 
+class Prediction(NamedTuple):
+    """distances: (batch, anchors, 4 * BINS) logits. logits: (batch, anchors, 1) of a finding.
+    corners: (batch, anchors, 4) boxes in pixels, decoded from `distances`."""
+
+    distances: object
+    logits: object
+    corners: object
+
+
+class Anchors(NamedTuple):
+    """points: (anchors, 2) centres x, y in pixels. strides: (anchors,) in pixels. Of network.anchor_points."""
+
+    points: object
+    strides: object
+
+
 class Assignment(NamedTuple):
-    """boxes: (batch, anchors, 4) corners of the box that each anchor answers for.
-    scores: (batch, anchors) soft class target, 0 where it answers for none."""
+    """boxes: (batch, anchors, 4) corners of the box that each anchor is assigned to.
+    scores: (batch, anchors) soft class target, 0 where it is assigned to none."""
 
     boxes: object
     scores: object
 
 
 def assign(confidence, predicted, points, true, is_box) -> Assignment:
-    """Which anchor answers for which box, by how well confidence and overlap already agree.
+    """Which anchor predicts which box, by how well confidence and overlap already agree.
 
     Args:
         confidence: (batch, anchors) in [0, 1].
@@ -45,7 +61,7 @@ def assign(confidence, predicted, points, true, is_box) -> Assignment:
     alignment = ops.power(confidence[:, None] + EPSILON, ALPHA) * ops.power(overlap, BETA) * inside
     lowest = ops.top_k(alignment, CANDIDATES)[0][..., -1:]
     chosen = ops.cast((alignment >= lowest) & (alignment > 0), "float32")
-    # an anchor that two boxes want answers for the one it overlaps more
+    # an anchor of two boxes is assigned to the one that it overlaps more
     best = ops.argmax(overlap * chosen, axis=1)
     chosen = chosen * ops.transpose(ops.one_hot(best, true.shape[1]), (0, 2, 1))
     alignment, overlap = alignment * chosen, overlap * chosen
@@ -55,29 +71,24 @@ def assign(confidence, predicted, points, true, is_box) -> Assignment:
     return Assignment(ops.stop_gradient(boxes), ops.stop_gradient(scores))
 
 
-def losses(
-    distances, logits, predicted, points, strides, true, is_box, class_loss: str, distribution_weight: float
-) -> dict:
+def losses(prediction: Prediction, anchors: Anchors, true, is_box, class_loss: str, distribution_weight: float) -> dict:
     """The weighted losses, each normalised by the total of the soft targets: class, box, and distribution unless its
     weight is 0.
 
     Args:
-        distances: (batch, anchors, 4 * BINS) logits; logits: (batch, anchors, 1).
-        predicted: (batch, anchors, 4) corners in pixels, decoded from `distances`.
-        points, strides: of network.anchor_points.
         true, is_box: as `assign` takes them.
         class_loss: a key of CLASS_WEIGHTS.
     """
-    logits = logits[..., 0]
-    assigned = assign(ops.sigmoid(logits), predicted, points, true, is_box)
+    logits = prediction.logits[..., 0]
+    assigned = assign(ops.sigmoid(logits), prediction.corners, anchors.points, true, is_box)
     # at least one per image: a batch with few boxes, or none, must not blow up the class loss
     total = ops.maximum(ops.sum(assigned.scores), ops.cast(ops.shape(logits)[0], "float32"))
     classes = CLASS_LOSSES[class_loss](logits, assigned.scores)
-    box = (1.0 - complete_iou(assigned.boxes, predicted)) * assigned.scores
+    box = (1.0 - complete_iou(assigned.boxes, prediction.corners)) * assigned.scores
     parts = {"class": CLASS_WEIGHTS[class_loss] * classes, "box": BOX_WEIGHT * box}
     if distribution_weight:
-        sides = to_distances(assigned.boxes, points) / strides[None, :, None]
-        focal = ops.mean(distribution_focal(distances, sides), axis=-1)
+        sides = to_distances(assigned.boxes, anchors.points) / anchors.strides[None, :, None]
+        focal = ops.mean(distribution_focal(prediction.distances, sides), axis=-1)
         parts["distribution"] = distribution_weight * focal * assigned.scores
     return {name: ops.sum(value) / total for name, value in parts.items()}
 
@@ -98,8 +109,8 @@ CLASS_LOSSES = {"cross_entropy": cross_entropy, "focal": quality_focal}
 
 def image_cross_entropy(logits, classes):
     """Mean softmax cross-entropy of (batch, classes) logits with (batch,) int classes."""
-    wanted = ops.one_hot(classes, logits.shape[-1], dtype="float32")
-    return -ops.mean(ops.sum(wanted * ops.log_softmax(logits, axis=-1), axis=-1))
+    targets = ops.one_hot(classes, logits.shape[-1], dtype="float32")
+    return -ops.mean(ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1))
 
 
 def to_distances(corners, points):
@@ -118,9 +129,9 @@ def distribution_focal(distances, sides):
     left = ops.floor(sides)
     toward_right = (sides - left)[..., None]
     left = ops.cast(left, "int32")
-    wanted = ops.one_hot(left, BINS) * (1.0 - toward_right) + ops.one_hot(left + 1, BINS) * toward_right
+    targets = ops.one_hot(left, BINS) * (1.0 - toward_right) + ops.one_hot(left + 1, BINS) * toward_right
     logits = ops.reshape(distances, (*ops.shape(distances)[:-1], 4, BINS))
-    return -ops.sum(wanted * ops.log_softmax(logits, axis=-1), axis=-1)
+    return -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1)
 
 
 def iou(a, b):
