@@ -64,7 +64,8 @@ class Images:
     """Images to be predicted.
 
     ids: (n,) patientId. pixels: n images (size, size) uint8 gray, size being the model's. sizes: (n, 2) rows, columns
-    of the originals. person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where nothing is known of anybody.
+    of the originals. person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where nothing is known of
+    anybody.
     """
 
     ids: Sequence[str]
