@@ -15,7 +15,7 @@ from pneumonia.schema.reading import dict_settings
 from pneumonia.schema.relations import check_stopping
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner
-from pneumonia.training.schedules import optimizer
+from pneumonia.training.schedules import optimizer_of
 
 NAMES = config.experiment_names()
 
@@ -41,7 +41,7 @@ def test_it_learns_a_step_at_its_smoke_setting(name):
     inputs, targets = Batches(made, np.arange(4), 4, family, experiment.augment, [0, 0])[0]
     outputs = network(inputs)
     learner = Learner(network, family, [*family.losses(targets, outputs), *family.metrics(targets, outputs)])
-    learner.compile(optimizer(experiment, 10), run_eagerly=True)
+    learner.compile(optimizer_of(experiment, 10), run_eagerly=True)
     before = [np.asarray(variable) for variable in network.trainable_variables]
     assert np.isfinite(learner.train_on_batch(inputs, targets, return_dict=True)["loss"])
     after = network.trainable_variables

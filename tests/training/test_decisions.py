@@ -11,7 +11,7 @@ from pneumonia.runs import checkpoint
 from pneumonia.runs.history import read_history
 from pneumonia.system.errors import BadInput
 from pneumonia.training import loop
-from pneumonia.training.schedules import optimizer
+from pneumonia.training.schedules import optimizer_of
 from pneumonia.training.stopping import best_epoch
 
 
@@ -124,7 +124,7 @@ def test_accumulated_gradients_are_those_of_the_large_batch():
         settings = {"name": "sgd", "learning_rate": 0.1, "gradient_accumulation_steps": accumulate}
         wanted = experiment(optimizer=settings, ema=0,
                             schedule={"name": "constant", "warmup": 0.0})  # fmt: skip
-        network.compile(optimizer(wanted, 8 // batch_size), "mse")
+        network.compile(optimizer_of(wanted, 8 // batch_size), "mse")
         images, labels = np.asarray(samples.images)[..., None] / 255, (samples.classes == 2).astype(np.float32)
         network.fit(images, labels, batch_size=batch_size, shuffle=False, verbose=0)
         return network.get_weights()
