@@ -71,7 +71,7 @@ def main(settings: Settings) -> None:
         score, threshold = fitted(config.read_experiment(name, "quick", changes), samples, study, data.cache)
         print(
             f"{name:18s} {score:.3f} at confidence {threshold:.2f}: {len(samples)} positive images of "
-            f"{data.competition.name}, {size} px, {epochs} epochs, {time.monotonic() - started:.0f} s",
+            f"{data.name}, {size} px, {epochs} epochs, {time.monotonic() - started:.0f} s",
             flush=True,
         )
 

@@ -27,7 +27,7 @@ import numpy as np
 
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
-from pneumonia.jobs.job import job_environment, train_command
+from pneumonia.jobs.job import job_environment
 from pneumonia.runs.run import Run
 from pneumonia.schema import setting
 
@@ -51,7 +51,7 @@ def start(settings: Settings, experiment: str, out: Path) -> subprocess.Popen:
     words = tuple(f"{key}={value}" for key, value in wanted.items())
     out.mkdir(parents=True, exist_ok=True)
     with open(out / "log", "ab") as log:
-        command = (*train_command(words), f"out={out}")
+        command = (sys.executable, "-P", "-m", "pneumonia", "train", *words, f"out={out}")
         return subprocess.Popen(command, env=job_environment(), stdout=log, stderr=log)
 
 

@@ -47,9 +47,9 @@ def test_a_run_does_not_go_on_with_an_image_that_was_edited_in_place(prepared, t
     before = prepared(64)
     run.begin(experiment, before.identity)
     run.begin(experiment, prepared(64).identity)
-    edit(next(iter(before.competition.train_images.values())))
+    edit(next(iter(sorted((tmp_path / "copy" / "stage_2_train_images").iterdir()))))
     now = prepared(64)
-    assert now.dataset == before.dataset and now.competition.content_key == before.competition.content_key
+    assert now.dataset == before.dataset and now.content_key == before.content_key
     shown = f"identity.images_sha256 was {before.images_sha256} and is now {now.images_sha256}"
     with pytest.raises(BadInput, match=shown):
         run.begin(experiment, now.identity)

@@ -1,11 +1,13 @@
 """What every stage starts from: folds of their own seed, caches of the sizes that are needed."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from pneumonia import schema
 from pneumonia.data.competition import resolve
-from pneumonia.data.prepared import prepare
-from pneumonia.system.errors import BadInput
+from pneumonia.data.prepared import prepare, read_prepared, read_study, write_study
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 
 def prepared(image_sizes=(64,), **settings):
@@ -38,3 +40,30 @@ def test_each_size_has_its_cache_and_the_largest_is_handed_on():
     data = prepared([64, 300, 224])
     assert data.cache.size == 512 and data.cache.folder.name.endswith("-512")
     assert data.cache.folder.with_name(data.cache.folder.name.replace("-512", "-256")).is_dir()
+
+
+def test_a_run_reads_what_was_prepared_to_the_last_bit(tmp_path):
+    whole = prepared((64, 300))
+    files = whole.files(64)
+    read = read_prepared(files)
+    assert read.identity == whole.identity and read.dataset == whole.dataset and read.mapping == whole.mapping
+    assert read.cache.size == 256 and whole.cache.size == 512
+    pd.testing.assert_frame_equal(read.study.drop(columns="boxes"), whole.study.drop(columns="boxes"))
+    for one, other in zip(read.study["boxes"], whole.study["boxes"]):
+        assert one.dtype == other.dtype and one.shape == other.shape and np.array_equal(one, other)
+    assert read.folds["fold"].tolist() == whole.folds["fold"].astype(str).tolist()
+    changed = tmp_path / "study.csv"
+    changed.write_text("another")
+    with pytest.raises(EnvironmentFailure, match="is not as it was written; run the command that began the run again"):
+        read_prepared(files | {"study": str(changed)})
+    with pytest.raises(EnvironmentFailure, match="No such file"):
+        read_prepared(files | {"folds": str(tmp_path / "gone.csv")})
+
+
+def test_texts_of_the_study_table_that_look_like_other_things(tmp_path):
+    boxes = pd.Series([np.array([[0.1, 1 / 3, 2e-9, 1e16]]), np.empty((0, 4))], dtype=object)
+    study = pd.DataFrame({"patientId": ["1e5", "007"], "target": [1, 0], "class": ["opacity", "normal"]})
+    study = study.assign(group=["NA", "nan"], sex=["M", None], age=[np.nan, 45.1], view=["NA", None], boxes=boxes)
+    read = read_study(write_study(study, tmp_path))
+    pd.testing.assert_frame_equal(read.drop(columns="boxes"), study.drop(columns="boxes"))
+    assert all(np.array_equal(one, other) for one, other in zip(read["boxes"], boxes))

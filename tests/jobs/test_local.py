@@ -83,7 +83,7 @@ def test_an_unknown_executor_names_the_known():
 
 
 def test_a_job_reaches_the_command_line_of_train(tmp_path):
-    command = train_command(("experiment=none_such", "data=demo"))
+    command = train_command(tmp_path / "none_such")
     assert command[:4] == (sys.executable, "-P", "-m", "pneumonia")
     with pytest.raises(BadInput, match="1 of 1 jobs failed"):
         run_all([TrainJob("none", tmp_path, command)])

@@ -16,13 +16,14 @@ import yaml
 
 from pneumonia import schema
 from pneumonia.commands import evaluate
+from pneumonia.data.cache import Cache
 from pneumonia.data.labels import NIH
-from pneumonia.data.samples import read_at_size
+from pneumonia.data.samples import CachedImages
 from pneumonia.models.registry import family
 from pneumonia.reports import grad_cam
 from pneumonia.reports.classifier_figures import overlay_heat_map
 from pneumonia.reports.evaluated import read_evaluated
-from pneumonia.reports.grad_cam_gallery import dicoms_of, grad_cam_gallery
+from pneumonia.reports.grad_cam_gallery import grad_cam_gallery
 from pneumonia.runs import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -76,7 +77,7 @@ def test_of_nih_s_labels_pneumonia_is_shown(run, tmp_path):
     found = read_evaluated(str(folder))
     uri, _ = grad_cam_gallery(found)[0]
     first = found.table[found.table["target"] == 1]["patientId"].iloc[0]
-    image, _ = read_at_size(dicoms_of(found.runs[0])[first], 64)
+    image = CachedImages(Cache(found.runs[0].start()["prepared"]["cache"]), [first], 64)[0]
     heat = grad_cam.heat_map(network, image[None, ..., None], NIH.positive_index)[0]
     assert heat.any()
     np.testing.assert_allclose(decoded(uri), overlay_heat_map(image, heat)[..., ::-1], atol=40)

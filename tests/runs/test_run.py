@@ -11,7 +11,7 @@ from pneumonia.commands import folds_and_runs, main_job, train
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.runs.environment import environment, gpu, threads
-from pneumonia.runs.run import Run
+from pneumonia.runs.run import Run, experiment_of
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import read_json, sha256, write_json
 from pneumonia.training.run_data import learned_from
@@ -50,6 +50,18 @@ def test_threads_are_those_the_backend_takes(monkeypatch):
     assert threads("tensorflow") == 7 and threads("jax") == len(allowed)
 
 
+def test_who_makes_the_batches_may_be_changed_until_the_run_is_done(tmp_path, experiment):
+    run = Run(tmp_path / "fold0")
+    run.write_settings(experiment, IDENTITY)
+    run.write_settings(dataclasses.replace(experiment, loaders=3), IDENTITY)
+    assert experiment_of(run) == dataclasses.replace(experiment, loaders=3)
+
+
+def test_a_folder_without_a_prepared_run_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="is no run's folder"):
+        Run(tmp_path).start()
+
+
 def begun_with(run, **environment):
     """What of its environment.json was another, when the run was begun."""
     file = run.folder / "environment.json"
@@ -68,18 +80,18 @@ def test_a_run_goes_on_with_the_backend_that_began_it_only(tmp_path, experiment)
 
 def test_a_run_that_goes_on_elsewhere_says_so_and_keeps_what_it_was_begun_with(tmp_path, experiment, capsys):
     run = Run(tmp_path / "fold0")
-    run.begin(experiment, IDENTITY, ["data=here"])
+    run.begin(experiment, IDENTITY)
     assert [start["changed"] for start in read_json(run.folder / "environment.json")["starts"]] == [{}]
     first = read_json(run.folder / "environment.json")
     elsewhere = {"threads": 64, "devices": ["another"], "packages": first["packages"] | {"keras": "3.9.0"}}
     begun_with(run, git_commit="before", **elsewhere)
     capsys.readouterr()
-    run.begin(experiment, IDENTITY, ["data=there"])
+    run.begin(experiment, IDENTITY)
     said = capsys.readouterr().err
     assert f"threads was 64 and is now {first['threads']}" in said and "packages.keras was 3.9.0 and is now" in said
     assert f"devices was ['another'] and is now {first['devices']}" in said and "git_commit" not in said
     kept = read_json(run.folder / "environment.json")
-    assert {key: kept[key] for key in elsewhere} == elsewhere and kept["command"] == ["data=there"]
+    assert {key: kept[key] for key in elsewhere} == elsewhere
     assert kept["starts"][0] == first["starts"][0]
     changed = kept["starts"][1]["changed"]
     assert changed["threads"] == first["threads"] and changed["packages.keras"] == first["packages"]["keras"]
@@ -90,7 +102,7 @@ def test_a_run_that_goes_on_where_it_was_begun_says_nothing(tmp_path, experiment
     run = Run(tmp_path / "fold0")
     run.begin(experiment, IDENTITY)
     older = read_json(run.folder / "environment.json")
-    del older["starts"], older["processor"]  # which an older version of the program did not write
+    del older["starts"], older["processor"]
     write_json(run.folder / "environment.json", older)
     run.begin(experiment, IDENTITY)
     assert capsys.readouterr().err == "" and len(read_json(run.folder / "environment.json")["starts"]) == 1
@@ -114,21 +126,19 @@ def test_what_a_run_learned_from_is_recorded_by_its_checksum(tmp_path):
     }
     experiment = config.read_experiment("mobilenet_unet", "smoke", changes)
     run = Run(tmp_path / "demo-1" / "second" / "fold1")
-    run.begin(experiment, IDENTITY, (), learned_from(run, experiment))
+    run.begin(experiment, IDENTITY, learned_from(run, experiment))
     others = {each.folder.name: sha256(each.table("oof", "localizer")) for each in (runs[0], runs[2])}
     wanted = {"weights": sha256(runs[1].weights), "hard_from": others}
     assert read_json(run.folder / "environment.json")["learned_from"] == wanted
 
     runs[1].weights.unlink()
-    run.begin(
-        experiment, IDENTITY, (), learned_from(run, experiment)
-    )  # training says what is missing, where it needs it
+    run.begin(experiment, IDENTITY, learned_from(run, experiment))  # training says what is missing, where it needs it
     changed = read_json(run.folder / "environment.json")["starts"][1]["changed"]
     assert changed["learned_from.weights"] is None
 
     plain = Run(tmp_path / "demo-1" / "third" / "fold1")
     without = config.read_experiment("mobilenet_unet", "smoke")
-    plain.begin(without, IDENTITY, (), learned_from(plain, without))
+    plain.begin(without, IDENTITY, learned_from(plain, without))
     assert read_json(plain.folder / "environment.json")["learned_from"] == {}
 
 

@@ -52,13 +52,6 @@ def test_the_held_out_table_says_who_was_held_out(both_folds):
     assert oof["patientId"].tolist() == tables[0]["patientId"].tolist()
 
 
-def test_the_command_line_that_began_a_run_is_kept_with_it(both_folds):
-    _, folders = both_folds
-    environment = json.loads((folders[1] / "environment.json").read_text())
-    words = dict(word.split("=", 1) for word in environment["command"])
-    assert words["fold"] == "1" and words["experiment"] == "report/fcnn" and words["image_size"] == "32"
-
-
 def test_hard_negatives_come_from_the_other_folds_predictions(both_folds):
     out, folders = both_folds
     label = folders[0].parent.relative_to(folders[0].parents[2]).as_posix()
@@ -140,16 +133,14 @@ def test_pretraining_on_nih_sees_nobody_who_is_held_out(nih_run):
 
 
 @pytest.mark.parametrize("fold", ["0", "holdout"])
-def test_held_out_images_of_nobody_known_are_named(nih_run, tmp_path, fold):
+def test_held_out_images_of_nobody_known_are_named(nih_run, fold):
     data, folder, experiment = nih_run
-    mapping = pd.read_csv(data.competition.mapping, dtype=str)
     nobody = sorted(data.folds[data.folds["fold"] == fold]["patientId"])[:4]
-    mapping[~mapping["patientId"].isin(nobody)].to_csv(tmp_path / "mapping.csv", index=False)
-    other = dataclasses.replace(data.competition, mapping=tmp_path / "mapping.csv")
+    group = data.study["group"].where(~data.study["patientId"].isin(nobody), data.study["patientId"])
+    data = dataclasses.replace(data, study=data.study.assign(group=group))
     named = ", ".join(nobody[:3])
     match = rf"mapping\.csv: names no person for {len(nobody)} held-out images \({named}.*official JSON"
     with pytest.raises(BadInput, match=match):
-        run_data_of(dataclasses.replace(data, competition=other), 0, experiment, folder)
-    without = dataclasses.replace(data.competition, mapping=None)
+        run_data_of(data, 0, experiment, folder)
     with pytest.raises(BadInput, match="give mapping="):
-        run_data_of(dataclasses.replace(data, competition=without), 0, experiment, folder)
+        run_data_of(dataclasses.replace(data, mapping=None), 0, experiment, folder)

@@ -1,6 +1,4 @@
-"""Which folds and runs a command line means, and the command line of one run."""
-
-import json
+"""Which folds and runs a command line means, and what a run's folder says before the run is begun."""
 
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
@@ -31,29 +29,21 @@ def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment
     return Run(root / data.dataset / label / (f"fold{fold}" if isinstance(fold, int) else f"fold-{fold}"))
 
 
-def absolute(path: str) -> str:
-    """A path that means the same from any folder: `rerun` may be called from another one."""
-    return str(config.user_path(path)) if path else ""
+def write_run(
+    run: Run, experiment: schema.Experiment, data: Prepared, title: str, settings: schema.Job, nih: str = ""
+) -> None:
+    """Put into the run's folder all that its own process starts from: settings, and where the prepared data lies.
 
-
-def words_of(settings: schema.Job, preset: str, name: str, fold: Fold, changed: dict | None = None) -> tuple[str, ...]:
-    """The command line of one run, as `./run.sh train` takes it."""
-    words = {
-        "experiment": name,
-        "fold": "" if settings.split else fold,
-        "split": settings.split,
-        "data": settings.source() if settings.source() == "demo" else absolute(settings.source()),
-        "mapping": absolute(settings.mapping),
-        "allow_unmapped": settings.allow_unmapped,
-        "clip_boxes": settings.clip_boxes,
-        "preset": preset,
-        "workers": settings.workers,
-        "n_folds": settings.n_folds,
-        "folds_seed": settings.folds_seed,
-        "holdout": settings.holdout if settings.holdout == "stage1" else absolute(settings.holdout),
-        "seed": settings.seed,
-        "nih": absolute(getattr(settings, "nih", "")),
-    }
-    changed = {key: value for key, value in (changed or {}).items() if value is not None}  # of another family
-    given = {key: value for key, value in words.items() if value != ""} | changed
-    return tuple(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in given.items())
+    Raises:
+        BadInput: the folder holds a run of other settings or data.
+    """
+    run.write_settings(experiment, data.identity | {"fold": run.fold})
+    source = settings.source() if settings.source() == "demo" else str(config.user_path(settings.source()))
+    run.write_start(
+        {
+            "title": title,
+            "source": source,
+            "nih": str(config.user_path(nih)) if nih else "",
+            "prepared": data.files(experiment.image_size),
+        }
+    )

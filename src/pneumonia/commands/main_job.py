@@ -3,7 +3,7 @@
 import time
 
 from pneumonia import config, schema
-from pneumonia.commands.folds_and_runs import run_of, wanted_folds, words_of
+from pneumonia.commands.folds_and_runs import run_of, wanted_folds, write_run
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
@@ -28,22 +28,16 @@ def main_job(settings: schema.Job) -> dict:
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
     runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
     for name, each in experiments.items():
-        for run in runs[name]:  # of an earlier job: made of the same settings, or the ensemble would be another
-            run.refuse_other(each, data.identity | {"fold": run.fold})
-    run_all(
-        [
-            TrainJob(
-                f"{name} fold {fold}", run.folder, train_command(words_of(settings, preset, name, fold)), each.devices
-            )
-            for position, fold in enumerate(wanted)
-            for name, each in experiments.items()
-            if not (run := runs[name][position]).is_done
-        ],
-        settings.executor,
-        settings.ray_address,
-        settings.job_threads,
-    )
-    result = make_submission(settings, preset, data, runs, ensemble.get("recipe"))
+        for run in runs[name]:  # refuses one of an earlier job with other settings: the ensemble would be another
+            write_run(run, each, data, f"{name} fold {run.fold}", settings)
+    jobs = [
+        TrainJob(f"{name} fold {run.fold}", run.folder, train_command(run.folder), each.devices)
+        for of_fold in zip(*runs.values())
+        for (name, each), run in zip(experiments.items(), of_fold)
+        if not run.is_done
+    ]
+    run_all(jobs, settings.executor, settings.ray_address, settings.job_threads)
+    result = make_submission(settings, preset, competition, data, runs, ensemble.get("recipe"))
     result["unmapped"] = data.unmapped.as_json() if data.unmapped else None
     result["seconds"] = round(time.monotonic() - started, 1)
     print(summary(result))

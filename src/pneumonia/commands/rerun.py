@@ -1,6 +1,5 @@
-"""`./run.sh rerun`: a finished run once more, from its own command line, compared bit by bit with the first time."""
+"""`./run.sh rerun`: a finished run once more, from what lies in its folder, compared bit by bit with the first time."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -12,13 +11,12 @@ from safetensors.numpy import load_file
 
 from pneumonia import config, schema
 from pneumonia.boxes.predictions import read_classes, read_detections
-from pneumonia.data.competition import resolve
-from pneumonia.data.prepared import prepare
+from pneumonia.data.prepared import read_prepared
 from pneumonia.jobs.job import job_environment, train_command
 from pneumonia.runs.environment import differences
 from pneumonia.runs.history import read_history
 from pneumonia.runs.run import Run
-from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
+from pneumonia.system.errors import EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
 from pneumonia.system.progress import say
 
@@ -31,7 +29,7 @@ def rerun(settings: schema.Rerun) -> dict:
     """Returns {"same": whether every file has the same bits, "files": {name: same}, "changed": {what: [then, now]}}.
 
     Raises:
-        BadInput: no finished run there, or one that does not say how it was begun.
+        BadInput: no finished run there.
         EnvironmentFailure: it cannot be repeated: its data is gone or has changed, or the machine cannot.
     """
     folder = config.user_path(settings.run) if settings.run else Path()
@@ -39,21 +37,17 @@ def rerun(settings: schema.Rerun) -> dict:
     if not settings.run or not run.is_done:
         raise bad_input(settings.run or "run", "is no finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
     before = read_json(folder / "environment.json")
-    if not before.get("command"):
-        raise bad_input(folder / "environment.json", "does not say how the run was begun", "train it again")
-    words = [word for word in before["command"] if not word.startswith("out=")]
-    refuse_other_data(before, words)
+    refuse_other_data(run, before)
     # on the run's own disk, where there was room for it once
     out = Path(tempfile.mkdtemp(prefix=".rerun-", dir=folder.parent))
     try:
         link_others(run, out)
-        again = repeated(before, words, out)
+        again = repeated(run, before, out)
         now = read_json(again.folder / "environment.json")
         then, now = ({key: each[key] for key in TOLD if key in each} for each in (before, now))
         result = {
             "files": {name: is_same(folder / name, again.folder / name) for name in files_of(run)},
-            # an experiment's file may have been edited since
-            "changed": differences(settings_of(run), settings_of(again)) | differences(then, now),
+            "changed": differences(then, now),
         }
         result = {"same": all(result["files"].values()), **result}
         print(summary(run, again, result))
@@ -63,40 +57,38 @@ def rerun(settings: schema.Rerun) -> dict:
 
 
 def is_same(before: Path, now: Path) -> bool:
-    """Bit by bit; of weights the values, since an older version of the program wrote no checksum beside them."""
-    if before.suffix == ".safetensors":
-        one, other = load_file(before), load_file(now)
-        return one.keys() == other.keys() and all(one[name].tobytes() == other[name].tobytes() for name in one)
     return sha256(before) == sha256(now)
 
 
-def refuse_other_data(before: dict, words: list[str]) -> None:
+def refuse_other_data(run: Run, before: dict) -> None:
     """Raises EnvironmentFailure, before anything is trained, where the data is gone or is not what the run had."""
     try:
-        settings = config.from_arguments(schema.Train, words)
-        now = prepare(settings, resolve(settings), [settings.image_size]).identity
-    except BadInput as error:
+        now = read_prepared(run.start()["prepared"]).identity
+    except EnvironmentFailure as error:
         raise EnvironmentFailure(f"the run cannot be repeated: {error}") from error
     for key, value in now.items():
-        if before.get(key, value) != value:  # an older version of the program wrote less
+        if before[key] != value:
             raise EnvironmentFailure(f"the run cannot be repeated: {key} was {before[key]} and is now {value}")
 
 
-def repeated(before: dict, words: list[str], out: Path) -> Run:
+def repeated(run: Run, before: dict, out: Path) -> Run:
     """Train the run again under `out`, with the same backend and as many threads as the first time."""
+    again = Run(out / run.folder.absolute().relative_to(run.dataset.parent.absolute()))
+    again.folder.mkdir(parents=True)
+    for name in (run.settings_file.name, "run.json"):
+        shutil.copy(run.folder / name, again.folder / name)
     backend, threads = before["backend"], before["threads"]
-    say(f"training again: ./run.sh train {' '.join(words)}")
+    say(f"training again: {run.start()['title']}")
     ended = subprocess.run(
-        [*train_command(tuple(words)), f"out={out}", "json=true"],
+        train_command(again.folder),
         env=job_environment(threads) | {"KERAS_BACKEND": backend, "NPROC": str(threads)},  # NPROC: JAX's threads
-        stdout=subprocess.PIPE,
+        stdout=sys.stderr,
         stderr=sys.stderr,
-        text=True,
         check=False,
     )
     if ended.returncode:
         raise EnvironmentFailure(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
-    return Run(Path(json.loads(ended.stdout.splitlines()[-1])["runs"][0]))
+    return again
 
 
 def link_others(run: Run, out: Path) -> None:
@@ -107,12 +99,6 @@ def link_others(run: Run, out: Path) -> None:
             link = out / other.relative_to(run.dataset.parent)
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(other.absolute())
-
-
-def settings_of(run: Run) -> dict:
-    """Settings of config.yaml that change bits."""
-    tree = config.read_yaml(run.settings_file)
-    return {key: value for key, value in tree.items() if key not in ("identity", "loaders")}
 
 
 def files_of(run: Run) -> list[str]:

@@ -8,6 +8,7 @@ from pneumonia import config, schema
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, joined, read_classes, read_detections
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
+from pneumonia.data.competition import Competition
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
@@ -28,7 +29,12 @@ TRIALS = {"smoke": 5, "quick": 60, "full": 150}  # of the recipe's search, one p
 
 
 def make_submission(
-    settings: schema.Job, preset: str, data: Prepared, runs: dict[str, list[Run]], start: dict | None
+    settings: schema.Job,
+    preset: str,
+    competition: Competition,
+    data: Prepared,
+    runs: dict[str, list[Run]],
+    start: dict | None,
 ) -> dict:
     """Combine the members' runs (one per wanted fold); returns the main job's JSON, but for its seconds.
 
@@ -52,15 +58,15 @@ def make_submission(
     sizes = original_sizes(data.cache, next(iter(test_folds.values()))[0].ids)
     recipe = with_merge_maps(fitted.recipe, test_folds)
     test = apply_to_folds(recipe, test_folds, sizes)
-    sample = data.competition.sample
+    sample = competition.sample
     write_submission(folder / "submission.csv", test, read_sample(sample, test.ids))
     faults = validate(folder / "submission.csv", sample, max(data.frame))
     if faults:
         raise BadInput(faults)
     write_recipe(folder / "recipe.yaml", recipe)
-    if data.competition.test_labels is not None:
-        test_truth = read_truth(data.competition.test_labels)
-        result |= test_scores(test_truth, test, data, settings.seed)
+    if competition.test_labels is not None:
+        test_truth = read_truth(competition.test_labels)
+        result |= test_scores(test_truth, test, competition, settings.seed)
         result |= single_fold_scores(test_truth, recipe, test_folds, sizes)
     result = {
         "dataset": data.dataset,
@@ -111,10 +117,10 @@ def test_tables(runs: dict[str, list[Run]], kinds: dict[str, str]) -> Folds:
     return {name: [table(run, "test", kinds[name]) for run in each] for name, each in runs.items()}
 
 
-def test_scores(truth: Truth, test: Detections, data: Prepared, seed: int) -> dict:
+def test_scores(truth: Truth, test: Detections, competition: Competition, seed: int) -> dict:
     """The demo's true leaderboard: the submission's score on the test labels, with an interval over people."""
     scores = image_scores(truth, test)
-    interval = mean_interval(scores, people_of(test.ids, data.competition.people()), seed=seed)
+    interval = mean_interval(scores, people_of(test.ids, competition.people()), seed=seed)
     return {"test_score": interval.value, "test_low": interval.low, "test_high": interval.high}
 
 
@@ -144,7 +150,7 @@ def submission_folder(settings: schema.Job, preset: str, data: Prepared, members
     fold = "all" if len(folds) > 1 else str(folds[0])
     experiments = [config.as_tree(config.read_experiment(name, preset, {"seed": settings.seed})) for name in members]
     key = config.short_hash([data.identity, config.read_ensemble(settings.ensemble), experiments, folds])
-    return REPOSITORY / "submissions" / f"{data.competition.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
+    return REPOSITORY / "submissions" / f"{data.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
 
 
 def summary(result: dict) -> str:

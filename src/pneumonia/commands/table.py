@@ -32,6 +32,12 @@ COMMANDS = {
     ),
     "eda": Command("pneumonia.commands.eda:eda", schema.Eda, "counts, figures, summary", "data=DIR"),
     "train": Command("pneumonia.commands.train:train", schema.Train, "one run", "experiment=NAME fold=0"),
+    "train_run": Command(
+        "pneumonia.commands.train:train_run",
+        schema.TrainRun,
+        "a run that a main job or `train` has begun, in this process",
+        "run=runs/DATASET/EXPERIMENT/fold0",
+    ),
     "evaluate": Command(
         "pneumonia.commands.evaluate:evaluate",
         schema.Evaluate,

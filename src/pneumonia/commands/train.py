@@ -3,11 +3,13 @@
 import os
 
 from pneumonia import config, schema
-from pneumonia.commands.folds_and_runs import run_of, wanted_folds, words_of
+from pneumonia.commands.folds_and_runs import run_of, wanted_folds, write_run
 from pneumonia.data.competition import resolve
-from pneumonia.data.prepared import prepare
+from pneumonia.data.prepared import prepare, read_prepared
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import THREAD_VARIABLES, TrainJob, train_command
+from pneumonia.runs.run import Run, experiment_of
+from pneumonia.system.quiet import import_keras_quietly
 from pneumonia.training.settings import check_experiment
 
 
@@ -19,32 +21,35 @@ def train(settings: schema.Train) -> dict:
     is_here = len(wanted) == 1 and settings.executor == "local" and settings.job_threads <= 0
     data = prepare(settings, resolve(settings), [experiment.image_size])
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
-    changed = config.difference(
-        config.as_tree(config.read_experiment(settings.experiment, preset)), config.as_tree(experiment)
-    )
+    for run in runs:
+        write_run(run, experiment, data, f"{settings.experiment} fold {run.fold}", settings, settings.nih)
     if is_here:
-        from pneumonia.commands.train_run import train_run
-
-        title = f"{settings.experiment} fold {wanted[0]}"
-        words = words_of(settings, preset, settings.experiment, wanted[0], changed)
-        train_run(runs[0], experiment, data, title, words, settings.nih)
+        train_prepared(runs[0])
     else:
-        out = (f"out={config.user_path(settings.out)}",) if settings.out else ()
-        commands = [
-            train_command((*words_of(settings, preset, settings.experiment, fold, changed), *out)) for fold in wanted
-        ]
-        run_all(
-            [
-                TrainJob(f"fold {fold}", run.folder, command, experiment.devices)
-                for fold, run, command in zip(wanted, runs, commands)
-            ],
-            settings.executor,
-            settings.ray_address,
-            settings.job_threads,
-        )
+        jobs = [TrainJob(f"fold {run.fold}", run.folder, train_command(run.folder), experiment.devices) for run in runs]
+        run_all(jobs, settings.executor, settings.ray_address, settings.job_threads)
     print("\n".join(str(run.folder) for run in runs))
     unmapped = data.unmapped.as_json() if data.unmapped else None
     return {"runs": [run.folder for run in runs], "unmapped": unmapped}
+
+
+def train_run(settings: schema.TrainRun) -> dict:
+    """`./run.sh train_run`: the run that a main job or `train` has prepared in a folder, in this process."""
+    run = Run(config.needed(settings.run, "run", "the run's folder"))
+    train_prepared(run)
+    print(run.folder)
+    return {"runs": [run.folder]}
+
+
+def train_prepared(run: Run) -> None:
+    """Train what lies prepared in the run's folder; nothing else of the competition is read."""
+    start, experiment = run.start(), experiment_of(run)
+    set_threads(experiment.threads)
+    data = read_prepared(start["prepared"])
+    import_keras_quietly()
+    from pneumonia.commands.train_run import train_run
+
+    train_run(run, experiment, data, start["title"], start["nih"])
 
 
 def set_threads(threads: int) -> None:

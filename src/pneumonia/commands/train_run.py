@@ -28,16 +28,13 @@ from pneumonia.training.run_data import RunData, learned_from, run_data_of, star
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
 
-def train_run(
-    run: Run, experiment: schema.Experiment, data: Prepared, title: str, words: tuple[str, ...] = (), nih: str = ""
-) -> None:
+def train_run(run: Run, experiment: schema.Experiment, data: Prepared, title: str, nih: str = "") -> None:
     """Train, predict the held-out fold, the holdout and the test images, and mark the run done.
 
     A run that was interrupted goes on where it stood; one that is done is left alone.
 
     Args:
         run: its fold is a number of the fold table, or `report`.
-        words: the command line after `./run.sh train` that amounts to this, for environment.json.
         nih: folder of ChestX-ray14, for a head of its 14 labels.
 
     Raises:
@@ -45,7 +42,7 @@ def train_run(
         EnvironmentFailure: another process holds the run, the disk is full, memory is short, the loss diverged.
     """
     with exclusive_lock(run.folder / "lock", title):
-        run.begin(experiment, data.identity | {"fold": run.fold}, words, learned_from(run, experiment))
+        run.begin(experiment, data.identity | {"fold": run.fold}, learned_from(run, experiment))
         remove_leftovers(run)
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")

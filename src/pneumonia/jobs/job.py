@@ -49,9 +49,9 @@ class Outcome:
         return f"{said}, {self.note}" if self.note else said
 
 
-def train_command(words: tuple[str, ...]) -> tuple[str, ...]:
-    """The command line of `./run.sh train WORDS` once everything is installed."""
-    return (sys.executable, "-P", "-m", "pneumonia", "train", *words)
+def train_command(folder: Path) -> tuple[str, ...]:
+    """The command line that trains the run which lies prepared in `folder`."""
+    return (sys.executable, "-P", "-m", "pneumonia", "train_run", f"run={folder.absolute()}")
 
 
 def job_environment(threads: int = 0) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """One run: an experiment on one fold of one dataset. Its path is its identity; what it depended on lies beside it."""
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,35 +56,52 @@ class Run:
     def done(self) -> dict:
         return read_json(self.folder / "done.json")
 
-    def begin(
-        self,
-        experiment: schema.Experiment,
-        identity: dict,
-        words: Sequence[str] = (),
-        learned_from: dict | None = None,
-    ) -> None:
-        """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
-
-        environment.json stays what the run was first begun with, but for `command`, whose paths are those of today, and
-        `starts`: of each start the time, and what of the environment was another than at the first.
+    def write_settings(self, experiment: schema.Experiment, identity: dict) -> None:
+        """Write config.yaml; a run that was begun before must have been begun the same.
 
         Args:
             identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
-            words: the command line after `./run.sh train`, with which `rerun` repeats it.
-            learned_from: checksums of what it learns from besides the images, as training/material.py has them.
+
+        Raises:
+            BadInput: the folder holds a run with other settings, data or folds; the difference is shown.
+        """
+        import yaml
+
+        self.refuse_other(experiment, identity)
+        if self.settings_file.exists() and self.is_marked:
+            return  # what it was made with stays what it was
+        with atomic_write(self.settings_file) as stream:
+            yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
+
+    def write_start(self, start: dict) -> None:
+        """run.json: title, source (the data folder, or demo), nih, prepared (data/prepared.py)."""
+        write_json(self.folder / "run.json", start)
+
+    def start(self) -> dict:
+        """What run.json says. Raises BadInput for a folder without a prepared run."""
+        file = self.folder / "run.json"
+        if not file.is_file() or not self.settings_file.is_file():
+            fix = "give run= the folder of a run that a main job or `train` has begun"
+            raise bad_input(self.folder, "is no run's folder", fix)
+        return read_json(file)
+
+    def begin(self, experiment: schema.Experiment, identity: dict, learned_from: dict | None = None) -> None:
+        """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
+
+        environment.json stays what the run was first begun with, but for `starts`: of each start the time, and what of
+        the environment was another than at the first.
+
+        Args:
+            identity: as `write_settings` takes it.
+            learned_from: checksums of what it learns from besides the images, as training/run_data.py has them.
 
         Raises:
             BadInput: the folder holds a run with other settings, data or folds, or one that another backend began; the
                 difference is shown.
         """
-        import yaml
-
-        self.refuse_other(experiment, identity)
-        if not self.settings_file.exists():
-            with atomic_write(self.settings_file) as stream:
-                yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
+        self.write_settings(experiment, identity)
         if self.is_done:
-            return  # what it was made with stays what it was
+            return
         file = self.folder / "environment.json"
         now = environment(experiment) | {"learned_from": learned_from or {}} | identity
         first = read_json(file) if file.exists() else now
@@ -99,7 +115,7 @@ class Run:
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "changed": {key: value for key, (_, value) in changed.items()},
         }
-        write_json(file, first | {"command": list(words), "starts": [*first.get("starts", []), start]})
+        write_json(file, first | {"starts": [*first.get("starts", []), start]})
 
     def refuse_other(self, experiment: schema.Experiment, identity: dict) -> None:
         """Raises BadInput where the folder holds a run with other settings, data or folds, and shows the difference."""

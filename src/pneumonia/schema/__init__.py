@@ -20,6 +20,7 @@ from pneumonia.schema.commands import (
     Results,
     Score,
     Train,
+    TrainRun,
     Validate,
 )
 from pneumonia.schema.experiment import Experiment, Loss, Optimizer, Sampling, Schedule

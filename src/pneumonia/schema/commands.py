@@ -98,6 +98,13 @@ class Train(Experiment, Job):
 
 
 @dataclass
+class TrainRun(Command):
+    """One run that a main job or `train` has prepared."""
+
+    run: str = setting("", "the run's folder, with config.yaml and run.json in it")
+
+
+@dataclass
 class Predict(Command):
     run: str = setting("", "a run's folder, or submissions/NAME")
     images: str = setting("", "a folder of DICOM, PNG and JPEG files, found by their content, or one file")

@@ -10,13 +10,12 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.boxes.predictions import read_classes, read_detections
-from pneumonia.data.competition import Competition
 from pneumonia.data.nih import nih_samples
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
-from pneumonia.system.files import atomic_write, read_json, sha256
+from pneumonia.system.files import atomic_write, sha256
 
 NAMED = 3  # of the images that an error is about
 RUN = "run:"  # of model.weights: an experiment of ours, whose run on the same fold gives its backbone
@@ -96,7 +95,7 @@ def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     if experiment.model.head == "nih":
         if not nih:
             raise bad_input("nih", "is missing", "give nih= the folder of ChestX-ray14")
-        refuse_unknown_people(pd.concat([held_out, holdout])["patientId"], data.competition)
+        refuse_unknown_people(pd.concat([held_out, holdout]), data.mapping)
         samples, people = nih_samples(config.user_path(nih), size, set(held_out["group"]) | set(holdout["group"]))
         is_inner = np.isin(people, inner_people(pd.Series(people), experiment))
         inner = part(samples, is_inner) if is_inner.any() else None
@@ -105,18 +104,18 @@ def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     return RunData(experiment, samples_of(training, cache, size), inner, held_out, holdout)
 
 
-def refuse_unknown_people(images: pd.Series, competition: Competition) -> None:
+def refuse_unknown_people(study: pd.DataFrame, mapping: Path | None) -> None:
     """Raises BadInput for images that no person is known of: NIH's images of them cannot be left out of training."""
-    unknown = sorted(set(images) - competition.people().keys())
+    unknown = sorted(study.loc[study["group"] == study["patientId"], "patientId"])
     if not unknown:
         return
-    if competition.mapping is None:
+    if mapping is None:
         what = "is missing: pretraining on NIH would see the held-out people"
         raise bad_input("mapping", what, "give mapping= the table of images and people")
     first = ", ".join(unknown[:NAMED]) + (", ..." if len(unknown) > NAMED else "")
     what = f"names no person for {len(unknown)} held-out images ({first}): pretraining on NIH might see them"
     fix = "take RSNA's official JSON, pneumonia-challenge-dataset-mappings_2018.json, which names every image's"
-    raise bad_input(competition.mapping, what, fix)
+    raise bad_input(mapping, what, fix)
 
 
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
@@ -201,8 +200,7 @@ def refuse_other_folds(weights: Path, run: Run) -> None:
     if weights.suffix != ".safetensors" or not (other.is_marked and other.settings_file.is_file()):
         return
     theirs, ours = (config.read_yaml(each.settings_file)["identity"] for each in (other, run))
-    synthetic = "data=demo" in read_json(other.folder / "environment.json").get("command", [])
-    if synthetic and theirs["data_key"] != ours["data_key"]:
+    if other.start()["source"] == "demo" and theirs["data_key"] != ours["data_key"]:
         return
     different = [key for key in ("data_key", "folds_sha256", "fold") if theirs[key] != ours[key]]
     if different:
