@@ -34,7 +34,7 @@ def folder(tmp_path):
     """A complete cache of three 8 x 8 squares."""
     squares = np.random.default_rng(0).integers(0, 256, (3, 8, 8), np.uint8)
     layout.pixel_file(tmp_path, 8).write_bytes(squares.tobytes())
-    layout.complete(tmp_path, 8, {row: record(row, squares[row], 62.0 if row else None) for row in range(3)})
+    layout.finish(tmp_path, 8, {row: record(row, squares[row], 62.0 if row else None) for row in range(3)})
     return tmp_path
 
 
@@ -54,7 +54,7 @@ def test_a_complete_cache_is_read_as_it_was_written(folder):
 def test_ages_that_are_all_missing_are_numbers(tmp_path):
     square = np.zeros((8, 8), np.uint8)
     layout.pixel_file(tmp_path, 8).write_bytes(square.tobytes())
-    layout.complete(tmp_path, 8, {0: record(0, square)})
+    layout.finish(tmp_path, 8, {0: record(0, square)})
     assert Cache(tmp_path).index["age"].dtype == np.float64
 
 
@@ -105,20 +105,23 @@ def test_a_folder_of_an_older_layout_is_no_cache(folder):
 
 def test_an_empty_cache_opens(tmp_path):
     layout.pixel_file(tmp_path, 8).touch()
-    layout.complete(tmp_path, 8, {})
+    layout.finish(tmp_path, 8, {})
     cache = Cache(tmp_path)
     assert len(cache) == 0 and cache.pixels.shape == (0, 8, 8) and isinstance(cache.index, pd.DataFrame)
 
 
-def test_the_journal_passes_over_what_is_damaged(tmp_path):
-    journal = tmp_path / "journal-8.jsonl"
-    assert layout.read_journal(journal) == {}
-    layout.write_journal(journal, {row: {"patientId": str(row)} for row in range(4)})
-    lines = journal.read_bytes().splitlines(keepends=True)
-    lines[1] = lines[1].replace(b'"1"', b'"7"')
-    lines[2] = b"\x00\xff\n"
-    journal.write_bytes(b"".join(lines)[:-3])  # the last line was cut short
-    assert layout.read_journal(journal) == {0: {"patientId": "0"}}
+def test_the_journal_passes_over_a_line_that_was_cut_short(tmp_path):
+    assert layout.read_journal(tmp_path, 8) == {}
+    layout.write_journal(tmp_path, 8, {row: {"patientId": str(row)} for row in range(3)})
+    journal = layout.journal_file(tmp_path, 8)
+    journal.write_bytes(journal.read_bytes()[:-3])
+    assert layout.read_journal(tmp_path, 8) == {0: {"patientId": "0"}, 1: {"patientId": "1"}}
     with open(journal, "a") as file:
         file.write("\n" + layout.journal_line(0, {"patientId": "later"}))
-    assert layout.read_journal(journal) == {0: {"patientId": "later"}}
+    assert layout.read_journal(tmp_path, 8)[0] == {"patientId": "later"}
+
+
+def test_an_index_gives_the_records_that_it_was_made_of(folder):
+    written = (folder / "index.csv").read_bytes()
+    layout.finish(folder, 8, layout.index_records(Cache(folder)))
+    assert (folder / "index.csv").read_bytes() == written

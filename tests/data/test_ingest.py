@@ -23,6 +23,7 @@ from pneumonia.data.competition import open_competition
 from pneumonia.data.ingest import ingest
 from pneumonia.demo.competition import generate
 from pneumonia.system.errors import BadInput, EnvironmentFailure
+from pneumonia.system.files import exclusive_lock
 
 TRAIN, TEST, SIZE = 20, 5, 64
 ALONE = """
@@ -86,10 +87,6 @@ def alone(demo: Path, cache: Path, size: int = SIZE, workers: int = 1, block: in
     )
 
 
-def journal_of(cache: Path) -> Path:
-    return cache / f"journal-{SIZE}.jsonl"
-
-
 def expected(demo: Path, size: int = SIZE) -> dict[str, np.ndarray]:
     squares = {}
     for path in demo.glob("stage_2_*_images/*.dcm"):
@@ -123,28 +120,28 @@ def test_every_image_is_there_as_a_square(demo, tmp_path, workers):
     agrees(cache, demo)
 
 
-def test_what_is_there_is_not_read_again_and_a_larger_cache_serves_smaller_sizes(demo, tmp_path, read):
+def test_what_is_there_is_not_read_again_and_another_size_is_refused(demo, tmp_path, read, monkeypatch):
     competition, folder = open_competition(demo), tmp_path / "cache"
-    assert ingest(competition, 32, 1, folder).size == 32 and len(read) == 25
-    ingest(competition, 32, 1, folder)
-    assert len(read) == 25
-    assert ingest(competition, SIZE, 1, folder).size == SIZE and len(read) == 50
-    assert ingest(competition, 32, 1, folder).size == SIZE and len(read) == 50
-    assert sorted(path.name for path in folder.glob("pixels-*")) == [f"pixels-{SIZE}.u8"]
+    assert ingest(competition, SIZE, 1, folder).size == SIZE and len(read) == 25
+    monkeypatch.setattr(layout, "intact_squares", lambda *_: pytest.fail("it looked at pixels"))
+    assert ingest(competition, SIZE, 1, folder).size == SIZE and len(read) == 25
+    assert sorted(path.name for path in folder.iterdir()) == ["cache.json", "index.csv", "lock", f"pixels-{SIZE}.u8"]
+    with pytest.raises(BadInput, match="holds images of 64 x 64 pixels; choose another out="):
+        ingest(competition, 32, 1, folder)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_killed_at_several_moments_it_goes_on_where_it_stood(demo, tmp_path, read, workers):
-    folder, journal = tmp_path / "cache", journal_of(tmp_path / "cache")
+    folder = tmp_path / "cache"
     for lines in (1, 8, 16):
         process = alone(demo, folder, workers=workers)
-        while process.poll() is None and len(layout.read_journal(journal)) < lines:
+        while process.poll() is None and len(layout.read_journal(folder, SIZE)) < lines:
             time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        there = len(layout.read_journal(journal))
-        assert there >= lines
-        if there < 25:
+        there = len(layout.read_journal(folder, SIZE))
+        if not (folder / "cache.json").exists():
+            assert there >= lines
             with pytest.raises(Damaged):
                 Cache(folder)
     cache = ingest(open_competition(demo), SIZE, 1, folder)
@@ -163,7 +160,7 @@ def test_ctrl_c_stops_every_process_at_once_and_the_next_call_goes_on(demo, tmp_
         children = psutil.Process(process.pid).children()
         return [child for child in children if any("spawn_main" in word for word in child.cmdline())]
 
-    for reached in (workers, lambda _: layout.read_journal(journal_of(cache))):
+    for reached in (workers, lambda _: layout.read_journal(cache, SIZE)):
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
         while not reached(process):
             time.sleep(0.001)
@@ -173,54 +170,36 @@ def test_ctrl_c_stops_every_process_at_once_and_the_next_call_goes_on(demo, tmp_
         assert process.returncode == 130 and "Traceback" not in said, said
         assert "stopped; the same command goes on from here" in said
         assert time.monotonic() - started < 10 and not any(child.is_running() for child in children)
-    there = layout.read_journal(journal_of(cache))
+    there = layout.read_journal(cache, SIZE)
     assert 0 < len(there) < 25
     agrees(ingest(open_competition(demo), SIZE, 1, cache), demo)
     assert len(read) == 25 - len(there)
 
 
-def test_a_larger_size_interrupted_leaves_the_smaller_one_usable(demo, tmp_path, read, monkeypatch):
-    competition, folder = open_competition(demo), tmp_path / "cache"
-    ingest(competition, 32, 1, folder)
-    with monkeypatch.context() as patch:
-        patch.setattr(layout, "complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            ingest(competition, SIZE, 1, folder)
-    read.clear()
-    assert ingest(competition, 32, 1, folder).size == 32
-    assert ingest(competition, SIZE, 1, folder).size == SIZE
-    assert read == []
-
-
-def test_flipped_bytes_cost_the_images_they_hit(demo, tmp_path, read):
+def test_flipped_bytes_cost_the_images_they_hit_where_pixels_are_verified(demo, tmp_path, read):
     competition, folder = open_competition(demo), tmp_path / "cache"
     first = ingest(competition, SIZE, 1, folder)
     hit = [first.index["patientId"][3], first.index["patientId"][17]]
-    whole = layout.pixel_file(folder, SIZE).read_bytes()
+    whole, index = layout.pixel_file(folder, SIZE).read_bytes(), (folder / "index.csv").read_bytes()
     with open(layout.pixel_file(folder, SIZE), "r+b") as file:
         for row in (3, 17):
             file.seek(row * SIZE**2 + 5)
             file.write(bytes([whole[row * SIZE**2 + 5] ^ 16]))
     read.clear()
-    ingest(competition, SIZE, 1, folder)
-    assert read == hit and layout.pixel_file(folder, SIZE).read_bytes() == whole
-    with open(layout.pixel_file(folder, SIZE), "r+b") as file:
-        file.truncate(20 * SIZE**2)
-    read.clear()
-    ingest(competition, SIZE, 1, folder)
-    assert len(read) == 5 and layout.pixel_file(folder, SIZE).read_bytes() == whole
+    assert ingest(competition, SIZE, 1, folder).verify() == hit and read == []
+    assert ingest(competition, SIZE, 1, folder, verify=True).verify() == [] and read == hit
+    assert layout.pixel_file(folder, SIZE).read_bytes() == whole and (folder / "index.csv").read_bytes() == index
 
 
-@pytest.mark.parametrize("name", ["index.csv", "cache.json", f"journal-{SIZE}.jsonl"])
-def test_a_damaged_index_is_made_again_from_the_journal(demo, tmp_path, read, name):
+@pytest.mark.parametrize("name", ["index.csv", "cache.json", f"pixels-{SIZE}.u8"])
+def test_a_cache_that_is_not_what_was_written_is_made_again(demo, tmp_path, read, name):
     competition, folder = open_competition(demo), tmp_path / "cache"
     index = ingest(competition, SIZE, 1, folder).index
-    content = bytearray((folder / name).read_bytes())
-    content[len(content) // 2] ^= 1
-    (folder / name).write_bytes(content)
+    (folder / name).write_bytes((folder / name).read_bytes()[:-9])
     read.clear()
-    assert ingest(competition, SIZE, 1, folder).index.equals(index)
-    assert len(read) == (1 if name.startswith("journal") else 0)
+    cache = ingest(competition, SIZE, 1, folder)
+    assert cache.index.equals(index) and len(read) == 25
+    agrees(cache, demo)
 
 
 def test_a_file_that_changed_is_read_again_and_one_that_was_only_touched_is_not(copy, tmp_path, read):
@@ -262,10 +241,10 @@ def test_two_at_once_do_the_work_once(demo, tmp_path):
     outputs = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     agrees(Cache(folder), demo)
-    with module.locked(folder):
+    with exclusive_lock(folder / "lock", "the image cache"):
         waiting = alone(demo, folder)
         line = waiting.stderr.readline()
-    assert "waiting for it" in line
+    assert f"waiting for process {os.getpid()}, which holds the image cache" in line
     assert waiting.communicate(timeout=60)[0] == "25\n"
 
 
@@ -313,13 +292,13 @@ def test_a_disk_that_really_is_full(demo, tmp_path, monkeypatch):
 
 
 def test_no_size_below_one(demo, tmp_path):
-    with pytest.raises(BadInput, match="image size"):
+    with pytest.raises(BadInput, match="not an image size"):
         ingest(open_competition(demo), 0, 1, tmp_path)
 
 
 def test_a_place_that_cannot_be_a_folder(demo, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(EnvironmentFailure, match="cannot be made"):
+    with pytest.raises(EnvironmentFailure, match="cannot be written"):
         ingest(open_competition(demo), SIZE, 1, tmp_path / "file")
 
 

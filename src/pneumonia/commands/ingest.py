@@ -15,7 +15,7 @@ def ingest(settings: schema.Ingest) -> dict:
     competition = resolve(settings, needs_sample=False)
     refuse_faults(competition, settings.clip_boxes)
     unmapped = competition.check_mapping(labelled_images(competition))
-    cache = cache_images(competition, settings.image_size, settings.workers, settings.out or None)
+    cache = cache_images(competition, settings.image_size, settings.workers, settings.out or None, settings.verify)
     seconds = round(time.monotonic() - start, 3)
     say(f"ingest: {len(cache)} images of {cache.size} x {cache.size} in {cache.folder}, {seconds:.1f} s")
     found = {"cache": str(cache.folder), "images": len(cache), "seconds": seconds}

@@ -1,17 +1,17 @@
-"""The image cache: one memory-mapped file of squares, a journal of what is in it, and an index.
+"""The image cache: one memory-mapped file of squares, and an index.
 
 A cache is a folder with
 
     pixels-SIZE.u8      n x SIZE x SIZE uint8, row after row of the index, no header
-    journal-SIZE.jsonl  one line per image that was written: its index row and a checksum of the line
     index.csv           one row per image: patientId, split ("train" or "test"), what the header says, bytes, mtime_ns
                         and sha256 of the DICOM, pixels_crc32 (of the square)
-    cache.json          SIZE, n and the checksum of index.csv: written last, so a folder with it is complete
+    cache.json          SIZE, n and the checksum of index.csv: written last, so a folder with it is finished
 
-The journal stays: it is what an interrupted or damaged cache is continued from. It is never synced line by line, for a
-line that is there without its pixels (or the other way round) is noticed by the checksum and only costs that image.
+and, until it is finished, journal-SIZE.jsonl: one line per image that was written, [row of the index, its record]. A
+line that was cut short is passed over; one whose pixels did not reach the disk is noticed by the square's checksum.
 """
 
+import contextlib
 import json
 import zlib
 from collections.abc import Iterable
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pneumonia import config
 from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.files import atomic_write, read_json, sha256, write_json
 
@@ -33,7 +34,7 @@ NUMBERS = ("age", "spacing")  # NaN where missing
 
 
 class Damaged(EnvironmentFailure):
-    """A cache that is incomplete or not what was written; `ingest` repairs it."""
+    """A cache that is not finished or not what was written; `ingest` makes it again."""
 
 
 class Cache:
@@ -47,7 +48,7 @@ class Cache:
         """Opens it after a check that reads the index only: that it is whole and that the pixels have its length.
 
         Raises:
-            Damaged: incomplete or damaged; `./run.sh ingest` goes on from what is intact.
+            Damaged: not finished, or damaged.
         """
         self.folder = Path(folder)
         facts = cache_info(self.folder)
@@ -62,7 +63,13 @@ class Cache:
             raise Damaged(f"{error.filename}: {error.strerror}; run ingest again") from error
         # The texts "NA" and "None" are texts; only numbers can be missing.
         kinds = dict.fromkeys(TEXTS, str)
-        self.index = pd.read_csv(index, dtype=kinds, keep_default_na=False, na_values={name: [""] for name in NUMBERS})
+        self.index = pd.read_csv(
+            index,
+            dtype=kinds,
+            keep_default_na=False,
+            na_values={name: [""] for name in NUMBERS},
+            float_precision="round_trip",
+        )
         self.index = self.index.astype(dict.fromkeys(NUMBERS, np.float64))
         shape = (count, self.size, self.size)
         self.pixels = np.memmap(file, np.uint8, "r", shape=shape) if count else np.empty(shape, np.uint8)
@@ -88,6 +95,11 @@ def cached_size(image_size: int) -> int:
     A function of the image size alone: what a model sees of a DICOM does not depend on which caches happen to be there.
     """
     return max(SMALLEST, 1 << (image_size - 1).bit_length())
+
+
+def default_folder(name: str, content_key: str, size: int) -> Path:
+    """Where squares of `size` pixels of a competition are kept."""
+    return config.REPOSITORY / "cache" / f"{name}-{content_key}-{size}"
 
 
 def pixel_file(folder: Path, size: int) -> Path:
@@ -131,40 +143,40 @@ def intact_squares(file: Path, size: int, wanted: Iterable[tuple[int, int]], thr
         return {row for row in pool.map(intact, wanted) if row is not None}
 
 
-# ------------------------------------------------------------------ the journal
+# ------------------------------------------------------------------ on the way to a finished cache
 
 
 def journal_line(row: int, record: dict) -> str:
-    text = json.dumps([row, record], separators=(",", ":"))
-    return f"{zlib.crc32(text.encode()):08x} {text}\n"
+    return json.dumps([row, record], separators=(",", ":")) + "\n"
 
 
-def read_journal(file: Path) -> dict[int, dict]:
-    """{row: record} of every whole line, the last line of a row winning; half or damaged lines are passed over."""
+def read_journal(folder: Path, size: int) -> dict[int, dict]:
+    """{row: record} of every whole line; empty where there is no journal."""
     records: dict[int, dict] = {}
     try:
-        with open(file, "rb") as lines:
-            for line in lines:
-                checksum, _, text = line.rstrip(b"\n").partition(b" ")
-                if checksum == b"%08x" % zlib.crc32(text):
-                    row, record = json.loads(text)
-                    records[row] = record
+        lines = journal_file(folder, size).read_bytes().splitlines()
     except OSError:
-        return {}
+        return records
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            row, record = json.loads(line)
+            records[row] = record
     return records
 
 
-def write_journal(file: Path, records: dict[int, dict]) -> None:
-    """The journal anew, with these lines only."""
-    with atomic_write(file) as journal:
+def write_journal(folder: Path, size: int, records: dict[int, dict]) -> None:
+    """The journal anew, with these records only."""
+    with atomic_write(journal_file(folder, size)) as journal:
         journal.writelines(journal_line(row, record) for row, record in sorted(records.items()))
 
 
-# ------------------------------------------------------------------ completion
+def index_records(cache: Cache) -> dict[int, dict]:
+    """The records that a finished cache was made of."""
+    return dict(enumerate(cache.index.to_dict("records")))
 
 
-def complete(folder: Path, size: int, records: dict[int, dict]) -> None:
-    """Write the index of rows 0 .. n-1 and then cache.json, which makes the folder a cache."""
+def finish(folder: Path, size: int, records: dict[int, dict]) -> None:
+    """Write the index of rows 0 .. n-1 and then cache.json, which makes the folder a cache; the journal goes."""
     table = pd.DataFrame([records[row] for row in range(len(records))], columns=COLUMNS)
     with atomic_write(folder / "index.csv") as file:
         table.to_csv(file, index=False, lineterminator="\n")
@@ -173,3 +185,4 @@ def complete(folder: Path, size: int, records: dict[int, dict]) -> None:
         folder / "cache.json",
         {"version": VERSION, "size": size, "images": len(records), "index_sha256": checksum},
     )
+    journal_file(folder, size).unlink(missing_ok=True)

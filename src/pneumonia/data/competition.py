@@ -133,7 +133,7 @@ def open_competition(
     if folder.is_file():
         from pneumonia.data.archive import unpacked
 
-        folder = root_in(unpacked(folder, config.REPOSITORY / "cache"))
+        folder = root_in(unpacked(folder, config.REPOSITORY / "cache"), folder)
     if not folder.is_dir():
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
     beside = (folder / each for each in MAPPINGS)
@@ -155,7 +155,20 @@ def open_competition(
     )
 
 
-def root_in(folder: Path) -> Path:
-    """Where an unpacked zip has its tables: at its top, or in the only folder that a zip made by hand has there."""
-    inside = [each for each in folder.iterdir() if each.is_dir() and (each / LABELS).is_file()]
-    return inside[0] if len(inside) == 1 and not (folder / LABELS).is_file() else folder
+def root_in(folder: Path, archive: Path) -> Path:
+    """Where an unpacked zip has its tables, however deep its folders are.
+
+    Raises:
+        BadInput: nowhere, or at several places; what is inside is named.
+    """
+    names = (LABELS, CLASS_INFO, SAMPLE, TRAIN_IMAGES, TEST_IMAGES)
+    roots = sorted({path.parent for name in names for path in folder.rglob(name)})
+    if len(roots) == 1:
+        return roots[0]
+    if roots:
+        places = ", ".join(root.relative_to(folder).as_posix() for root in roots)
+        raise bad_input(archive, f"has the competition's files in several folders: {places}", "unpack one of them")
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    inside = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+    fix = "take the competition's zip, or unpack it and give the folder"
+    raise bad_input(archive, f"has no {LABELS}; inside are {inside or 'no tables and no images'}", fix)

@@ -1,13 +1,15 @@
-"""DICOMs to image cache: interrupted at any moment it goes on where it stood, damaged it is repaired in place.
+"""DICOMs to image cache: whole or not at all. Killed at any moment, the next call goes on where it stood.
 
-Every call looks at all that is there: files by size and time (by checksum where those differ), squares by checksum.
-What is right stays, the rest is read again. Work is done in blocks of images by spawned processes that write their
-squares themselves and hand back index rows, which one process appends to the journal.
+A finished cache is opened without reading a pixel: each DICOM's size and time are compared with the index, and its
+checksum where those differ. A DICOM that has changed is read again, the others stay. Squares are compared with their
+checksums where an interrupted ingest goes on, and where `verify` asks for it.
+
+Work is done in blocks of images by spawned processes that write their squares themselves and hand back index rows,
+which one process appends to the journal.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,13 +18,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pneumonia import config
 from pneumonia.data import cache as layout
 from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import Competition
 from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
-from pneumonia.system.files import sha256
+from pneumonia.system.files import exclusive_lock, sha256
 from pneumonia.system.processes import cores, mapped
 from pneumonia.system.progress import progress, say
 
@@ -42,63 +43,88 @@ class Source(NamedTuple):
     path: Path
 
 
-def ingest(competition: Competition, image_size: int, workers: int = 0, folder: str | Path | None = None) -> Cache:
+def ingest(
+    competition: Competition,
+    image_size: int,
+    workers: int = 0,
+    folder: str | Path | None = None,
+    verify: bool = False,
+) -> Cache:
     """The competition's images as squares of at least `image_size` pixels.
 
     Args:
         workers: processes that read DICOMs; 0: one per core as far as it pays; 1: this process.
-        folder: where the cache is kept, at exactly that size or the larger one that is there; None: under cache/, in a
-            folder named by the competition, its content and the size that images of this size are made from.
+        folder: where the cache is kept, at exactly that size; None: under cache/, in a folder named by the
+            competition, its content and the size that images of this size are made from.
+        verify: compare every square with its checksum, and read again what is damaged.
 
     Raises:
-        BadInput: every DICOM that cannot be read; the others are cached.
+        BadInput: every DICOM that cannot be read; the others are cached. Or `folder` holds squares of another size.
         EnvironmentFailure: the disk is or would be full; what was done is kept.
     """
     if image_size < 1:
         raise BadInput(
-            [Fault("bad-size", "image_size", None, f"{image_size} is no image size", "give pixels, 1 or more")]
+            [Fault("bad-size", "image_size", None, f"{image_size} is not an image size", "give pixels, 1 or more")]
         )
     if folder is None:
         image_size = layout.cached_size(image_size)
-        folder = config.REPOSITORY / "cache" / f"{competition.name}-{competition.content_key}-{image_size}"
+        folder = layout.default_folder(competition.name, competition.content_key, image_size)
     folder = Path(folder)
     images = [("train", *each) for each in competition.train_images.items()]
     images += [("test", *each) for each in competition.test_images.items()]
     sources = [Source(row, image, split, path) for row, (split, image, path) in enumerate(images)]
-    with readable_errors(folder), locked(folder):
-        size = max(image_size, size_there(folder))
-        return brought_up_to_date(folder, size, sources, workers)
+    with readable_errors(folder), exclusive_lock(folder / "lock", "the image cache", waits=True):
+        cache = finished(folder, image_size)
+        if cache and not verify and unchanged(cache, sources):
+            return cache
+        records = layout.index_records(cache) if cache else layout.read_journal(folder, image_size)
+        return complete(folder, image_size, sources, records, workers, compare=verify or cache is None)
 
 
-def size_there(folder: Path) -> int:
+def finished(folder: Path, size: int) -> Cache | None:
+    """The cache that is there; None where there is none, or it cannot be used any more.
+
+    Raises:
+        BadInput: it has squares of another size.
+    """
     try:
-        return layout.cache_info(folder)["size"]
+        cache = Cache(folder)
     except Damaged:
-        # cache.json may be what is damaged: a journal whose work was finished or begun says what was wanted
-        sizes = [path.stem.removeprefix("journal-") for path in folder.glob("journal-*.jsonl")]
-        return max((int(size) for size in sizes if size.isdecimal()), default=0)
+        return None
+    if cache.size != size:
+        what = f"holds images of {cache.size} x {cache.size} pixels"
+        raise bad_input(folder, what, f"choose another out= for image_size={size}, or remove it")
+    return cache
 
 
-def brought_up_to_date(folder: Path, size: int, sources: list[Source], workers: int) -> Cache:
-    journal = layout.journal_file(folder, size)
-    records = layout.read_journal(journal)
-    right, changed = still_right(folder, size, sources, records)
+def unchanged(cache: Cache, sources: list[Source]) -> bool:
+    """Whether the cache has these images, and every file has the size and time that it had."""
+    index = cache.index
+    if index["patientId"].tolist() != [each.image for each in sources]:
+        return False
+    if index["split"].tolist() != [each.split for each in sources]:
+        return False
+    rows = zip(sources, index["bytes"].tolist(), index["mtime_ns"].tolist())
+    try:
+        return all((stat := each.path.stat()).st_size == size and stat.st_mtime_ns == time for each, size, time in rows)
+    except OSError:
+        return False
+
+
+def complete(
+    folder: Path, size: int, sources: list[Source], records: dict[int, dict], workers: int, compare: bool
+) -> Cache:
+    """Read what is missing or has changed, and finish the cache."""
+    right = still_right(folder, size, sources, records, compare)
     missing = [source for source in sources if source.row not in right]
-    if not missing and not changed:
-        with contextlib.suppress(Damaged):
-            cache = Cache(folder)
-            if cache.size == size and len(cache) == len(sources):
-                return cache
-    elif right:
+    if right and missing:
         say(f"ingest: {len(right)} of {len(sources)} images are in {folder}, {len(missing)} are to be read")
     refuse_full_disk(folder, size, len(sources))
-    with contextlib.suppress(Damaged):
-        if layout.cache_info(folder)["size"] == size:  # from here on it is not complete until it is complete again
-            (folder / "cache.json").unlink()
-    layout.write_journal(journal, right)
+    (folder / "cache.json").unlink(missing_ok=True)  # from here on it is not finished until it is finished again
+    layout.write_journal(folder, size, right)
     allocate(layout.pixel_file(folder, size), len(sources) * size**2)
     faults: list[Fault] = []
-    with open(journal, "a", encoding="utf-8") as lines:
+    with open(layout.journal_file(folder, size), "a", encoding="utf-8") as lines:
         for records, block_faults in progress(read_blocks(folder, size, missing, workers), "ingest", unit="batch"):
             lines.writelines(layout.journal_line(row, record) for row, record in records.items())
             lines.flush()
@@ -108,16 +134,15 @@ def brought_up_to_date(folder: Path, size: int, sources: list[Source], workers: 
         raise BadInput(faults)
     with open(layout.pixel_file(folder, size), "rb") as pixels:
         os.fsync(pixels.fileno())
-    layout.complete(folder, size, right)
-    remove_other_sizes(folder, size)
+    layout.finish(folder, size, right)
     return Cache(folder)
 
 
 def still_right(
-    folder: Path, size: int, sources: list[Source], records: dict[int, dict]
-) -> tuple[dict[int, dict], bool]:
-    """Those records whose DICOM and square are as they were; and whether a record had to be touched for that."""
-    right, changed = {}, False
+    folder: Path, size: int, sources: list[Source], records: dict[int, dict], compare: bool
+) -> dict[int, dict]:
+    """Those records whose DICOM is as it was, with its present time; and, to `compare`, whose square is too."""
+    right = {}
     for source in sources:
         record = records.get(source.row)
         if record is None or (record["patientId"], record["split"]) != (source.image, source.split):
@@ -127,13 +152,15 @@ def still_right(
             if (stat.st_size, stat.st_mtime_ns) != (record["bytes"], record["mtime_ns"]):
                 if stat.st_size != record["bytes"] or sha256(source.path) != record["sha256"]:
                     continue
-                record, changed = record | {"mtime_ns": stat.st_mtime_ns}, True
+                record = record | {"mtime_ns": stat.st_mtime_ns}
         except OSError:
             continue  # reading it will say what is the matter
         right[source.row] = record
+    if not compare:
+        return right
     wanted = ((row, record["pixels_crc32"]) for row, record in right.items())
     intact = layout.intact_squares(layout.pixel_file(folder, size), size, wanted)
-    return {row: record for row, record in right.items() if row in intact}, changed
+    return {row: record for row, record in right.items() if row in intact}
 
 
 # ------------------------------------------------------------------ reading
@@ -192,7 +219,7 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-# ------------------------------------------------------------------ disk and lock
+# ------------------------------------------------------------------ disk
 
 
 def refuse_full_disk(folder: Path, size: int, count: int) -> None:
@@ -224,14 +251,6 @@ def allocate(file: Path, length: int) -> None:
         os.close(descriptor)
 
 
-def remove_other_sizes(folder: Path, size: int) -> None:
-    """Squares of another size. Who has them mapped keeps them until he lets go."""
-    keep = {layout.pixel_file(folder, size), layout.journal_file(folder, size)}
-    for path in [*folder.glob("pixels-*.u8"), *folder.glob("journal-*.jsonl")]:
-        if path not in keep:
-            path.unlink(missing_ok=True)
-
-
 @contextlib.contextmanager
 def readable_errors(folder: Path) -> Iterator[None]:
     """A full or read-only disk as EnvironmentFailure."""
@@ -244,20 +263,3 @@ def readable_errors(folder: Path) -> Iterator[None]:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
             raise EnvironmentFailure(f"{folder}: cannot be written: {error.strerror}") from error
         raise
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """One process at a time works on a cache; the next one says that it waits, and waits."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        text = f"{folder}: cannot be made a folder: {error.strerror}; free space or choose out="
-        raise EnvironmentFailure(text) from error
-    with open(folder / "lock", "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"ingest: another process works on {folder}; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

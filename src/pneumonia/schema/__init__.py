@@ -31,7 +31,7 @@ from pneumonia.schema.setting import setting
 __all__ = [
     "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Folds", "Ingest",
     "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results", "Sampling", "Schedule",
-    "Score", "Train", "Validate", "from_tree", "model_names", "model_settings", "setting",
+    "Score", "Train", "TrainRun", "Validate", "from_tree", "model_names", "model_settings", "setting",
 ]  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class Check(Data):
 @dataclass
 class Ingest(Data):
     image_size: int = setting(512, "side of the cached squares, in pixels", low=32, high=4096)
+    verify: bool = setting(False, "compare the pixels of a finished cache with their checksums, read the damaged again")
 
 
 @dataclass
