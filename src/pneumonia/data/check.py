@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pneumonia.data import check_tables, tables
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import Competition
-from pneumonia.data.people import unmapped_of
+from pneumonia.data.people import MOST_UNMAPPED, unmapped_of
 from pneumonia.system.errors import BadInput, Fault
 
 SHOWN = 20  # faults of a kind that a person sees; json=true lists them all
@@ -41,7 +41,8 @@ def folder_warnings(competition: Competition) -> list[Fault]:
         return warnings
     with contextlib.suppress(BadInput):  # faults, and reported as such
         unmapped = unmapped_of(competition.people(), labelled_images(competition))
-        if 0 < unmapped.count < unmapped.images:
+        is_fault = unmapped.count > MOST_UNMAPPED * unmapped.images and not competition.allow_unmapped
+        if 0 < unmapped.count < unmapped.images and not is_fault:
             what = f"lacks {unmapped} of {competition.labels.name}: each counts as a person of its own"
             fix = "add them if their people are known"
             warnings.append(Fault("mapping-lacks", str(competition.mapping), None, what, fix))
