@@ -19,8 +19,8 @@ def spot_samples(count: int = 48, seed: int = 0) -> Samples:
     boxes = []
     for image, kind in zip(images, classes):
         if kind == 2:
-            image[4:10, 5:12] += 150
-        boxes.append(np.array([[5.0, 4, 7, 6]]) if kind == 2 else np.empty((0, 4)))
+            image[8:20, 10:24] += 150
+        boxes.append(np.array([[10.0, 8, 14, 12]]) if kind == 2 else np.empty((0, 4)))
     return Samples(np.array([f"id-{i}" for i in range(count)]), images, boxes, classes)
 
 

@@ -13,7 +13,6 @@ from pneumonia.runs import checkpoint
 from pneumonia.runs.memory import memory_errors_explained
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import EnvironmentFailure
-from pneumonia.training import progress_callback as watch
 from pneumonia.training.learner import Learner
 
 
@@ -103,7 +102,7 @@ def test_what_to_try_is_a_batch_that_can_be_trained(changes, fix):
     ],
 )
 def test_every_backend_s_words_for_it_are_known(monkeypatch, error):
-    monkeypatch.setattr(watch, "on_gpu", lambda: True)
+    monkeypatch.setattr("pneumonia.runs.memory.on_gpu", lambda: True)
     with (
         pytest.raises(
             EnvironmentFailure, match=r"^GPU memory is short at batch_size=16; use another device$"
