@@ -71,7 +71,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
     while len(moments) < KILLS:
         process = start(experiment, tmp_path / "killed")
         if len(moments) < len(REACHED):
-            while process.poll() is None and not list(tmp_path.glob(f"killed/*/*/fold0/{REACHED[len(moments)]}")):
+            while process.poll() is None and not list(tmp_path.glob(f"killed/**/fold0/{REACHED[len(moments)]}")):
                 time.sleep(0.01)
             time.sleep(draw.uniform(0, 0.5))
         else:
