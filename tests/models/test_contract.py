@@ -7,8 +7,9 @@ import pytest
 from pneumonia import schema
 from pneumonia.boxes import geometry
 from pneumonia.models.normalisation import all_layers
-from pneumonia.models.registry import FAMILIES, family
+from pneumonia.models.registry import family
 from pneumonia.runs import checkpoint
+from pneumonia.schema.models import FAMILIES
 from pneumonia.system.errors import BadInput
 from pneumonia.training.learner import Learner, as_tensors
 

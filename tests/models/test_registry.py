@@ -4,11 +4,12 @@ import keras
 import pytest
 
 from pneumonia import schema
-from pneumonia.data.nih import NIH_LABELS
+from pneumonia.data.labels import NIH
 from pneumonia.data.person_features import PERSON_FEATURES
 from pneumonia.jobs.executors import EXECUTORS
 from pneumonia.models import classifiers, mask_losses, registry, segmentation_unet
 from pneumonia.models.backbones import constructors
+from pneumonia.models.family import Family
 from pneumonia.models.yolo import losses, network
 from pneumonia.schema import commands, models, relations
 from pneumonia.system.errors import BadInput
@@ -31,13 +32,15 @@ def test_encoders_are_those_whose_input_range_is_known():
     assert set(models.ENCODERS) <= set(Backbones.models_names())
 
 
-def test_every_family_has_settings_and_code():
-    assert set(models.FAMILIES) == set(registry.FAMILIES)
+@pytest.mark.parametrize("name", models.FAMILIES)
+def test_every_family_has_settings_and_code(name):
+    model = schema.model_settings(name)
+    assert isinstance(registry.family(model, 64), Family)
 
 
 def test_choices_are_what_the_code_knows():
     assert set(choices(models.PlainClassifier, "head")) == set(classifiers.OUTPUTS)
-    assert classifiers.OUTPUTS["nih"] == len(NIH_LABELS)
+    assert classifiers.OUTPUTS["nih"] == len(NIH)
     assert choices(models.PlainClassifier, "inputs") == PERSON_FEATURES
     assert set(choices(models.Masks, "mask_losses")) == set(mask_losses.LOSSES)
     assert set(choices(models.YOLOv8, "size")) == set(network.SIZES)

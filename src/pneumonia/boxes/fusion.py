@@ -4,9 +4,10 @@ The results of ensemble-boxes 1.0.9, in compiled loops of our own (benchmarks/fu
 a whole data set hundreds of times. IoU does not change when an axis is scaled, so the boxes stay in pixels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,6 @@ from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.schema.setting import setting
 from pneumonia.system.processes import cores
 
-METHODS = ("wbf", "nmw", "nms", "soft_nms", "soft_nms_linear")
 CONFIDENCES = {
     "mean": kernels.MEAN,
     "max": kernels.MAXIMUM,
@@ -24,7 +24,59 @@ CONFIDENCES = {
     "votes": kernels.VOTES,
     "members": kernels.MEMBERS,
 }
+
+
+class Method(NamedTuple):
+    """meaning: one line for `./run.sh list`. kernel: (batch, fusion, out_corners, out_scores) -> (images,) boxes kept;
+    fusion_kernels.py says what it writes."""
+
+    meaning: str
+    kernel: Callable[["BoxBatch", "Fusion", np.ndarray, np.ndarray], np.ndarray]
+
+
+METHODS = {
+    "wbf": Method(
+        "weighted boxes fusion: boxes of one object become their weighted mean",
+        lambda batch, fusion, *out: kernels.weighted_boxes(
+            *batch, fusion.iou, fusion.min_score, CONFIDENCES[fusion.confidence], fusion.votes, *out
+        ),
+    ),
+    "nmw": Method(
+        "non-maximum weighted: the best box, drawn to those that overlap it",
+        lambda batch, fusion, *out: kernels.non_maximum_weighted(*batch, fusion.iou, fusion.min_score, *out),
+    ),
+    "nms": Method(
+        "non-maximum suppression: the best box, the others go",
+        lambda batch, fusion, *out: kernels.suppression(*batch, fusion.iou, fusion.min_score, *out),
+    ),
+    "soft_nms": Method(
+        "the others lose confidence by their overlap (Gaussian)",
+        lambda batch, fusion, *out: kernels.soft_suppression(
+            *batch, fusion.iou, fusion.min_score, False, fusion.sigma, fusion.floor, *out
+        ),
+    ),
+    "soft_nms_linear": Method(
+        "the others lose confidence by their overlap (linear)",
+        lambda batch, fusion, *out: kernels.soft_suppression(
+            *batch, fusion.iou, fusion.min_score, True, fusion.sigma, fusion.floor, *out
+        ),
+    ),
+}
 BOXES_PER_RUN = 200_000  # boxes fused at once by one thread: bounds the memory, 25 members or not
+
+
+class BoxBatch(NamedTuple):
+    """The boxes of some images, all members' together.
+
+    starts: (images + 1,) first box of each image. corners: (n, 4) x1 y1 x2 y2. scores: (n,). member: (n,) whose
+    box it is. weights: (members,).
+    """
+
+    starts: np.ndarray
+    corners: np.ndarray
+    scores: np.ndarray
+    member: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass
@@ -38,7 +90,7 @@ class Fusion:
     """
 
     nms_iou: float = setting(0.5, "boxes of one member with a higher IoU are duplicates; 1: none are", above=0, high=1)
-    method: str = setting("wbf", "how boxes of several members become one", choices=METHODS)
+    method: str = setting("wbf", "how boxes of several members become one", choices=tuple(METHODS))
     iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, below=1)
     min_score: float = setting(0.01, "boxes of lower confidence take no part", low=0, high=1)
     confidence: str = setting("members", "of a wbf cluster", choices=tuple(CONFIDENCES))
@@ -68,28 +120,16 @@ def fuse(
         ValueError: tables of different images, an unknown method or confidence, weights that do not fit.
     """
     tables, weights = participants(tables, fusion, weights)
-    method = fusion.method
     images, firsts = len(tables[0]), runs_of(tables)
     bounds = list(zip(firsts, [*firsts[1:], images]))
 
     def fused(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        starts, corners, scores, member = gathered(tables, *bound)
-        out_corners, out_scores = np.empty_like(corners), np.empty_like(scores)
-        given = (starts, corners, scores, member, weights, fusion.iou, fusion.min_score)
-        if method == "wbf":
-            counts = kernels.weighted_boxes(
-                *given, CONFIDENCES[fusion.confidence], fusion.votes, out_corners, out_scores
-            )
-        elif method == "nmw":
-            counts = kernels.non_maximum_weighted(*given, out_corners, out_scores)
-        elif method == "nms":
-            counts = kernels.suppression(*given, out_corners, out_scores)
-        else:
-            linear = method == "soft_nms_linear"
-            counts = kernels.soft_suppression(*given, linear, fusion.sigma, fusion.floor, out_corners, out_scores)
+        batch = BoxBatch(*gathered(tables, *bound), weights)
+        out_corners, out_scores = np.empty_like(batch.corners), np.empty_like(batch.scores)
+        counts = METHODS[fusion.method].kernel(batch, fusion, out_corners, out_scores)
         counts = np.minimum(counts, max_boxes) if max_boxes else counts
         boxes, kept = np.empty((counts.sum(), 4)), np.empty(counts.sum())
-        kernels.compact(starts, counts, out_corners, out_scores, boxes, kept)
+        kernels.compact(batch.starts, counts, out_corners, out_scores, boxes, kept)
         return counts, boxes, kept
 
     threads = threads or cores()

@@ -97,15 +97,8 @@ def tta() -> Iterator[tuple[str, str]]:
 def fusions() -> Iterator[tuple[str, str]]:
     from pneumonia.boxes.fusion import CONFIDENCES, METHODS
 
-    meanings = {
-        "wbf": "weighted boxes fusion: boxes of one object become their weighted mean",
-        "nmw": "non-maximum weighted: the best box, drawn to those that overlap it",
-        "nms": "non-maximum suppression: the best box, the others go",
-        "soft_nms": "the others lose confidence by their overlap (Gaussian)",
-        "soft_nms_linear": "the others lose confidence by their overlap (linear)",
-    }
-    for name in METHODS:
-        yield name, meanings.get(name, "")
+    for name, method in METHODS.items():
+        yield name, method.meaning
     for name in CONFIDENCES:
         yield f"confidence={name}", "of a wbf cluster"
 

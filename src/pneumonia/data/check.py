@@ -51,7 +51,7 @@ def folder_warnings(competition: Competition) -> list[Fault]:
 
 def labelled_images(competition: Competition) -> list[str]:
     """Ids in the label table."""
-    return list(tables.read_labels(competition.labels, []).mentioned)
+    return list(tables.read_labels(competition.labels, [], competition.has_uuids).mentioned)
 
 
 def refuse_faults(

@@ -7,7 +7,7 @@ from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.data.competition import Competition
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.people import mapping_fault
-from pneumonia.data.tables import UUID, ClassRows, LabelRows, read_classes, read_labels, read_sample
+from pneumonia.data.tables import ClassRows, LabelRows, read_classes, read_labels, read_sample
 from pneumonia.system.csv_rows import digits
 from pneumonia.system.errors import BadInput, Fault
 
@@ -30,16 +30,16 @@ def table_faults(
         needs_sample: a folder without the sample submission is a fault.
     """
     faults: list[Fault] = []
-    labels = read_labels(competition.labels, faults)
-    classes = read_classes(competition.classes, faults)
+    labels = read_labels(competition.labels, faults, competition.has_uuids)
+    classes = read_classes(competition.classes, faults, competition.has_uuids)
     faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
     if needs_sample or competition.sample.exists():
-        samples = read_sample(competition.sample, faults)
+        samples = read_sample(competition.sample, faults, competition.has_uuids)
     else:
         samples = None
     if competition.test_labels is not None:
-        of_test = read_labels(competition.test_labels, faults)
+        of_test = read_labels(competition.test_labels, faults, competition.has_uuids)
         faults += outside_faults(of_test, competition.test_labels, clip_boxes, competition.size_of)
     faults += mapping_faults(competition, labels)
     if needs_images or competition.train_images or competition.test_images:
@@ -78,11 +78,11 @@ def class_faults(labels: LabelRows, classes: ClassRows, competition: Competition
     if not labels.mentioned or not classes.mentioned:
         return  # the table could not be read, which is a fault already: not one more for every image
     for name, line in labels.mentioned.items():
-        if name not in classes.mentioned and UUID.fullmatch(name):
+        if name not in classes.mentioned and competition.is_id(name):
             what = f"{name} has no class in {competition.classes.name}"
             yield Fault("no-class", str(competition.labels), line, what, "add its row there")
     for name, line in classes.mentioned.items():
-        if name not in labels.mentioned and UUID.fullmatch(name):
+        if name not in labels.mentioned and competition.is_id(name):
             what = f"{name} has no row in {competition.labels.name}"
             yield Fault("no-label", path, line, what, "add its row there, or remove this one")
     for name, (kind, line) in kinds.items():
@@ -112,15 +112,17 @@ def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competiti
         if not images:
             what = "has no images (DICOM, PNG or JPEG)" if folder.is_dir() else "is missing"
             yield Fault("no-images", str(folder), None, what, "download it from the competition's data page")
-    yield from against(labels.mentioned, train, competition.labels)
+    yield from against(labels.mentioned, train, competition.labels, competition.is_id)
     if samples is not None:
-        yield from against(samples, test, competition.sample)
+        yield from against(samples, test, competition.sample, competition.is_id)
     for name in sorted(train.keys() & test.keys()):
         what = "is in the training folder too"
         yield Fault("train-and-test", str(test[name]), None, what, "remove it from one of the two")
 
 
-def against(listed: Mapping[str, int], images: Mapping[str, Path], table: Path) -> Iterator[Fault]:
+def against(
+    listed: Mapping[str, int], images: Mapping[str, Path], table: Path, is_id: Callable[[str], bool]
+) -> Iterator[Fault]:
     """Ids of a table without a file, files that the table does not list; nothing where one of the two is empty."""
     if not listed or not images:
         return
@@ -131,7 +133,7 @@ def against(listed: Mapping[str, int], images: Mapping[str, Path], table: Path) 
         yield Fault("no-image", str(table), None, what, "name the files as the table names the images")
         return
     for name, line in listed.items():
-        if name not in images and UUID.fullmatch(name):
+        if name not in images and is_id(name):
             what = f"there is no {folder}/{name}{suffix}"
             yield Fault("no-image", str(table), line, what, "add the file, or remove the row")
     for name, file in images.items():

@@ -7,15 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 from pneumonia import config, schema
+from pneumonia.data.formats.kaggle import LABELS
+from pneumonia.data.formats.registry import FORMATS, format_of
 from pneumonia.data.image_files import size_of
-from pneumonia.data.image_folders import images_of
 from pneumonia.data.people import Unmapped, check_people, read_people
+from pneumonia.data.tables import UUID
 from pneumonia.system.errors import Fault, bad_input
-
-LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
-SAMPLE, TEST_LABELS = "stage_2_sample_submission.csv", "test_labels.csv"
-MAPPINGS = ("mapping.csv", "pneumonia-challenge-dataset-mappings_2018.json")  # the demo's, RSNA's
-TRAIN_IMAGES, TEST_IMAGES = "stage_2_train_images", "stage_2_test_images"
 
 FRAME = (1024, 1024)  # rows, columns of an image that is not there to be asked
 
@@ -25,7 +22,8 @@ class Competition:
     """The files of a competition; the three tables are where they should be, whether they are there or not.
 
     mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM, PNG or
-    JPEG file}. repeated_images: images of which a folder has two files.
+    JPEG file}, in train_folder and test_folder. repeated_images: images of which a folder has two files.
+    has_uuids: whether its images are named by lower-case UUIDs.
     needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
     allow_unmapped: whether the mapping may lack more than a few of the images.
     """
@@ -39,18 +37,13 @@ class Competition:
     test_labels: Path | None
     train_images: dict[str, Path]
     test_images: dict[str, Path]
+    train_folder: Path
+    test_folder: Path
     needs_images: bool = True
     needs_sample: bool = True
     repeated_images: list[Fault] = field(default_factory=list)
+    has_uuids: bool = True
     allow_unmapped: bool = False
-
-    @property
-    def train_folder(self) -> Path:
-        return self.root / TRAIN_IMAGES
-
-    @property
-    def test_folder(self) -> Path:
-        return self.root / TEST_IMAGES
 
     @cached_property
     def content_key(self) -> str:
@@ -74,6 +67,10 @@ class Competition:
             path = self.train_images.get(image) or self.test_images.get(image)
             self.sizes[image] = (size_of(path) if path else None) or FRAME
         return self.sizes[image]
+
+    def is_id(self, name: str) -> bool:
+        """Whether a text can name an image; one that cannot is a fault of its own."""
+        return not self.has_uuids or UUID.fullmatch(name) is not None
 
     def people(self) -> dict[str, str]:
         """Image to person; images that the mapping lacks are not in it.
@@ -136,33 +133,34 @@ def open_competition(
         folder = root_in(unpacked(folder, config.REPOSITORY / "cache"), folder)
     if not folder.is_dir():
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
-    beside = (folder / each for each in MAPPINGS)
-    mapping_file = config.user_path(mapping) if mapping else next((each for each in beside if each.is_file()), None)
-    train, test = (images_of(folder / each) for each in (TRAIN_IMAGES, TEST_IMAGES))
+    files = format_of(folder).read(folder)
     return Competition(
         root=folder,
         name=name,
-        labels=folder / LABELS,
-        classes=folder / CLASS_INFO,
-        sample=folder / SAMPLE,
-        mapping=mapping_file,
-        test_labels=folder / TEST_LABELS if (folder / TEST_LABELS).is_file() else None,
-        train_images=train.files,
-        test_images=test.files,
+        labels=files.labels,
+        classes=files.classes,
+        sample=files.sample,
+        mapping=config.user_path(mapping) if mapping else files.mapping,
+        test_labels=files.test_labels,
+        train_images=files.train_images.files,
+        test_images=files.test_images.files,
+        train_folder=files.train_folder,
+        test_folder=files.test_folder,
         needs_images=needs_images,
         needs_sample=needs_sample,
-        repeated_images=train.faults + test.faults,
+        repeated_images=files.train_images.faults + files.test_images.faults,
+        has_uuids=files.has_uuids,
     )
 
 
 def root_in(folder: Path, archive: Path) -> Path:
-    """Where an unpacked zip has its tables, however deep its folders are.
+    """The folder of an unpacked zip that one of the formats knows, however deep it is.
 
     Raises:
         BadInput: nowhere, or at several places; what is inside is named.
     """
-    names = (LABELS, CLASS_INFO, SAMPLE, TRAIN_IMAGES, TEST_IMAGES)
-    roots = sorted({path.parent for name in names for path in folder.rglob(name)})
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
+    roots = sorted(each for each in folders if any(kind.matches(each) for kind in FORMATS.values()))
     if len(roots) == 1:
         return roots[0]
     if roots:

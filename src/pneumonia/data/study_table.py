@@ -30,8 +30,8 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
     facts = header_facts(header)
     competition.sizes.update(sizes_of(facts))
     faults: list[Fault] = []
-    labels = read_labels(competition.labels, faults)
-    classes = read_classes(competition.classes, faults)
+    labels = read_labels(competition.labels, faults, competition.has_uuids)
+    classes = read_classes(competition.classes, faults, competition.has_uuids)
     faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
     if faults:

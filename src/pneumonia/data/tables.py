@@ -120,9 +120,9 @@ def label_faults(labels: LabelRows, path: Path) -> Iterator[Fault]:
             yield Fault("target-contradiction", str(path), line, what, "keep the rows that are true")
 
 
-def read_classes(path: Path, faults: list[Fault]) -> ClassRows:
+def read_classes(path: Path, faults: list[Fault], uuids: bool = True) -> ClassRows:
     """The class table; its repeated rows are by nature, one for every box of an image."""
-    rows, id_faults, count = ClassRows(), IdFaults(path), 0
+    rows, id_faults, count = ClassRows(), IdFaults(path, uuids), 0
     names = dict(zip(CLASSES.display_names, CLASSES.names))
     found: list[Fault] = []
     for line, (name, kind) in rows_of(path, CLASS_COLUMNS, found):
@@ -141,7 +141,7 @@ def read_classes(path: Path, faults: list[Fault]) -> ClassRows:
     return rows
 
 
-def read_sample(path: Path, faults: list[Fault]) -> dict[str, int]:
+def read_sample(path: Path, faults: list[Fault], uuids: bool = True) -> dict[str, int]:
     """The competition's sample submission: id to line of the file, in the file's order."""
     if is_missing_file(path, faults):
         return {}
@@ -150,7 +150,7 @@ def read_sample(path: Path, faults: list[Fault]) -> dict[str, int]:
     except BadInput as error:
         faults += error.faults
         return {}
-    id_faults = IdFaults(path)
+    id_faults = IdFaults(path, uuids)
     good = {name: line for name, line in lines.items() if not id_faults.add(name, line)}
     faults += id_faults.of(len(lines))
     return good

@@ -1,24 +1,12 @@
-"""Which code builds which `model.name`. A family is imported only when it is asked for; its settings are a dataclass
-of schema/models.py, under the same name."""
+"""The family that `model.name` asks for. Its code is imported only then; schema/models.py lists all."""
 
 import dataclasses
 import importlib
 
 from pneumonia import schema
 from pneumonia.models.family import Family
-from pneumonia.schema.models import settings_of
+from pneumonia.schema.models import ANY_BACKBONE, FAMILIES, settings_of
 from pneumonia.schema.relations import check_network
-
-FAMILIES = {
-    "chexnet": "pneumonia.models.classifiers:CheXNet",
-    "fcnn": "pneumonia.models.plain_classifiers:FCNN",
-    "cnn": "pneumonia.models.plain_classifiers:CNN",
-    "box_regressor": "pneumonia.models.box_regressor:BoxRegressor",
-    "mobilenet_unet": "pneumonia.models.unet:MobileNetUNet",
-    "segmentation_unet": "pneumonia.models.segmentation_unet:SegmentationUNet",
-    "yolov8": "pneumonia.models.yolo.family:YOLOv8",
-}
-ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on keras.applications' backbone of that name
 
 
 def family(model: schema.Model, image_size: int, loss: schema.Loss | None = None, pretrained: bool = True) -> Family:
@@ -35,5 +23,5 @@ def family(model: schema.Model, image_size: int, loss: schema.Loss | None = None
     check_network(model, image_size, loss or schema.Loss())
     if not pretrained and model.weights != "none":
         model = dataclasses.replace(model, weights="none")
-    module, name = FAMILIES.get(model.name, ANY_BACKBONE).split(":")
+    module, name = (FAMILIES[model.name].code if model.name in FAMILIES else ANY_BACKBONE).split(":")
     return getattr(importlib.import_module(module), name)(model, image_size, loss)

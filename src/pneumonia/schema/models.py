@@ -1,9 +1,9 @@
 """Settings of the networks, one dataclass per family. Nothing here imports Keras: a network that cannot be is refused
-before any process wakes it. models/registry.py says which code builds which family."""
+before any process imports it. FAMILIES says which settings and which code a family has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from pneumonia.schema.setting import nearest, setting
 from pneumonia.system.errors import bad_input
@@ -154,15 +154,24 @@ class YOLOv8(Pretrained):
 
 # ------------------------------------------------------------------ by name
 
-FAMILIES: dict[str, type[Model]] = {
-    "chexnet": Classifier,
-    "fcnn": PlainClassifier,
-    "cnn": PlainClassifier,
-    "box_regressor": BoxRegressor,
-    "mobilenet_unet": MobileNetUNet,
-    "segmentation_unet": SegmentationUNet,
-    "yolov8": YOLOv8,
+
+class Entry(NamedTuple):
+    """settings: a family's dataclass. code: "module:Class", imported by models/registry.py when it is asked for."""
+
+    settings: type[Model]
+    code: str
+
+
+FAMILIES: dict[str, Entry] = {
+    "chexnet": Entry(Classifier, "pneumonia.models.classifiers:CheXNet"),
+    "fcnn": Entry(PlainClassifier, "pneumonia.models.plain_classifiers:FCNN"),
+    "cnn": Entry(PlainClassifier, "pneumonia.models.plain_classifiers:CNN"),
+    "box_regressor": Entry(BoxRegressor, "pneumonia.models.box_regressor:BoxRegressor"),
+    "mobilenet_unet": Entry(MobileNetUNet, "pneumonia.models.unet:MobileNetUNet"),
+    "segmentation_unet": Entry(SegmentationUNet, "pneumonia.models.segmentation_unet:SegmentationUNet"),
+    "yolov8": Entry(YOLOv8, "pneumonia.models.yolo.family:YOLOv8"),
 }
+ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on keras.applications' backbone of that name
 
 
 def model_names() -> list[str]:
@@ -173,7 +182,7 @@ def model_names() -> list[str]:
 def settings_of(name: str) -> type[Model]:
     """The dataclass of a family, or of a backbone of keras.applications. Raises BadInput for an unknown name."""
     if name in FAMILIES:
-        return FAMILIES[name]
+        return FAMILIES[name].settings
     if name in KERAS_APPLICATIONS:
         return MobileNetClassifier if name.startswith("mobilenet") else Classifier
     raise bad_input("model.name", f"unknown model '{name}'", nearest(name, model_names()))

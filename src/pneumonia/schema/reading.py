@@ -19,7 +19,7 @@ MEANINGS = {
     list: "a list: [a,b]",
     dict: "a mapping: {name: value}",
 }
-FAMILY_SETTINGS = (*dict.fromkeys(FAMILIES.values()), Classifier, MobileNetClassifier)
+FAMILY_SETTINGS = (*dict.fromkeys(each.settings for each in FAMILIES.values()), Classifier, MobileNetClassifier)
 
 
 class WrongType(Exception):

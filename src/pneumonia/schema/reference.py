@@ -15,8 +15,8 @@ SECTIONS = {
     Classifier: "a backbone of keras.applications, or chexnet",
     MobileNetClassifier: "mobilenet, mobilenetv2, mobilenetv3small, mobilenetv3large",
     **{
-        kind: ", ".join(name for name, other in FAMILIES.items() if other is kind)
-        for kind in dict.fromkeys(FAMILIES.values())
+        kind: ", ".join(name for name, other in FAMILIES.items() if other.settings is kind)
+        for kind in dict.fromkeys(each.settings for each in FAMILIES.values())
         if kind is not Classifier
     },
 }
