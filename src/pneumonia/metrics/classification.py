@@ -1,7 +1,7 @@
 """Metrics of image classifiers, with intervals over people."""
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_fscore_support
 
 from pneumonia.metrics.intervals import DRAWS, Interval, percentile_interval, person_draws
 
@@ -43,28 +43,8 @@ def auc_interval(
 
 def average_precision(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the precision-recall steps; NaN without a positive. labels: (n,) 0 or 1; scores: (n,)."""
-    labels, scores = np.asarray(labels), np.asarray(scores)
-    if not (labels == 1).any():
-        return float("nan")
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(labels[order] == 1)
-    last = np.append(scores[order][1:] != scores[order][:-1], True)
-    hits, predicted = hits[last], (np.arange(len(labels)) + 1)[last]
-    return float((np.diff(hits, prepend=0) * hits / predicted).sum() / hits[-1])
-
-
-def at_threshold(labels: np.ndarray, scores: np.ndarray, threshold: float) -> dict[str, float]:
-    """Accuracy, and precision, recall and F1 of the positives, at a probability threshold (>=). A ratio without a
-    denominator is 0, as in scikit-learn."""
-    truth, called = np.asarray(labels) == 1, np.asarray(scores) >= threshold
-    hits, calls, positives = (truth & called).sum(), called.sum(), truth.sum()
-    precision, recall = hits / max(calls, 1), hits / max(positives, 1)
-    return {
-        "accuracy": float((truth == called).mean()) if len(truth) else float("nan"),
-        "precision": float(precision),
-        "recall": float(recall),
-        "f1": float(2 * hits / max(calls + positives, 1)),
-    }
+    positive = np.asarray(labels) == 1
+    return float(average_precision_score(positive, scores)) if positive.any() else float("nan")
 
 
 def average_precision_interval(
