@@ -38,7 +38,7 @@ from pneumonia.demo.competition import SHARES, generate
 from pneumonia.demo.folder import IMAGES
 from pneumonia.jobs import local
 from pneumonia.jobs.job import TrainJob, job_environment
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 from scale_costs import N_FOLDS, TABLES, TARGETS, TEST_SHARE, Settings, bytes_in, of_one
 from scale_formulae import Job, cached_sizes, disk_bytes, job_seconds, makespan
 
@@ -168,7 +168,9 @@ def fusing_costs(copy: Copy, preset: str, experiments: dict) -> dict:
 
 def print_units(settings: Settings, experiments: dict, units: dict, costs: dict, job: Job) -> None:
     device = next(iter(units.values()))["device"]
-    print(f"\n### Unit costs: preset {settings.preset}, {job.train} + {job.test} images, {cores()} cores, {device}\n")
+    print(
+        f"\n### Unit costs: preset {settings.preset}, {job.train} + {job.test} images, {count_cores()} cores, {device}\n"
+    )
     table(["of one image", "seconds", "symbol"])
     for size, each in costs["caches"].items():
         row(f"ingest at {size} pixels, on one core", both(each["ingest"], 5), "i")

@@ -9,7 +9,7 @@ import numpy as np
 from pneumonia import schema
 from pneumonia.data.cache import cached_size
 from pneumonia.data.ingest import WORTH_A_PROCESS
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 from scale_costs import IN_EVERY_RUN, N_FOLDS, POSITIVE, TABLES
 
 
@@ -46,7 +46,7 @@ def run_seconds(job: Job, experiment: schema.Experiment, unit: dict, costs: dict
 def job_seconds(job: Job, experiments: dict, units: dict, costs: dict) -> tuple[np.ndarray, np.ndarray]:
     """The job, and of it all the runs as if one device had done them. (2,) wall clock, processors."""
     runs = [run_seconds(job, each, units[name], costs) for name, each in experiments.items()] * job.folds
-    workers = np.array([max(1, min(cores(), job.images // WORTH_A_PROCESS)), 1])
+    workers = np.array([max(1, min(count_cores(), job.images // WORTH_A_PROCESS)), 1])
     own = sum(costs["caches"][size]["ingest"] for size in cached_sizes(experiments)) * job.images / workers
     own = own + checked(job, costs) + job.train * sum(costs[name] for name in TABLES)
     own += costs["fuse_fixed"] + job.folds * job.held_out * costs["fuse"]

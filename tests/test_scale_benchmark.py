@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pneumonia import config
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 ONE = np.ones(2)
@@ -64,7 +64,7 @@ def test_devices_shorten_the_wall_clock_and_not_the_work(scale, experiments, cos
 def test_only_reading_is_shared_among_cores(scale, experiments, costs):
     costs["caches"][512] |= {"ingest": ONE}
     wall, busy = scale.job_seconds(scale.Job(50_000, 0), experiments, dict.fromkeys(MEMBERS, UNIT), costs)[0]
-    assert busy == 50_000 and wall == 50_000 / cores()
+    assert busy == 50_000 and wall == 50_000 / count_cores()
 
 
 def test_its_tables_are_printed(scale, experiments, costs, tmp_path, capsys, monkeypatch):

@@ -12,7 +12,7 @@ from pneumonia import config, schema
 from pneumonia.commands.table import COMMANDS, Command
 from pneumonia.schema.reference import entries
 from pneumonia.system.errors import BadInput, EnvironmentFailure
-from pneumonia.system.json_values import plain, without_nan
+from pneumonia.system.json_values import to_json_type, without_nan
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         return failed(f"error: a defect of this program: {error!r}", repr(error), wants_json, 1)
     faults = result.get("faults") or []
     if wants_json:
-        print(json.dumps(without_nan(result) | ({"error": faults} if faults else {}), default=plain))
+        print(json.dumps(without_nan(result) | ({"error": faults} if faults else {}), default=to_json_type))
     return BadInput.exit_code if faults else 0
 
 
@@ -58,7 +58,7 @@ def split_command(arguments: list[str]) -> tuple[Command, list[str]]:
 def failed(message: object, error: object, wants_json: bool, code: int = BadInput.exit_code) -> int:
     print(message, file=sys.stderr)
     if wants_json:
-        print(json.dumps({"error": error}, default=plain))
+        print(json.dumps({"error": error}, default=to_json_type))
     return code
 
 

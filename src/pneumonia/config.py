@@ -28,8 +28,8 @@ def user_path(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-def needed(text: str, key: str, what: str) -> Path:
-    """A setting that must be given, as a path. Raises BadInput."""
+def required_path(text: str, key: str, what: str) -> Path:
+    """A setting that must be given, as a path. Raises BadInput where it is empty."""
     if not text:
         raise bad_input("command line", f"{key}= is missing", f"give {key}=FILE, {what}")
     return user_path(text)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pneumonia.system.processes import mapped
+from pneumonia.system.processes import map_in_processes
 from pneumonia.system.switches import SWITCHES
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
@@ -30,7 +30,7 @@ def test_libraries_follow_them():
 
 def test_workers_have_them(monkeypatch):
     monkeypatch.delenv("OPENCV_FOR_THREADS_NUM")
-    assert list(mapped(os.getenv, ["OPENCV_FOR_THREADS_NUM"], 1)) == ["1"]
+    assert list(map_in_processes(os.getenv, ["OPENCV_FOR_THREADS_NUM"], 1)) == ["1"]
 
 
 def test_nothing_else_in_the_package_sets_one():

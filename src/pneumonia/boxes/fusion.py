@@ -14,7 +14,7 @@ import numpy as np
 from pneumonia.boxes import fusion_kernels as kernels
 from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.schema.setting import setting
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 
 CONFIDENCES = {
     "mean": kernels.MEAN,
@@ -132,7 +132,7 @@ def fuse(
         kernels.compact(batch.starts, counts, out_corners, out_scores, boxes, kept)
         return counts, boxes, kept
 
-    threads = threads or cores()
+    threads = threads or count_cores()
     if threads == 1 or len(bounds) == 1:
         parts = [fused(bound) for bound in bounds]
     else:

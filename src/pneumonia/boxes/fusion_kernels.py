@@ -7,14 +7,14 @@ offsets[i] on, most confident first. Returns how many boxes each image keeps, (i
 
 import numpy as np
 
-from pneumonia.system.compiled import compiled, compiled_loosely
+from pneumonia.system.jit import jit, jit_fastmath
 
 MEAN, MAXIMUM, BOX_AND_MODEL, ABSENT_MODEL_AWARE, VOTES, MEMBERS = range(6)
 FOLD = 8  # clusters that one comparison rules out
 SLACK = 1e-9  # of a box's area
 
 
-@compiled
+@jit
 def gather(offsets, boxes, scores, first, starts, filled, number, corners, all_scores, member):
     """Append one member's boxes of images first, first + 1, ... to those images' places in a run's arrays."""
     for i in range(len(filled)):
@@ -29,7 +29,7 @@ def gather(offsets, boxes, scores, first, starts, filled, number, corners, all_s
             member[place] = number
 
 
-@compiled
+@jit
 def compact(starts, counts, corners, scores, out_boxes, out_scores):
     """The kept boxes of every image, one after another, as x, y, width, height."""
     place = 0
@@ -43,7 +43,7 @@ def compact(starts, counts, corners, scores, out_boxes, out_scores):
             place += 1
 
 
-@compiled
+@jit
 def overlap(a, b):
     """IoU of two boxes given as corners."""
     width = min(a[2], b[2]) - max(a[0], b[0])
@@ -54,7 +54,7 @@ def overlap(a, b):
     return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
 
-@compiled
+@jit
 def weighted_order(scores, member, weights, first, last, lowest, weighted):
     """Rows of one image with a confidence of at least `lowest`, by descending weight x confidence; ties in row order.
     Their products go to `weighted` (by row, from `first`)."""
@@ -71,7 +71,7 @@ def weighted_order(scores, member, weights, first, last, lowest, weighted):
     return rows[:kept][np.argsort(keys[:kept], kind="mergesort")]
 
 
-@compiled_loosely
+@jit_fastmath
 def above(a1, b1, a2, b2, iou, x1, y1, x2, y2, area, clusters, excess, folded):
     """How far the box's IoU with each cluster is above `iou`, as an area: shared - iou * union, to `excess`; and the
     largest of every FOLD of them to `folded`: its entry k speaks for clusters k, k + length, k + 2 * length, ...
@@ -96,7 +96,7 @@ def above(a1, b1, a2, b2, iou, x1, y1, x2, y2, area, clusters, excess, folded):
     return length
 
 
-@compiled
+@jit
 def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confidence, votes, out_corners, out_scores):
     """Weighted box fusion (Solovyev et al. 2021, https://arxiv.org/abs/1910.13302) as ensemble-boxes 1.0.9 computes it;
     `votes` drops clusters to which fewer members contributed."""
@@ -191,7 +191,7 @@ def weighted_boxes(offsets, corners, scores, member, weights, iou, lowest, confi
     return counts
 
 
-@compiled
+@jit
 def non_maximum_weighted(offsets, corners, scores, member, weights, iou, lowest, out_corners, out_scores):
     """Non-maximum weighted: a cluster's box is the mean of its boxes, weighted by confidence x IoU with the best of
     them; its confidence is the best one's. Weights are relative to the largest."""
@@ -227,7 +227,7 @@ def non_maximum_weighted(offsets, corners, scores, member, weights, iou, lowest,
     return counts
 
 
-@compiled
+@jit
 def suppression(offsets, corners, scores, member, weights, iou, lowest, out_corners, out_scores):
     """Greedy non-maximum suppression: a box goes if its IoU with a kept one is above `iou`. Weights sum to the
     members' number, so that equal weights leave the confidences as they are."""
@@ -252,7 +252,7 @@ def suppression(offsets, corners, scores, member, weights, iou, lowest, out_corn
     return counts
 
 
-@compiled
+@jit
 def soft_suppression(
     offsets, corners, scores, member, weights, iou, lowest, linear, sigma, floor, out_corners, out_scores
 ):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from pneumonia.system.csv_rows import SEPARATORS, cells_of, read_rows, read_text, shown
+from pneumonia.system.csv_rows import SEPARATORS, printable, read_rows, read_text, split_cells
 from pneumonia.system.errors import Fault, bad_input
 
 SAMPLE_COLUMNS = ["patientId", "PredictionString"]
@@ -30,14 +30,14 @@ def read_ids(path: Path) -> list[str]:
     """
     ids: dict[str, None] = {}
     for row, line in enumerate(read_text(path).split("\n"), 1):
-        cells = cells_of(line)
+        cells = split_cells(line)
         if cells is None:
             raise bad_input(path, "a quote is opened and not closed", "close it or remove it", row, "open-quote")
         word = next((word for separator, word in SEPARATORS.items() if separator in cells[0]), None)
         if word:
             raise bad_input(path, f"its columns are separated by {word}", "save it with commas", row, "separator")
         if row == 1 and "patientId" in cells[1:]:
-            what = f"its first column is {shown(cells[0])}, not patientId"
+            what = f"its first column is {printable(cells[0])}, not patientId"
             raise bad_input(path, what, "write the ids first (pandas: index=False)", 1, "index-column")
         if cells[0] and not (row == 1 and cells[0].lower() == "patientid"):
             ids.setdefault(cells[0])
@@ -88,7 +88,7 @@ def spelling_difference(names: Iterable[str], known: Collection[str]) -> str:
         other = counterpart.get(plain(name))
         if other is not None and other != name:
             words = [what for what, _ in SPELLINGS if plain(name, what) != plain(other, what)]
-            return f"; {shown(name)} here is {shown(other)} there: they differ in {' and '.join(words) or 'spelling'}"
+            return f"; {printable(name)} here is {printable(other)} there: they differ in {' and '.join(words) or 'spelling'}"
     return ""
 
 

@@ -18,7 +18,14 @@ from pathlib import Path
 import numpy as np
 
 from pneumonia.boxes.image_ids import SAMPLE_COLUMNS
-from pneumonia.system.csv_rows import digits, duplicate, is_missing, quoted, read_rows, shortened
+from pneumonia.system.csv_rows import (
+    describe_duplicate,
+    first_faults,
+    format_exactly,
+    is_missing,
+    quote_cell,
+    read_rows,
+)
 from pneumonia.system.errors import BadInput, Fault
 from pneumonia.system.files import atomic_write
 
@@ -149,7 +156,7 @@ def read_detections(path: str | Path) -> Detections:
     """
     detections, _, faults = parse_detections(path)
     if faults:
-        raise BadInput(shortened(faults, path))
+        raise BadInput(first_faults(faults, path))
     return detections
 
 
@@ -161,7 +168,7 @@ def write_detections(path: str | Path, detections: Detections) -> None:
         ends = (detections.offsets * 5).tolist()
         for row, name in enumerate(detections.ids):
             text = " ".join(map(repr, values[ends[row] : ends[row + 1]]))
-            file.write(f"{quoted(name)},{text}\n")
+            file.write(f"{quote_cell(name)},{text}\n")
 
 
 def parse_detections(path: str | Path) -> tuple[Detections, list[int], list[Fault]]:
@@ -176,7 +183,7 @@ def parse_detections(path: str | Path) -> tuple[Detections, list[int], list[Faul
         name, text = cells
         text = "" if is_missing(text) else text
         if name in seen:
-            faults.append(Fault("duplicate-id", str(path), line, *duplicate(name, seen[name])))
+            faults.append(Fault("duplicate-id", str(path), line, *describe_duplicate(name, seen[name])))
             continue
         seen[name] = line
         try:
@@ -230,7 +237,7 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
     for code, bad, what, fix in checks:
         for box in np.flatnonzero(bad):
             values = (detections.scores[box], *detections.boxes[box])
-            faults.append(Fault(code, str(path), lines[image[box]], what.format(*map(digits, values)), fix))
+            faults.append(Fault(code, str(path), lines[image[box]], what.format(*map(format_exactly, values)), fix))
     return faults
 
 
@@ -263,7 +270,7 @@ def read_classes(path: str | Path) -> ClassProbabilities:
     seen: dict[str, int] = {}
     for line, (name, *cells) in read_rows(path, CLASS_HEADERS, faults):
         if name in seen:
-            faults.append(Fault("duplicate-id", str(path), line, *duplicate(name, seen[name])))
+            faults.append(Fault("duplicate-id", str(path), line, *describe_duplicate(name, seen[name])))
             continue
         seen[name] = line
         try:
@@ -277,7 +284,7 @@ def read_classes(path: str | Path) -> ClassProbabilities:
         ids.append(name)
         values.append(numbers)
     if faults:
-        raise BadInput(shortened(faults, path))
+        raise BadInput(first_faults(faults, path))
     columns = np.array(values, dtype=np.float64).reshape(len(ids), -1).T if ids else np.empty((1, 0))
     if len(columns) == 3:
         return ClassProbabilities(tuple(ids), opacity=columns[2], normal=columns[0], not_normal=columns[1])
@@ -290,7 +297,7 @@ def write_classes(path: str | Path, classes: ClassProbabilities) -> None:
     with atomic_write(path) as file:
         file.write(",".join(names) + "\n")
         for name, *values in zip(classes.ids, *columns):
-            file.write(",".join([quoted(name), *map(repr, values)]) + "\n")
+            file.write(",".join([quote_cell(name), *map(repr, values)]) + "\n")
 
 
 def joined(tables: list) -> Detections | ClassProbabilities:

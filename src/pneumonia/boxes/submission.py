@@ -7,7 +7,7 @@ import numpy as np
 
 from pneumonia.boxes.image_ids import read_sample_ids, spelling_difference
 from pneumonia.boxes.predictions import HEADER, Detections, parse_detections, write_detections
-from pneumonia.system.csv_rows import digits, read_rows
+from pneumonia.system.csv_rows import format_exactly, read_rows
 from pneumonia.system.errors import Fault, bad_input
 
 FRAME = 1024.0  # pixels; every image of the competition is 1024 x 1024
@@ -71,7 +71,7 @@ def frame_faults(detections: Detections, lines: list[int], path: str | Path, fra
             "frame",
             str(path),
             lines[image[box]],
-            f"the box {' '.join(map(digits, detections.boxes[box]))} leaves the frame of {digits(frame)}",
+            f"the box {' '.join(map(format_exactly, detections.boxes[box]))} leaves the frame of {format_exactly(frame)}",
             fix,
         )
         for box in np.flatnonzero(outside & np.isfinite(detections.boxes).all(axis=1))

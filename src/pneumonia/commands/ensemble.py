@@ -26,7 +26,7 @@ def fit(settings: schema.Ensemble) -> dict:
     """`./run.sh ensemble`: fit a recipe, score its procedure, write recipe.yaml, submission.csv and nested.csv."""
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
-    labels = config.needed(settings.labels, "labels", "the label table")
+    labels = config.required_path(settings.labels, "labels", "the label table")
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
     search = Search(settings.trials or Search.trials, settings.seconds, settings.seed, "ensemble")
     groups, unmapped = people_in(settings, next(iter(files.values())))
@@ -76,7 +76,7 @@ def fit(settings: schema.Ensemble) -> dict:
 
 def apply(settings: schema.Apply) -> dict:
     """`./run.sh apply`: the fitted recipe on new prediction files."""
-    recipe_file = config.needed(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
+    recipe_file = config.required_path(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
     recipe = read_recipe(recipe_file)
     files = in_recipe_order(settings.members, [part.name for part in recipe.members], "members")
     gates = in_recipe_order(settings.classifiers, [part.name for part in recipe.classifiers], "classifiers")

@@ -11,7 +11,7 @@ from pneumonia.data.headers import check_headers, read_headers
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.people import Unmapped, check_people
 from pneumonia.data.study_table import study_table
-from pneumonia.system.csv_rows import read_rows, shortened
+from pneumonia.system.csv_rows import first_faults, read_rows
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import sha256
 from pneumonia.system.progress import say
@@ -64,7 +64,7 @@ def audit(competition: Competition, file: Path) -> dict:
     faults: list[Fault] = []
     rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
     if faults:
-        raise BadInput(shortened(faults, file))
+        raise BadInput(first_faults(faults, file))
     names = [name for _, (name, *_) in rows]
     people = competition.people()
     unmapped = check_people(people, names, competition.mapping, file.name, competition.allow_unmapped)

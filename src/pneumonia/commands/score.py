@@ -6,7 +6,7 @@ from pneumonia.boxes.predictions import parse_detections
 from pneumonia.data.people import check_people, read_people
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
-from pneumonia.system.csv_rows import shortened
+from pneumonia.system.csv_rows import first_faults
 from pneumonia.system.errors import BadInput, Fault
 from pneumonia.system.json_values import without_nan
 
@@ -17,8 +17,8 @@ def score(settings: schema.Score) -> dict:
     Raises:
         BadInput: a broken file, an image without a label; with complete=true, a labelled image that is not listed.
     """
-    path = config.needed(settings.submission, "submission", "the file to score")
-    labels = config.needed(settings.labels, "labels", "the label table")
+    path = config.required_path(settings.submission, "submission", "the file to score")
+    labels = config.required_path(settings.labels, "labels", "the label table")
     truth = read_truth(labels)
     detections, lines, faults = parse_detections(path)
     known, listed = set(truth.ids), set(detections.ids)
@@ -35,7 +35,7 @@ def score(settings: schema.Score) -> dict:
         what = f"{len(left_out)} labelled images are left out, the first is {left_out[0]}"
         faults.append(Fault("left-out", str(path), None, what, "list every labelled image, empty for no box"))
     if faults:
-        raise BadInput(shortened(faults, path))
+        raise BadInput(first_faults(faults, path))
     groups, unmapped = None, None
     if settings.groups:
         mapping = config.user_path(settings.groups)

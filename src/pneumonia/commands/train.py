@@ -35,7 +35,7 @@ def train(settings: schema.Train) -> dict:
 
 def train_run(settings: schema.TrainRun) -> dict:
     """`./run.sh train_run`: the run that a main job or `train` has prepared in a folder, in this process."""
-    run = Run(config.needed(settings.run, "run", "the run's folder"))
+    run = Run(config.required_path(settings.run, "run", "the run's folder"))
     train_prepared(run)
     print(run.folder)
     return {"runs": [run.folder]}

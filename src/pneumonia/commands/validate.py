@@ -8,7 +8,7 @@ from pneumonia.boxes.submission import validate as faults_of
 
 def validate(settings: schema.Validate) -> dict:
     """`./run.sh validate`: valid, and every fault with its row; the faults go to stderr one a line."""
-    submission = config.needed(settings.submission, "submission", "the file to validate")
+    submission = config.required_path(settings.submission, "submission", "the file to validate")
     sample = config.user_path(settings.sample) if settings.sample else None
     faults = faults_of(submission, sample, settings.frame)
     for fault in faults:

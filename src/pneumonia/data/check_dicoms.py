@@ -6,7 +6,7 @@ from pathlib import Path
 from pneumonia.data.ages import OLDEST
 from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, Fault
-from pneumonia.system.processes import cores, mapped
+from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress
 
 PROBE = 128  # pixels: enough to have decoded the frame, and as fast as decoding gets
@@ -29,11 +29,11 @@ def dicom_faults(images: dict[str, Path], workers: int = 0) -> tuple[list[Fault]
 
 def looked_at(images: dict[str, Path], workers: int) -> Iterator[tuple[list[Fault], list[Fault]]]:
     """The files' faults and warnings, file by file; memory does not grow with their number."""
-    workers = min(workers or cores(), -(-len(images) // CHUNK))
+    workers = min(workers or count_cores(), -(-len(images) // CHUNK))
     if workers <= 1:
         yield from map(faults_of_file, images.items())
         return
-    yield from mapped(faults_of_file, images.items(), workers, CHUNK)
+    yield from map_in_processes(faults_of_file, images.items(), workers, CHUNK)
 
 
 def faults_of_file(named: tuple[str, Path]) -> tuple[list[Fault], list[Fault]]:

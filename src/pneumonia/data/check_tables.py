@@ -8,7 +8,7 @@ from pneumonia.data.competition import Competition
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.people import mapping_fault
 from pneumonia.data.tables import ClassRows, LabelRows, read_classes, read_labels, read_sample
-from pneumonia.system.csv_rows import digits
+from pneumonia.system.csv_rows import format_exactly
 from pneumonia.system.errors import BadInput, Fault
 
 SLACK = 1e-6  # pixels by which x + width may leave the image: numbers as text are rounded
@@ -60,7 +60,7 @@ def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: Siz
         if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
             yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "fix or remove the row")
         elif not clip_boxes and (min(x, y) < 0 or x + width > columns + SLACK or y + height > rows + SLACK):
-            ends = f"{digits(x)},{digits(y)}-{digits(x + width)},{digits(y + height)}"
+            ends = f"{format_exactly(x)},{format_exactly(y)}-{format_exactly(x + width)},{format_exactly(y + height)}"
             fix = "correct the row, or give clip_boxes=true to cut boxes to their images"
             yield Fault("box-outside", str(path), line, f"the box {ends} leaves {size}", fix)
 

@@ -9,9 +9,9 @@ from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.data.ages import years_of
 from pneumonia.data.competition import Competition
 from pneumonia.data.image_files import read_header
-from pneumonia.system.csv_rows import is_missing, read_table, shown
+from pneumonia.system.csv_rows import is_missing, printable, read_table
 from pneumonia.system.errors import BadInput, Fault, bad_input
-from pneumonia.system.processes import cores, mapped
+from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress, say
 
 # How an image cache's index and a table of DICOM headers name the same thing.
@@ -41,11 +41,11 @@ def read_headers(competition: Competition, table: Path | None = None, workers: i
     if competition.repeated_images:
         raise BadInput(competition.repeated_images)
     images = competition.train_images.items()
-    workers = min(workers or cores(), -(-len(images) // CHUNK))
+    workers = min(workers or count_cores(), -(-len(images) // CHUNK))
     if workers <= 1:
         read = [header_row(item) for item in progress(images, "reading headers")]
     else:
-        found = mapped(header_row, images, workers, CHUNK)
+        found = map_in_processes(header_row, images, workers, CHUNK)
         read = list(progress(found, "reading headers", total=len(images)))
     faults = [fault for _, error in read if error for fault in error.faults]
     if faults:
@@ -66,7 +66,7 @@ def read_header_table(path: Path) -> pd.DataFrame:
     positions = {name: table.column(*names) for name, names in HEADER_COLUMNS.items()}
     if positions["patientId"] is None:
         fix = "name the images in a column patientId or PatientID"
-        raise bad_input(path, f"there is no column of ids in {shown(','.join(table.names))}", fix, 1, "columns")
+        raise bad_input(path, f"there is no column of ids in {printable(','.join(table.names))}", fix, 1, "columns")
     positions = {name: position for name, position in positions.items() if position is not None}
     rows, lines = [], []
     for line, cells in table.rows(faults, strict=False):
@@ -80,7 +80,7 @@ def read_header_table(path: Path) -> pd.DataFrame:
             unread = read[column].notna() & numbers(read[column], column).isna()
             if unread.any():
                 row = int(np.flatnonzero(unread)[0])
-                first = f"the first, {shown(read[column][row])}, in row {lines[row]}"
+                first = f"the first, {printable(read[column][row])}, in row {lines[row]}"
                 say(f"warning: {path}: {unread.sum()} values of {column} cannot be read ({first}) and count as missing")
     return read
 
@@ -95,7 +95,8 @@ def check_headers(header: pd.DataFrame, ids: pd.Series, table: Path) -> None:
     missing = [name for name in ids if name not in known]
     if len(missing) == len(ids):
         alike = (
-            spelling_difference(known, missing) or f": {shown(next(iter(known), ''))} here, {shown(missing[0])} there"
+            spelling_difference(known, missing)
+            or f": {printable(next(iter(known), ''))} here, {printable(missing[0])} there"
         )
         fix = "give the headers of these images, with ids spelled as in the label table"
         raise bad_input(table, f"names none of the {len(ids)} images{alike}", fix, code="headers")

@@ -24,7 +24,7 @@ from pneumonia.data.competition import Competition
 from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.files import exclusive_lock, sha256
-from pneumonia.system.processes import cores, mapped
+from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress, say
 
 WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading so many
@@ -172,11 +172,11 @@ def read_blocks(
     """Records and faults of each block as it is done."""
     blocks = [sources[start : start + BLOCK] for start in range(0, len(sources), BLOCK)]
     jobs = [(layout.pixel_file(folder, size), size, block) for block in blocks]
-    workers = min(workers or min(cores(), len(sources) // WORTH_A_PROCESS), len(jobs))
+    workers = min(workers or min(count_cores(), len(sources) // WORTH_A_PROCESS), len(jobs))
     if workers <= 1:
         yield from map(read_block, jobs)
         return
-    yield from mapped(read_block, jobs, workers)
+    yield from map_in_processes(read_block, jobs, workers)
 
 
 def read_block(job: tuple[Path, int, list[Source]]) -> tuple[dict[int, dict], list[Fault]]:
@@ -213,7 +213,7 @@ def read_image(source: Source, size: int) -> tuple[np.ndarray, dict]:
 
 
 def write_at(descriptor: int, data: memoryview, offset: int) -> None:
-    """All of `data`; written, not mapped, because a full disk kills who writes into a map."""
+    """All of `data`; written, not memory-mapped, because a full disk kills a process that writes into a map."""
     while data:
         written = os.pwrite(descriptor, data, offset)
         data, offset = data[written:], offset + written

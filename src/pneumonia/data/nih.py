@@ -14,7 +14,7 @@ from pneumonia import config
 from pneumonia.data.labels import NIH
 from pneumonia.data.people import person_name
 from pneumonia.data.samples import Samples
-from pneumonia.system.csv_rows import read_table, shortened, shown
+from pneumonia.system.csv_rows import first_faults, printable, read_table
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import atomic_write
 from pneumonia.system.progress import progress
@@ -48,7 +48,11 @@ def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samp
         if image not in files
     ]
     if faults or not rows:
-        raise BadInput(shortened(faults, table)) if faults else bad_input(table, "leaves nobody", "choose another fold")
+        raise (
+            BadInput(first_faults(faults, table))
+            if faults
+            else bad_input(table, "leaves nobody", "choose another fold")
+        )
     ids = np.array([row[0] for row in rows])
     pixels = squares(table, [files[image] for image in ids], size)
     labels = np.stack([row[1] for row in rows])
@@ -66,7 +70,7 @@ def read_labels(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
     positions = [table.column(name) for name in (IMAGE, FINDINGS, PERSON)]
     if None in positions:
         fix = f"it must have {IMAGE}, {FINDINGS}, {PERSON}"
-        raise bad_input(path, f"the header is {shown(','.join(table.names))}", fix, 1, "columns")
+        raise bad_input(path, f"the header is {printable(','.join(table.names))}", fix, 1, "columns")
     rows, faults = [], []
     for line, cells in table.rows(faults, strict=False):
         image, findings, person = (cells[position] for position in positions)
@@ -78,7 +82,7 @@ def read_labels(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
             continue
         rows.append((image, np.isin(NIH.names, found).astype(np.float32), person_name(person), line))
     if faults:
-        raise BadInput(shortened(faults, path))
+        raise BadInput(first_faults(faults, path))
     return rows
 
 

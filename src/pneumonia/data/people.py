@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pneumonia.boxes.image_ids import spelling_difference
-from pneumonia.system.csv_rows import is_missing, read_table, read_text, shown
+from pneumonia.system.csv_rows import is_missing, printable, read_table, read_text
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.progress import say
 
@@ -92,7 +92,7 @@ def mapping_fault(
         return None
     if unmapped.count == unmapped.images:
         alike = spelling_difference(people, ids)
-        theirs = alike or f": {shown(next(iter(people)))} here, {shown(unmapped.first)} there"
+        theirs = alike or f": {printable(next(iter(people)))} here, {printable(unmapped.first)} there"
         what = f"names none of the {unmapped.images} images of {table}{theirs}"
         return Fault(
             "mapping", str(mapping), None, what, "give the mapping of these images, with ids spelled as theirs"
@@ -126,7 +126,7 @@ def _of_csv(path: Path, faults: list[Fault]) -> Iterator[tuple[int, str, str]]:
     table = read_table(path)
     image, person = table.column("patientId"), table.column(*PERSON_COLUMNS)
     if image is None or person is None:
-        what = f"the header is {shown(','.join(table.names))}"
+        what = f"the header is {printable(','.join(table.names))}"
         fix = f"the columns must be patientId and one of {', '.join(PERSON_COLUMNS)}"
         raise bad_input(path, what, fix, 1, "columns")
     for line, cells in table.rows(faults, strict=False):

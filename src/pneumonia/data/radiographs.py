@@ -20,7 +20,7 @@ from pneumonia.data.image_files import is_dicom_without_pixels, read_scaled
 from pneumonia.data.person_features import person_features_of
 from pneumonia.data.samples import Images, Squares
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 from pneumonia.system.progress import progress
 
 MOST_THREADS = 8  # by default: they decode 2,000 images a second, more than any network here takes
@@ -54,7 +54,7 @@ class Radiographs:
         self.damaged: list[Fault] = []
         self.without_pixels: list[Fault] = []
         headers, rows = {}, []
-        threads = threads or min(cores(), MOST_THREADS)
+        threads = threads or min(count_cores(), MOST_THREADS)
         try:
             for file in self.squares_files.values():
                 file.touch()

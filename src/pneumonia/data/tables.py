@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pneumonia.boxes.image_ids import read_sample_ids
 from pneumonia.data.labels import CLASSES
-from pneumonia.system.csv_rows import is_missing, read_rows, shown
+from pneumonia.system.csv_rows import is_missing, printable, read_rows
 from pneumonia.system.errors import BadInput, Fault
 
 LABEL_COLUMNS = ["patientId", "x", "y", "width", "height", "Target"]
@@ -82,7 +82,7 @@ def row_faults(numbers: list[str], target: str) -> Iterator[tuple[str, str, str]
     if value == 1 and not all(empty):
         empty = [not text for text in numbers]  # a single nan is a wrong number, not the lack of a box
     if value is None:
-        yield "target", f"Target is {shown(target)}", "write 0 (no opacity) or 1 (the row's box is an opacity)"
+        yield "target", f"Target is {printable(target)}", "write 0 (no opacity) or 1 (the row's box is an opacity)"
     elif value == 0 and not all(empty):
         yield "box-without-target", "Target is 0, yet there is a box", "remove the box, or write Target 1"
     elif value == 1 and any(empty):
@@ -93,11 +93,11 @@ def row_faults(numbers: list[str], target: str) -> Iterator[tuple[str, str, str]
             continue
         number = float(text) if NUMBER.fullmatch(text) else math.nan
         if NOT_FINITE.fullmatch(text) or math.isinf(number):
-            yield "not-finite", f"{column} is {shown(text)}, no finite number", "write the box in pixels"
+            yield "not-finite", f"{column} is {printable(text)}, no finite number", "write the box in pixels"
         elif math.isnan(number):
-            yield "not-a-number", f"{column} is {shown(text)}, no number", "write the box in pixels"
+            yield "not-a-number", f"{column} is {printable(text)}, no number", "write the box in pixels"
         elif column in ("width", "height") and number <= 0:
-            yield "size", f"{column} is {shown(text)}, not above 0", "write the box's true size, or remove the row"
+            yield "size", f"{column} is {printable(text)}, not above 0", "write the box's true size, or remove the row"
 
 
 def target_of(text: str) -> int | None:
@@ -132,7 +132,7 @@ def read_classes(path: Path, faults: list[Fault], uuids: bool = True) -> ClassRo
             continue
         if kind not in names:
             fix = "write " + ", ".join(f"'{each}'" for each in names)
-            found.append(Fault("class-name", str(path), line, f"there is no class {shown(kind)}", fix))
+            found.append(Fault("class-name", str(path), line, f"there is no class {printable(kind)}", fix))
             continue
         rows.ids.append(name)
         rows.lines.append(line)
@@ -193,7 +193,7 @@ class IdFaults:
         """Whether the id of this row is a fault."""
         if not self.uuids or UUID.fullmatch(name):
             return False
-        what = f"the patientId {shown(name)} is no lower-case UUID"
+        what = f"the patientId {printable(name)} is no lower-case UUID"
         fix = "write the image's id, which is its file's name without .dcm"
         if meant(name) != name:
             self.spelled.append((line, name))
@@ -206,8 +206,8 @@ class IdFaults:
         if not len(self.spelled) == rows > 1:
             return self.faults
         line, name = self.spelled[0]
-        how = "in capital letters" if name.lower() == meant(name) else f"spelled as {shown(name)}"
-        fix = f"write {meant(name)} for {shown(name)}, and so on"
+        how = "in capital letters" if name.lower() == meant(name) else f"spelled as {printable(name)}"
+        fix = f"write {meant(name)} for {printable(name)}, and so on"
         return [Fault("id", str(self.path), line, f"all its patientIds are {how}", fix)]
 
 

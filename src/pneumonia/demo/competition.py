@@ -37,7 +37,7 @@ from pneumonia.demo.findings import Difficulty
 from pneumonia.demo.radiograph import DEFAULT_DIFFICULTY, radiograph
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import exclusive_lock, read_json
-from pneumonia.system.processes import cores, mapped
+from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress
 
 VERSION = 6  # raise it whenever the output changes: folders of another version are made anew
@@ -235,12 +235,12 @@ def _drawn(
     images: list[Image], settings: DemoSettings, folder: Path, workers: int | None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Draws and writes every image; yields patientId and boxes, in order."""
-    workers = min(workers or cores(), max(1, len(images) // 8))
+    workers = min(workers or count_cores(), max(1, len(images) // 8))
     jobs = [(image, settings.seed, settings.difficulty, folder) for image in images]
     if workers == 1:
         yield from map(_draw, jobs)
         return
-    yield from mapped(_draw, jobs, workers, chunksize=4)
+    yield from map_in_processes(_draw, jobs, workers, chunksize=4)
 
 
 def _draw(job: tuple[Image, int, Difficulty, Path]) -> tuple[str, np.ndarray]:

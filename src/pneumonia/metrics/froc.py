@@ -16,7 +16,7 @@ from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.intervals import DRAWS, Interval, bootstrap_means, percentile_interval, person_draws
 from pneumonia.metrics.iou_kernels import iou as overlap_of
 from pneumonia.metrics.iou_map import Truth, aligned_to
-from pneumonia.system.compiled import compiled
+from pneumonia.system.jit import jit
 
 IOU = 0.4  # the lowest of the competition's thresholds
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)  # false positives per image
@@ -138,7 +138,7 @@ def points(
     ]
 
 
-@compiled
+@jit
 def sensitivities_kernel(found, person, last, weight, lesions, allowed):
     """Sensitivity at the lowest threshold whose false positives are at most `allowed`, (rates,) ascending counts.
 

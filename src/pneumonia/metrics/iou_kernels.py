@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from pneumonia.system.compiled import compiled
+from pneumonia.system.jit import jit
 
 STEPS = 8
 FIRST_STEP = 8  # thresholds k / 20, k = 8 .. 15: 0.40, 0.45, ..., 0.75
 
 
-@compiled
+@jit
 def iou(a, b):
     """Intersection over union of two boxes (4,)."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
@@ -19,7 +19,7 @@ def iou(a, b):
     return intersection / (a[2] * a[3] + b[2] * b[3] - intersection)
 
 
-@compiled
+@jit
 def match(box, truth, taken, hits):
     """Let one prediction take, at each threshold, the unmatched truth of highest IoU if that is strictly above it.
 
@@ -43,7 +43,7 @@ def match(box, truth, taken, hits):
             hits[step] += 1
 
 
-@compiled
+@jit
 def image_score_after(hits, predictions, truths):
     """Mean over the thresholds of TP / (TP + FP + FN), which is TP / (predictions + truths - TP)."""
     total = 0.0
@@ -52,7 +52,7 @@ def image_score_after(hits, predictions, truths):
     return total / STEPS
 
 
-@compiled
+@jit
 def scores_kernel(truth_offsets, truth, offsets, boxes):
     """Score of every image whose boxes come in descending confidence; NaN where the image does not count."""
     images = len(offsets) - 1
@@ -72,7 +72,7 @@ def scores_kernel(truth_offsets, truth, offsets, boxes):
     return scores
 
 
-@compiled
+@jit
 def steps_kernel(truth_offsets, truth, offsets, boxes):
     """How each box, taken in descending confidence, changes its image's score, and whether it makes the image count.
 
@@ -98,7 +98,7 @@ def steps_kernel(truth_offsets, truth, offsets, boxes):
     return gains, counted
 
 
-@compiled
+@jit
 def credits_kernel(truth_offsets, truth, offsets, boxes):
     """For each box, taken in descending confidence: the share of the thresholds at which it matched a truth."""
     credits = np.zeros(len(boxes))

@@ -15,7 +15,7 @@ import numpy as np
 from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.data.tables import read_labels
 from pneumonia.metrics.iou_kernels import credits_kernel, scores_kernel, steps_kernel
-from pneumonia.system.csv_rows import shortened
+from pneumonia.system.csv_rows import first_faults
 from pneumonia.system.errors import BadInput, Fault
 
 
@@ -63,7 +63,7 @@ def read_truth(path: str | Path) -> Truth:
     faults: list[Fault] = []
     rows = read_labels(Path(path), faults, uuids=False)
     if faults:
-        raise BadInput(shortened(faults, path))
+        raise BadInput(first_faults(faults, path))
     boxes_of: dict[str, list[tuple[float, ...]]] = {name: [] for name in rows.ids}
     for name, box in zip(rows.ids, rows.boxes):
         if box is not None:

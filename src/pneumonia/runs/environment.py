@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pneumonia import config, schema
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
             "opencv-python-headless", "pydicom", "safetensors",
@@ -36,7 +36,7 @@ def environment(experiment: schema.Experiment) -> dict:
         "backend": keras.backend.backend(),
         "devices": [str(device) for device in keras.distribution.list_devices()],
         "gpu": gpu() if on_gpu() else None,
-        "cores": cores(),
+        "cores": count_cores(),
         "threads": threads(keras.backend.backend()),
         "precision": precision_of(experiment),
         "seed": experiment.seed,
@@ -69,7 +69,7 @@ def output_of(*command: str) -> str | None:
 
 def threads(backend: str) -> int:
     """Threads of one operation: what the backend's variable says, else one per core that the process may use."""
-    return int(os.environ.get("NPROC" if backend == "jax" else "TF_NUM_INTRAOP_THREADS") or cores())
+    return int(os.environ.get("NPROC" if backend == "jax" else "TF_NUM_INTRAOP_THREADS") or count_cores())
 
 
 def processor() -> str:

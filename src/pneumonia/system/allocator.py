@@ -1,11 +1,11 @@
-"""`python allocator.py COMMAND...` becomes COMMAND, with a memory allocator that suits TensorFlow on a CPU.
+"""`python allocator.py COMMAND...` replaces itself by COMMAND, with a memory allocator that suits TensorFlow on a CPU.
 
-glibc gives the memory of large tensors back to the system after every step and takes it anew at the next: half of a
-training's time on a CPU went into page faults. jemalloc, told to keep what it has, computes the same bits in half the
-processor time or less (benchmarks/allocator.py). Ray's wheel, which the lock installs, brings one. Where there is none
-that can be loaded (macOS, another libc), glibc is set to keep its memory: part of the same gain.
+glibc returns the memory of large tensors to the system after every step and asks for it again at the next: half of a
+training's time on a CPU went into page faults. jemalloc, set to keep its memory, computes the same bits in half the
+processor time or less (benchmarks/allocator.py). Ray's wheel, which the lock installs, contains it. Where it cannot be
+loaded (macOS, another libc), glibc is set to keep its memory: part of the same gain.
 
-PNEUMONIA_ALLOCATOR=system leaves everything as the system has it. So does a malloc that LD_PRELOAD already names.
+PNEUMONIA_ALLOCATOR=system changes nothing. Neither does this program where LD_PRELOAD names a malloc already.
 """
 
 import os
@@ -16,7 +16,7 @@ from pathlib import Path
 
 OPT_OUT = "PNEUMONIA_ALLOCATOR"
 JEMALLOC = {"MALLOC_CONF": "dirty_decay_ms:-1,muzzy_decay_ms:-1"}  # freed pages stay with the process
-# One arena; hardly a block that is mapped alone, as far as glibc lets itself be told; nothing returned at the top.
+# One arena; blocks up to the largest threshold that glibc takes come from it; no memory is returned at its top.
 GLIBC = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(4 * 2**30),
@@ -26,50 +26,51 @@ GLIBC = {
 
 
 def with_allocator(environment: Mapping[str, str], library: Path | None = None) -> dict[str, str]:
-    """An environment whose processes allocate as described above.
+    """Return a copy of `environment` whose processes allocate as described above.
 
     Args:
-        environment: what it is made from; what the user set in it stays.
+        environment: variables; those that the user has set are kept.
         library: a libjemalloc; None takes the one of Ray's wheel.
     """
     environment = dict(environment)
     preloaded = environment.get("LD_PRELOAD", "")
     if environment.get(OPT_OUT, "") == "system" or "malloc" in preloaded:
         return environment
-    added = preload(library or Path(sysconfig.get_path("platlib"), "ray", "core", "libjemalloc.so"), environment)
-    if not added:
+    library = library or Path(sysconfig.get_path("platlib"), "ray", "core", "libjemalloc.so")
+    variables = preload_variables(library, environment)
+    if not variables:
         return GLIBC | environment
-    if theirs := environment.get("MALLOC_CONF"):  # the last of two options holds: theirs
-        added["MALLOC_CONF"] += f",{theirs}"
-    return environment | added
+    if user_options := environment.get("MALLOC_CONF"):  # of two values of one option jemalloc takes the last
+        variables["MALLOC_CONF"] += f",{user_options}"
+    return environment | variables
 
 
-def preload(library: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that load a library into every process; none where it is not there or cannot be loaded."""
+def preload_variables(library: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that load a library into every process; empty where it does not exist or cannot be loaded."""
     if not library.is_file() or ":" in str(library):
         return {}
-    added = dict(JEMALLOC)
+    variables = dict(JEMALLOC)
     name = str(library)
     if " " in name:  # LD_PRELOAD splits at spaces, LD_LIBRARY_PATH does not
         name = library.name
-        added["LD_LIBRARY_PATH"] = ":".join(filter(None, [str(library.parent), environment.get("LD_LIBRARY_PATH")]))
-    added["LD_PRELOAD"] = " ".join(filter(None, [environment.get("LD_PRELOAD"), name]))
-    return added if loads(added) else {}
+        variables["LD_LIBRARY_PATH"] = ":".join(filter(None, [str(library.parent), environment.get("LD_LIBRARY_PATH")]))
+    variables["LD_PRELOAD"] = " ".join(filter(None, [environment.get("LD_PRELOAD"), name]))
+    return variables if can_start(variables) else {}
 
 
-def loads(added: Mapping[str, str]) -> bool:
-    """Whether a process starts with these variables and says nothing: the loader complains, but goes on without."""
+def can_start(variables: Mapping[str, str]) -> bool:
+    """Whether a process starts with these variables and no warning: without the library the loader warns and goes on."""
     reader, writer = os.pipe()
     try:
         actions = [(os.POSIX_SPAWN_DUP2, writer, 2), (os.POSIX_SPAWN_CLOSE, reader)]
-        child = os.posix_spawn("/bin/true", ["true"], dict(added), file_actions=actions)
+        child = os.posix_spawn("/bin/true", ["true"], dict(variables), file_actions=actions)
     except OSError:  # there is no /bin/true
         return False
     finally:
         os.close(writer)
-    with open(reader, "rb") as said:
-        complaint = said.read()
-    return os.waitpid(child, 0)[1] == 0 and not complaint
+    with open(reader, "rb") as stderr:
+        warning = stderr.read()
+    return os.waitpid(child, 0)[1] == 0 and not warning
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What can go wrong, as one clear line for a person and one exit code for a script."""
+"""Errors of users: one clear line for a person and one exit code for a script."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ class Fault:
 
 
 class BadInput(Exception):
-    """The input is bad: exit code 2. Carries every fault that was found, not only the first."""
+    """The input is bad: exit code 2. Holds every fault, not only the first."""
 
     exit_code = 2
 
@@ -33,11 +33,11 @@ class BadInput(Exception):
 
 
 class EnvironmentFailure(Exception):
-    """The machine cannot do it (disk full, missing weights, GPU memory): exit code 3."""
+    """The environment is at fault (disk full, missing weights, GPU memory): exit code 3."""
 
     exit_code = 3
 
 
 def bad_input(file: str | Path, what: str, fix: str, row: int | None = None, code: str = "bad-input") -> BadInput:
-    """A BadInput of a single fault, ready to raise."""
+    """A BadInput of one fault, to raise."""
     return BadInput([Fault(code, str(file), row, what, fix)])

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the checksums that name their content."""
+"""Atomic writing of files, JSON files, checksums and lock files."""
 
 import contextlib
 import errno
@@ -13,7 +13,7 @@ from typing import IO
 from filelock import FileLock, Timeout
 
 from pneumonia.system.errors import EnvironmentFailure, bad_input
-from pneumonia.system.json_values import plain, without_nan
+from pneumonia.system.json_values import to_json_type, without_nan
 from pneumonia.system.progress import say
 
 FREE_SPACE = "free space or choose out="
@@ -23,8 +23,10 @@ FREE_SPACE = "free space or choose out="
 def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
     """Open `path` for writing so that it appears complete or stays as it was.
 
-    The text goes to a temporary name in the same folder, is flushed to disk, and takes the final name by
-    rename. `mode` is "w" (UTF-8 text, "\\n" line ends) or "wb".
+    Writes to a temporary file in the same folder, flushes it to disk and renames it.
+
+    Args:
+        mode: "w" (UTF-8 text, "\\n" line ends) or "wb".
 
     Raises:
         EnvironmentFailure: the disk is full or the folder cannot be written.
@@ -44,7 +46,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
         if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG):
-            raise bad_input(path, f"is no name for a file ({error.strerror})", "choose another out=") from error
+            raise bad_input(path, f"is not a usable file name ({error.strerror})", "choose another out=") from error
         raise
     finally:
         if temporary.parent.is_dir():
@@ -53,7 +55,7 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
 def write_json(path: str | Path, value) -> None:
     with atomic_write(path) as file:
-        json.dump(without_nan(value), file, indent=1, allow_nan=False, default=plain)
+        json.dump(without_nan(value), file, indent=1, allow_nan=False, default=to_json_type)
         file.write("\n")
 
 
@@ -70,14 +72,14 @@ def sha256(path: str | Path) -> str:
 
 @contextlib.contextmanager
 def exclusive_lock(path: str | Path, what: str, waits: bool = False) -> Iterator[None]:
-    """Hold a lock file while the block runs; the kernel lets go of it however the process ends.
+    """Hold a lock file while the block runs. When the process ends, for any reason, the kernel releases it.
 
     Args:
-        what: what the lock guards, for messages.
-        waits: wait for the process that holds it, after one line that says so.
+        what: the name of what the lock guards, for messages.
+        waits: print a line and wait for the process that holds it, instead of raising.
 
     Raises:
-        EnvironmentFailure: another process holds it; its number is named. Or the folder cannot be written.
+        EnvironmentFailure: another process holds it (its number is in the message), or the folder cannot be written.
     """
     path = Path(path)
     try:
@@ -95,7 +97,7 @@ def exclusive_lock(path: str | Path, what: str, waits: bool = False) -> Iterator
     except OSError as error:
         raise EnvironmentFailure(f"{path.parent}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
     try:
-        with contextlib.suppress(OSError):  # a full disk: the next process is not told who holds it
+        with contextlib.suppress(OSError):  # on a full disk the message of the next process lacks the holder's number
             path.write_text(str(os.getpid()), "utf-8")
         yield
     finally:

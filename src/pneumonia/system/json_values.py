@@ -1,4 +1,4 @@
-"""Results as JSON can hold them: null for NaN, plain numbers for numpy's, absolute paths. Standard library only."""
+"""Results in JSON's types: null for NaN, Python numbers for numpy's, absolute paths. Standard library only."""
 
 import math
 import numbers
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def without_nan(value):
-    """What was not measurable as null: JSON knows no NaN."""
+    """Replace NaN, which JSON does not have, by None in nested dictionaries and lists."""
     if isinstance(value, dict):
         return {key: without_nan(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -15,8 +15,8 @@ def without_nan(value):
     return None if isinstance(value, numbers.Real) and math.isnan(value) else value
 
 
-def plain(value: object) -> object:
-    """What json does not know: numpy numbers and arrays as numbers and lists, paths absolute."""
+def to_json_type(value: object) -> object:
+    """json's `default`: numpy numbers and arrays become numbers and lists, paths absolute text, the rest text."""
     if hasattr(value, "tolist"):
         return without_nan(value.tolist())
     return str(Path(value).absolute()) if isinstance(value, os.PathLike) else str(value)

@@ -1,4 +1,4 @@
-"""Work shared among processes of this machine, and Ctrl-C, which their parent alone hears."""
+"""Work in several processes of this machine, of which only the parent receives Ctrl-C."""
 
 import contextlib
 import os
@@ -16,26 +16,26 @@ from pneumonia.system.switches import set_switches
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def mapped(
+def map_in_processes(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, chunksize: int = 1
 ) -> Iterator[Result]:
-    """`map` by spawned processes, in the order of `items`. What ends it early, Ctrl-C too, ends them at once.
+    """`map` by spawned processes, in the order of `items`. An exception, Ctrl-C too, ends the processes at once.
 
     Raises:
-        EnvironmentFailure: one of them was killed.
+        EnvironmentFailure: a process was killed.
     """
     others = active_children()
     # spawn, not fork: the caller may have threads (TensorFlow's) that a fork would leave in a broken state
     pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=prepare_worker)
     try:
         with ignore_sigint():
-            done = pool.map(function, items, chunksize=chunksize)
-        yield from done
+            results = pool.map(function, items, chunksize=chunksize)
+        yield from results
     except BrokenProcessPool as error:
-        text = "a process that read images was killed, for want of memory perhaps; try workers=1"
+        text = "a process that read images was killed, perhaps because memory ran out; try workers=1"
         raise EnvironmentFailure(text) from error
     except BaseException:
-        for worker in set(active_children()).difference(others):  # what it is at is not wanted any more
+        for worker in set(active_children()).difference(others):  # its result is not needed any more
             worker.kill()
         raise
     finally:
@@ -43,27 +43,27 @@ def mapped(
 
 
 def prepare_worker() -> None:
-    """The switches; and no process outlives a killed parent, whose locks are free at once."""
+    """Set the switches, and make the process end with its parent, so that a killed parent's locks are free at once."""
     set_switches()
 
-    def leave_with_parent() -> None:
+    def exit_with_parent() -> None:
         parent_process().join()
         os._exit(1)
 
-    threading.Thread(target=leave_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
 
 
 @contextlib.contextmanager
 def ignore_sigint() -> Iterator[None]:
-    """Processes that are started within never hear Ctrl-C, which a terminal sends to all: who started them ends them.
+    """Processes that are started in the block never receive Ctrl-C, which a terminal sends to all; their parent ends them.
 
-    They are born so. An initializer would come too late: a process takes a second to import what it needs for that.
-    This process hears it when the block is over; one that is half started would miss what it is told.
+    They inherit the blocked signal. An initializer would run too late: a process needs a second for its imports first.
+    This process receives Ctrl-C at the end of the block: an exception within would leave a process half started.
     """
     resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and then unblocks SIGINT
-    heard = []
+    interrupts = []
     is_main = threading.current_thread() is threading.main_thread()  # where Python handles signals
-    handler = signal.signal(signal.SIGINT, lambda *_: heard.append(True)) if is_main else None
+    handler = signal.signal(signal.SIGINT, lambda *_: interrupts.append(True)) if is_main else None
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -71,11 +71,11 @@ def ignore_sigint() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if is_main:
             signal.signal(signal.SIGINT, handler)
-        if heard:
+        if interrupts:
             signal.raise_signal(signal.SIGINT)
 
 
-def cores() -> int:
-    """Those that this process may use, which a container or a batch system may have limited; all, where the system does
-    not say."""
+def count_cores() -> int:
+    """Cores that this process may use, which a container or a batch system may limit; all, where the system has no such
+    limits."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

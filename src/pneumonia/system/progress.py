@@ -1,4 +1,4 @@
-"""Progress that a person can follow: a bar with rate and time left, or plain lines where stderr is no terminal."""
+"""Progress on stderr: a bar with rate and time left on a terminal, else lines."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ def say(message: str) -> None:
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, unit: str = "image") -> Iterator[T]:
-    """Yield `items`, showing how far it is. In a log file: a line at most every 15 s and one at the end."""
+    """Yield `items` and print the progress. Without a terminal: a line at most every 15 s and one at the end."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)
     if sys.stderr.isatty():
