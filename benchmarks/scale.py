@@ -168,9 +168,8 @@ def fusing_costs(copy: Copy, preset: str, experiments: dict) -> dict:
 
 def print_units(settings: Settings, experiments: dict, units: dict, costs: dict, job: Job) -> None:
     device = next(iter(units.values()))["device"]
-    print(
-        f"\n### Unit costs: preset {settings.preset}, {job.train} + {job.test} images, {count_cores()} cores, {device}\n"
-    )
+    images = f"{job.train} + {job.test} images"
+    print(f"\n### Unit costs: preset {settings.preset}, {images}, {count_cores()} cores, {device}\n")
     table(["of one image", "seconds", "symbol"])
     for size, each in costs["caches"].items():
         row(f"ingest at {size} pixels, on one core", both(each["ingest"], 5), "i")

@@ -88,7 +88,8 @@ def spelling_difference(names: Iterable[str], known: Collection[str]) -> str:
         other = counterpart.get(plain(name))
         if other is not None and other != name:
             words = [what for what, _ in SPELLINGS if plain(name, what) != plain(other, what)]
-            return f"; {printable(name)} here is {printable(other)} there: they differ in {' and '.join(words) or 'spelling'}"
+            difference = " and ".join(words) or "spelling"
+            return f"; {printable(name)} here is {printable(other)} there: they differ in {difference}"
     return ""
 
 

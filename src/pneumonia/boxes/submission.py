@@ -71,7 +71,8 @@ def frame_faults(detections: Detections, lines: list[int], path: str | Path, fra
             "frame",
             str(path),
             lines[image[box]],
-            f"the box {' '.join(map(format_exactly, detections.boxes[box]))} leaves the frame of {format_exactly(frame)}",
+            f"the box {' '.join(map(format_exactly, detections.boxes[box]))} leaves the frame of "
+            f"{format_exactly(frame)}",
             fix,
         )
         for box in np.flatnonzero(outside & np.isfinite(detections.boxes).all(axis=1))

@@ -59,7 +59,7 @@ def preload_variables(library: Path, environment: Mapping[str, str]) -> dict[str
 
 
 def can_start(variables: Mapping[str, str]) -> bool:
-    """Whether a process starts with these variables and no warning: without the library the loader warns and goes on."""
+    """Whether a process starts with these variables and no warning: the loader goes on without a library, and warns."""
     reader, writer = os.pipe()
     try:
         actions = [(os.POSIX_SPAWN_DUP2, writer, 2), (os.POSIX_SPAWN_CLOSE, reader)]

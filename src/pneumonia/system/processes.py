@@ -55,7 +55,7 @@ def prepare_worker() -> None:
 
 @contextlib.contextmanager
 def ignore_sigint() -> Iterator[None]:
-    """Processes that are started in the block never receive Ctrl-C, which a terminal sends to all; their parent ends them.
+    """Hide Ctrl-C, which a terminal sends to all, from processes that are started in the block: their parent ends them.
 
     They inherit the blocked signal. An initializer would run too late: a process needs a second for its imports first.
     This process receives Ctrl-C at the end of the block: an exception within would leave a process half started.
