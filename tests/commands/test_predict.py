@@ -240,7 +240,7 @@ def test_where_nothing_can_be_predicted_that_is_said(predict, tmp_path, skip):
     code, _, said = predict(tmp_path / "empty", skip)
     assert code == 2 and "holds no image among 1 files" in said
     code, _, said = predict(tmp_path / "empty" / "notes.txt", skip)
-    assert code == 2 and "notes.txt: is no DICOM, PNG or JPEG image" in said
+    assert code == 2 and "notes.txt: is not a DICOM, PNG or JPEG image" in said
     code, _, said = predict(tmp_path / "nowhere", skip)
     assert code == 2 and "there is no such file or folder" in said
     (tmp_path / "empty" / "x.dcm").write_bytes(b"")

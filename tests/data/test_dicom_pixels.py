@@ -176,10 +176,11 @@ CASES = {
     "window, unknown function": (twelve(MARKED, **WINDOW, VOILUTFunction="CURVE"), MARKED_PICTURE, "LINEAR"),
     "window as binary numbers": (
         with_element(with_element(twelve(MARKED), "WindowCenter", "FD", 1930.5), "WindowWidth", "FD", 3061.0),
-        MARKED_PICTURE, "whatever the value representation is"),
+        MARKED_PICTURE, "windowed, for any value representation"),
     **{
         f"window, {kind} width": (
-            with_element(twelve(MARKED, WindowCenter="1930"), "WindowWidth", "LO", text), STRETCHED, "as without one")
+            with_element(twelve(MARKED, WindowCenter="1930"), "WindowWidth", "LO", text), STRETCHED,
+            "as if there were no window")
         for kind, text in ODD_NUMBERS.items()
     },
     "window of other units": (
@@ -190,23 +191,25 @@ CASES = {
         table(twelve(MARKED, WindowCenter="2048", WindowWidth="4096"), "VOILUTSequence", RAMP), MARKED_PICTURE,
         "the table"),
     "VOI LUT, descending": (
-        table(twelve(4095 - MARKED), "VOILUTSequence", RAMP[::-1]), MARKED_PICTURE, "the table turns it"),
+        table(twelve(4095 - MARKED), "VOILUTSequence", RAMP[::-1]), MARKED_PICTURE, "the table inverts it"),
     "VOI LUT, a byte an entry": (
         table(twelve(MARKED), "VOILUTSequence", np.rint(RAMP / 257), bits=8, packed=True), MARKED_PICTURE, "looked up"),
     "VOI LUT, 12 bits": (
         table(twelve(MARKED), "VOILUTSequence", RAMP // 16, bits=12), MARKED_PICTURE, "0 to 4095 is black to white"),
     "VOI LUT from a first value on": (
-        table(twelve(MARKED), "VOILUTSequence", RAMP[LOW:], first=LOW), MARKED_PICTURE, "ends go on outwards"),
+        table(twelve(MARKED), "VOILUTSequence", RAMP[LOW:], first=LOW), MARKED_PICTURE,
+        "lower and higher values take the first and last entry"),
     "VOI LUT of negative values": (
         table(raw(SIGNED), "VOILUTSequence", RAMP[LOW:], first=LOW - 2000, representation="SS"), PICTURE, "looked up"),
     "VOI LUT of negative values, wrapped": (
         table(raw(SIGNED), "VOILUTSequence", RAMP[LOW:], first=65536 + LOW - 2000), PICTURE,
-        "an unsigned descriptor means the negative number"),
+        "the unsigned first value stands for a negative one"),
     "VOI LUT after an intercept": (
         table(twelve(VALUES, RescaleIntercept="-1000", RescaleSlope="1"), "VOILUTSequence", RAMP[LOW:],
               first=65536 + LOW - 1000), PICTURE, "in the modality's units"),
     "VOI LUT of 65,536 entries": (
-        table(raw(VALUES * 16), "VOILUTSequence", np.repeat(RAMP, 16)), PICTURE, "whose number is written as 0"),
+        table(raw(VALUES * 16), "VOILUTSequence", np.repeat(RAMP, 16)), PICTURE,
+        "looked up; their number is written as 0"),
     "VOI LUT without items": (
         with_element(twelve(MARKED, **WINDOW), "VOILUTSequence", "SQ", []), MARKED_PICTURE, "the window"),
     "modality LUT with a window": (
@@ -217,14 +220,14 @@ CASES = {
     "modality LUT to 8 bits": (
         table(twelve(VALUES), "ModalityLUTSequence", np.arange(4096) >> 4, bits=8), stretched(VALUES >> 4),
         "stretched"),
-    "negative slope": (twelve(4095 - VALUES, RescaleSlope="-1", RescaleIntercept="4095"), PICTURE, "turned"),
+    "negative slope": (twelve(4095 - VALUES, RescaleSlope="-1", RescaleIntercept="4095"), PICTURE, "inverted"),
     "negative slope, window": (
-        twelve(4095 - MARKED, RescaleSlope="-1", RescaleIntercept="4095", **WINDOW), MARKED_PICTURE, "turned"),
+        twelve(4095 - MARKED, RescaleSlope="-1", RescaleIntercept="4095", **WINDOW), MARKED_PICTURE, "inverted"),
     "negative slope, 8 bits": (
-        raw(255 - PICTURE, RescaleSlope="-1", RescaleIntercept="255"), PICTURE, "turned, not stretched"),
+        raw(255 - PICTURE, RescaleSlope="-1", RescaleIntercept="255"), PICTURE, "inverted, not stretched"),
     "negative slope, MONOCHROME1, window": (
         twelve(4095 - MARKED, RescaleSlope="-1", RescaleIntercept="4095", PhotometricInterpretation="MONOCHROME1",
-               **WINDOW), 255 - MARKED_PICTURE, "turned twice"),
+               **WINDOW), 255 - MARKED_PICTURE, "inverted twice"),
     **{
         f"slope, {kind}": (
             with_element(twelve(MARKED, RescaleIntercept="0", **WINDOW), "RescaleSlope", "LO", text), MARKED_PICTURE,
@@ -238,20 +241,23 @@ CASES = {
     "MONOCHROME1 and INVERSE": (
         raw(PICTURE, PhotometricInterpretation="MONOCHROME1", PresentationLUTShape="INVERSE"), 255 - PICTURE,
         "inverted once: the standard asks for both together"),
-    "padding": (with_element(raw(padded(VALUES, 65535)), "PixelPaddingValue", "US", 65535), None, "black, no range"),
+    "padding": (with_element(raw(padded(VALUES, 65535)), "PixelPaddingValue", "US", 65535), None,
+        "black, left out of the range"),
     "padding above BitsStored": (
-        with_element(twelve(padded(VALUES, 65535)), "PixelPaddingValue", "US", 65535), None, "black, no range"),
+        with_element(twelve(padded(VALUES, 65535)), "PixelPaddingValue", "US", 65535), None,
+        "black, left out of the range"),
     "padding, signed": (
-        with_element(raw(padded(SIGNED, -2000)), "PixelPaddingValue", "SS", -2000), None, "black, no range"),
+        with_element(raw(padded(SIGNED, -2000)), "PixelPaddingValue", "SS", -2000), None,
+        "black, left out of the range"),
     "padding, signed, wrapped": (
         with_element(raw(padded(SIGNED, -2000)), "PixelPaddingValue", "US", 63536), None,
-        "an unsigned value means the negative number"),
+        "an unsigned value stands for a negative one"),
     "padding from one value to another": (
         with_element(with_element(raw(padded(SIGNED, np.arange(-2100, -2094))), "PixelPaddingValue", "SS", -2100),
-                     "PixelPaddingRangeLimit", "SS", -2000), None, "black, no range"),
+                     "PixelPaddingRangeLimit", "SS", -2000), None, "black, left out of the range"),
     "padding, limit below it": (
         with_element(with_element(raw(padded(SIGNED, -2050)), "PixelPaddingValue", "SS", -2000),
-                     "PixelPaddingRangeLimit", "SS", -2100), None, "black, no range"),
+                     "PixelPaddingRangeLimit", "SS", -2100), None, "black, left out of the range"),
     "padding, MONOCHROME1": (
         with_element(raw(padded(VALUES[::-1, ::-1], 0), PhotometricInterpretation="MONOCHROME1"), "PixelPaddingValue",
                      "US", 0), None, "black, not white"),
@@ -266,11 +272,11 @@ CASES = {
     "signed, window": (raw(SIGNED, WindowCenter="-69.5", WindowWidth="3061"), PICTURE, "windowed"),
     "signed, 12 bits without their sign above": (
         with_element(twelve(SIGNED.view(np.uint16) & 4095), "PixelRepresentation", "US", 1), PICTURE,
-        "negative by their twelfth bit"),
+        "the twelfth bit is the sign"),
     "signed bytes": (
         with_element(raw((PICTURE.astype(np.int16) - 128).astype(np.int8).view(np.uint8)), "PixelRepresentation", "US",
                      1), PICTURE, "stretched"),
-    "BitsStored too small": (twelve(TOO_LARGE), PICTURE, "with all bits: neighbours are near then"),
+    "BitsStored too small": (twelve(TOO_LARGE), PICTURE, "with all bits: neighbours are nearer with them"),
     **{
         f"BitsStored too small, {encoding}": (sound_file(encoding, TOO_LARGE, **BITS12), PICTURE, "with all bits")
         for encoding in ("RLE", "JPEG lossless SV1", "JPEG-LS", "JPEG 2000", "HTJ2K", "explicit big")
@@ -280,11 +286,12 @@ CASES = {
         with_element(twelve(TOO_LARGE), "LargestImagePixelValue", "US", int(TOO_LARGE.max())), PICTURE,
         "with all bits"),
     "overlay in the upper bits": (overlay(VALUES), PICTURE, "masked"),
-    "noise in the upper bits": (twelve(with_noise_above(VALUES)), PICTURE, "masked: neighbours are near then"),
+    "noise in the upper bits": (twelve(with_noise_above(VALUES)), PICTURE,
+        "masked: neighbours are nearer without them"),
     "values in the upper bits": (
-        with_element(twelve(VALUES << 4), "HighBit", "US", 15), PICTURE, "moved down, as HighBit says"),
-    "HighBit wrong": (with_element(twelve(MARKED, **WINDOW), "HighBit", "US", 15), MARKED_PICTURE, "not moved"),
-    "BitsStored zero": (with_element(twelve(VALUES), "BitsStored", "US", 0), PICTURE, "as all that are allocated"),
+        with_element(twelve(VALUES << 4), "HighBit", "US", 15), PICTURE, "shifted down, as HighBit says"),
+    "HighBit wrong": (with_element(twelve(MARKED, **WINDOW), "HighBit", "US", 15), MARKED_PICTURE, "not shifted"),
+    "BitsStored zero": (with_element(twelve(VALUES), "BitsStored", "US", 0), PICTURE, "as BitsAllocated"),
     "PALETTE COLOR, 16 bits": (palette(16), PICTURE, "its lightness"),
     "PALETTE COLOR, 8 bits": (palette(8), PICTURE, "its lightness"),
     "PALETTE COLOR, segmented": (palette(16, segmented=True), PICTURE, "its lightness"),
@@ -302,28 +309,31 @@ CASES = {
     "YBR_FULL_422": (ybr("YBR_FULL_422"), PICTURE, "its lightness, at two bytes a pixel"),
     "YBR_PARTIAL_422": (ybr("YBR_PARTIAL_422"), None, "its lightness, 16 black and 235 white"),
     **{
-        f"frames: {text or 'empty'}": (with_element(twelve(VALUES), "NumberOfFrames", "LO", text), PICTURE, "one")
+        f"frames: {text or 'empty'}": (with_element(twelve(VALUES), "NumberOfFrames", "LO", text), PICTURE,
+        "read as one frame")
         for text in ("0", "", "-1", "x", "1")
     },
-    "uncompressed, in items": (in_items(VALUES), PICTURE, "taken out"),
+    "uncompressed, in items": (in_items(VALUES), PICTURE, "taken out of the item"),
     "Rows and Columns as texts": (
         with_element(with_element(twelve(VALUES), "Rows", "IS", "48"), "Columns", "DS", "64.0"), PICTURE, "read"),
     "32 bits": (with_element(raw(VALUES.astype(np.uint32)), "BitsStored", "US", 32), PICTURE, "stretched"),
     "floats": (raw(FLOATS), PICTURE, "stretched"),
-    "floats, some no number": (raw(padded(FLOATS, np.nan)), None, "those are black, no range"),
+    "floats, some no number": (raw(padded(FLOATS, np.nan)), None, "NaN is black, left out of the range"),
     "JPEG": (jpeg(), DECODED, "as libjpeg-turbo gives it"),
-    "JPEG, window": (jpeg(WindowCenter="127", WindowWidth="100"), shaded(DECODED, 127, 100), "as the same pixels raw"),
-    "JPEG, negative slope": (jpeg(RescaleSlope="-1", RescaleIntercept="255"), 255 - DECODED, "turned"),
+    "JPEG, window": (jpeg(WindowCenter="127", WindowWidth="100"), shaded(DECODED, 127, 100),
+        "as the same pixels uncompressed"),
+    "JPEG, negative slope": (jpeg(RescaleSlope="-1", RescaleIntercept="255"), 255 - DECODED, "inverted"),
     "JPEG, VOI LUT": (
         table(jpeg(), "VOILUTSequence", np.arange(255, -1, -1), bits=8), 255 - DECODED, "looked up"),
     "JPEG, INVERSE": (jpeg(PresentationLUTShape="INVERSE"), 255 - DECODED, "inverted"),
     "JPEG, padding": (
         with_element(jpeg(), "PixelPaddingValue", "US", 0), np.where(DECODED == 0, 0, DECODED), "black"),
-    "JPEG, zeros after its end": (jpeg(JPEG + b"\0" * 64), DECODED, "left out"),
-    "JPEG, other bytes after its end": (jpeg(JPEG + b"\xff" * 7 + b" end"), DECODED, "left out"),
-    "JPEG in pieces": (jpeg(pieces=3), DECODED, "put together"),
+    "JPEG, zeros after its end": (jpeg(JPEG + b"\0" * 64), DECODED, "ignored"),
+    "JPEG, other bytes after its end": (jpeg(JPEG + b"\xff" * 7 + b" end"), DECODED, "ignored"),
+    "JPEG in pieces": (jpeg(pieces=3), DECODED, "joined"),
     "a frame of a JPEG of another kind": (
-        with_element(sound_file("JPEG lossless", PICTURE), "Manufacturer", "LO", "x"), PICTURE, "by what it is"),
+        with_element(sound_file("JPEG lossless", PICTURE), "Manufacturer", "LO", "x"), PICTURE,
+        "decoded by its first bytes"),
 }  # fmt: skip
 
 

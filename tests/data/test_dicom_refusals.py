@@ -70,12 +70,12 @@ REFUSED = {
     "structured report": (without_pixels("SR"), "is not an image (SR); leave it out"),
     "presentation state": (without_pixels("PR"), "is not an image (PR); leave it out"),
     "no pixels": (without(raw(PICTURE), "PixelData"), "has no pixels"),
-    "no transfer syntax": (content("no syntax"), "says no Transfer Syntax UID"),
+    "no transfer syntax": (content("no syntax"), "has no Transfer Syntax UID"),
     "no preamble": (content("no preamble"), "is DICOM without its preamble"),
     "several frames": (twelve(VALUES, NumberOfFrames="2"), "has several frames"),
     "several frames that the header does not count": (
-        twelve(np.concatenate([VALUES, VALUES]), Rows=len(VALUES)), "bytes of pixels where"),
-    "too short": (raw(PICTURE, Rows=len(PICTURE) + 1), "bytes of pixels where"),
+        twelve(np.concatenate([VALUES, VALUES]), Rows=len(VALUES)), "bytes of pixels instead of"),
+    "too short": (raw(PICTURE, Rows=len(PICTURE) + 1), "bytes of pixels instead of"),
     "four samples": (raw(PICTURE, SamplesPerPixel=4), "has 4 samples a pixel"),
     "12 bits allocated": (raw(PICTURE, BitsAllocated=12), "has 12 bits allocated"),
     "PALETTE COLOR without its palette": (
@@ -102,7 +102,7 @@ REFUSED = {
         with_frame("JPEG 2000", imagecodecs.jpeg2k_encode(np.zeros((4096, 4096), np.uint8), codecformat="j2k")),
         "its JPEG 2000 is 4096 x 4096"),
     "damaged JPEG-LS": (with_frame("JPEG-LS", b"\xff\xd8\xff\xf7" + b"\0" * 64), "its JPEG has no frame header"),
-    "no JPEG at all": (with_frame("JPEG Baseline", b"nothing here"), "which is no JPEG of any kind"),
+    "no JPEG at all": (with_frame("JPEG Baseline", b"nothing here"), "which is not a JPEG of any kind"),
 }  # fmt: skip
 
 

@@ -32,11 +32,11 @@ SAME_AS = {
 # Of YCbCr the Y is the lightness; pydicom goes by way of red, green and blue, which are cut off at 0 and 255.
 LIGHTNESS_CUT_OFF = 9  # gray levels
 UNREADABLE = {  # and pydicom does not read them either, but for frames, deflating and files without a preamble
-    "MR_truncated.dcm": "bytes of pixels where",
+    "MR_truncated.dcm": "bytes of pixels instead of",
     "JPEG2000-embedded-sequence-delimiter.dcm": "its JPEG 2000 is",
-    "badVR.dcm": "bytes of pixels where",  # 15 frames, which its header calls '1A'
+    "badVR.dcm": "bytes of pixels instead of",  # 15 frames, which its header calls '1A'
     "image_dfl.dcm": "is deflated",
-    "meta_missing_tsyntax.dcm": "says no Transfer Syntax UID",
+    "meta_missing_tsyntax.dcm": "has no Transfer Syntax UID",
     "nested_priv_SQ.dcm": "claims 0 rows",
 }
 
@@ -83,7 +83,13 @@ def test_file(path, table):
             (fault,) = error.faults
             assert "\n" not in str(fault) and fault.what and fault.fix and "download" not in str(fault)
             table.append(f"{name:42s} {'no':10s} {fault.what}")
-            general = ("is no DICOM file", "without its preamble", "is not an image", "has no pixels", "several frames")
+            general = (
+                "is not a DICOM file",
+                "without its preamble",
+                "is not an image",
+                "has no pixels",
+                "several frames",
+            )
             assert UNREADABLE.get(name, "") in fault.what
             assert name in UNREADABLE or any(each in fault.what for each in general)
             return

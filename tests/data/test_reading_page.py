@@ -9,7 +9,7 @@ from test_dicom_refusals import REFUSED
 PAGE = Path(__file__).parents[2] / "docs" / "reading.md"
 TABLES = {
     "cases": ["| case | read |", "|---|---|", *(f"| {name} | {how} |" for name, (_, _, how) in CASES.items())],
-    "refused": ["| file | said |", "|---|---|", *(f"| {name} | {said} |" for name, (_, said) in REFUSED.items())],
+    "refused": ["| file | message |", "|---|---|", *(f"| {name} | {said} |" for name, (_, said) in REFUSED.items())],
 }
 
 

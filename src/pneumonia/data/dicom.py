@@ -1,12 +1,12 @@
-"""One DICOM file, to gray 0..255 and the header fields that the study needs; or one clear fault.
+"""Read one DICOM file: gray 0..255 and the header fields that the study needs; or one clear fault.
 
 The competition's files hold one JPEG Baseline frame: its bytes go straight to libjpeg-turbo, which may decode at half
 or a quarter of the size where that is still large enough (on real radiographs at 512 px the mean difference from full
-decoding and area resize was 0.14 gray levels, at most 0.16 in any image). Every other file goes the whole way:
-dicom_stored.py decodes (dicom_codecs.py, where it is compressed), dicom_pixels.py makes it gray. docs/reading.md says
-what is read, and how.
+decoding and area resize was 0.14 gray levels, at most 0.16 in any image). Every other file takes all steps:
+dicom_stored.py decodes (with dicom_codecs.py, if compressed), dicom_pixels.py turns the values into gray, as the header
+(dicom_display.py) asks. docs/reading.md lists what is read, and how.
 
-Nothing is decoded before its header has been believed: sizes are bounded, deflated files are refused.
+Nothing is decoded before its header has been checked: sizes are limited, deflated files are refused.
 """
 
 import hashlib
@@ -23,9 +23,10 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from pneumonia.data.ages import years_of
-from pneumonia.data.dicom_codecs import FIXES, Unreadable, cause_of
+from pneumonia.data.dicom_codecs import OTHER_DECODERS, Unreadable, error_text
+from pneumonia.data.dicom_display import DISPLAY_TAGS, display_of
 from pneumonia.data.dicom_elements import numbers_of, tag_of, text_of, whole_number_of, word_of
-from pneumonia.data.dicom_pixels import DISPLAY_TAGS, display_of, gray_of
+from pneumonia.data.dicom_pixels import to_gray
 from pneumonia.data.dicom_stored import frames_of, has_pixels, stored_pixels
 from pneumonia.system.errors import EnvironmentFailure, bad_input
 
@@ -37,7 +38,7 @@ PIXEL_TAGS = [tag_of(name) for name in ("PixelData", "FloatPixelData", "DoubleFl
 
 @dataclass(frozen=True)
 class Header:
-    """rows, columns: pixels. sex: M, F or "". age: years as the file says, NaN where it says nothing. view: AP, PA or
+    """rows, columns: pixels. sex: M, F or "". age: years as the file has them, NaN where unknown. view: AP, PA or
     "". spacing: mm between pixel centres, NaN where unknown. sha256: of the whole file."""
 
     patient_id: str
@@ -52,37 +53,38 @@ class Header:
 
 
 def read_dicom(path: str | Path, expected_id: str | None = None) -> tuple[np.ndarray, Header]:
-    """A file at its full size.
+    """Read a file at its full size.
 
     Args:
         expected_id: the PatientID that the file must have; None for any.
 
     Returns:
-        (rows, columns) uint8 gray, white is dense; and the header.
+        (rows, columns) uint8 gray, dense tissue white; and the header.
 
     Raises:
-        BadInput: anything that keeps the file from being read, one fault that says what.
+        BadInput: the file cannot be read; one fault that says why.
         EnvironmentFailure: there is not enough memory.
     """
     dataset, header = read_header(path, expected_id)
-    return decoded(dataset, header, str(path), 0), header
+    return decode(dataset, header, str(path), 0), header
 
 
 def read_scaled(path: str | Path, size: int, expected_id: str | None = None) -> tuple[np.ndarray, Header]:
-    """A file as a (size, size) uint8 square, by area where it shrinks; the factors are size / columns and size / rows.
+    """Read a file as a (size, size) uint8 square, by area where it shrinks; factors size / columns and size / rows.
 
     Raises:
         BadInput: as `read_dicom`.
     """
     dataset, header = read_header(path, expected_id)
-    gray = decoded(dataset, header, str(path), size)
+    gray = decode(dataset, header, str(path), size)
     if gray.shape == (size, size):
         return gray, header
-    way = cv2.INTER_AREA if size <= min(gray.shape) else cv2.INTER_LINEAR
-    return cv2.resize(gray, (size, size), interpolation=way), header
+    interpolation = cv2.INTER_AREA if size <= min(gray.shape) else cv2.INTER_LINEAR
+    return cv2.resize(gray, (size, size), interpolation=interpolation), header
 
 
-def content_of(path: Path) -> bytes:
+def read_content(path: Path) -> bytes:
+    """A file's bytes, at most LARGEST_FILE. Raises BadInput."""
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise bad_input(path, "is larger than 256 MiB", "no radiograph is", code="too-large")
@@ -93,33 +95,33 @@ def content_of(path: Path) -> bytes:
 
 
 def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydicom.Dataset, Header]:
-    """The dataset, nothing decoded yet, and its header, believed. Raises BadInput."""
-    content, name = content_of(Path(path)), str(path)
+    """Read the dataset, without decoding its pixels, and its checked header. Raises BadInput."""
+    content, name = read_content(Path(path)), str(path)
     if content[128:132] != b"DICM":
-        what, fix = "is no DICOM file", "give DICOM files only"
+        what, fix = "is not a DICOM file", "give DICOM files only"
         if content[:2] in (b"\x02\0", b"\x08\0", b"\0\x08") and content[4:6].isalpha():
             what, fix = "is DICOM without its preamble", "write it as a DICOM file (dcmconv)"
         raise bad_input(name, what, fix, code="not-dicom")
     if DeflatedExplicitVRLittleEndian.encode() in content[:1024]:
-        # inflating is what a bomb waits for: 204 KB can become 200 MB
+        # a zip bomb: 204 KB can inflate to 200 MB
         raise bad_input(name, "is deflated", "store it without deflating (dcmconv +te)", code="deflated")
     digest = hashlib.sha256(content).hexdigest()
     try:
         with warnings.catch_warnings():
-            # of values that are not quite standard: those we use are checked below; but a file that ends too early only
-            # draws a warning too, and the elements after that point are missing
+            # pydicom warns of values that are not quite standard; those used here are checked below. It also only warns
+            # of a file that ends too early, where the later elements are missing
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", message="End of file reached")
             dataset = pydicom.dcmread(io.BytesIO(content))
             del content
-            dataset.buffer = None  # the whole file once more, and the dataset has its pixels
+            dataset.buffer = None  # a second copy of the file; the dataset has its pixels
             syntax = UID(text_of(dataset.file_meta, "TransferSyntaxUID"))
             header = header_of(dataset, digest)
-            fault = fault_of(dataset, header, syntax, expected_id)
+            fault = find_fault(dataset, header, syntax, expected_id)
     except (InvalidDicomError, EOFError, UserWarning) as error:
         raise bad_input(name, "is a truncated DICOM", "get the whole file", code="truncated") from error
-    except Exception as error:  # pydicom meets a damaged header with whatever its parser stumbles over
-        what = f"its header is damaged ({type(error).__name__}: {cause_of(error)})"
+    except Exception as error:  # pydicom raises exceptions of many kinds for damaged headers
+        what = f"its header is damaged ({type(error).__name__}: {error_text(error)})"
         raise bad_input(name, what, "get the file again from where it came from", code="header") from error
     if fault:
         code, what, fix = fault
@@ -127,22 +129,22 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
     return dataset, header
 
 
-def fault_of(
+def find_fault(
     dataset: pydicom.Dataset, header: Header, syntax: UID, expected_id: str | None
 ) -> tuple[str, str, str] | None:
-    """Code, what and fix of a header that cannot be that of the wanted image."""
+    """Code, what and fix of the first reason not to decode this file; None where there is none."""
     rows, columns = header.rows, header.columns
-    has_place = any(tag in dataset for tag in PIXEL_TAGS)
-    if not has_place and (not rows or not columns):
+    has_pixel_element = any(tag in dataset for tag in PIXEL_TAGS)
+    if not has_pixel_element and (not rows or not columns):
         return "not-image", f"is not an image ({kind_of(dataset)})", "leave it out"
     if not syntax:
-        return "transfer-syntax", "says no Transfer Syntax UID", "add it to its file meta (dcmodify, dcmconv)"
-    if (not syntax.is_transfer_syntax or syntax.is_private) and str(syntax) not in FIXES:
+        return "transfer-syntax", "has no Transfer Syntax UID", "add it to its file meta (dcmodify, dcmconv)"
+    if (not syntax.is_transfer_syntax or syntax.is_private) and str(syntax) not in OTHER_DECODERS:
         return "transfer-syntax", f"has the unknown transfer syntax '{syntax[:64]}'", "convert it to a standard one"
     if not (0 < rows <= LARGEST_SIDE and 0 < columns <= LARGEST_SIDE):
         return "size", f"claims {rows} rows and {columns} columns", "radiographs have 1 to 8192 of each"
     if not has_pixels(dataset):
-        return "no-pixels", "has no pixels", "get it with its pixels"
+        return "no-pixels", "has no pixels", "get the file with its pixels"
     if frames_of(dataset) != 1:
         return "multi-frame", "has several frames", "give each frame a file of its own"
     if expected_id is not None and header.patient_id != expected_id:
@@ -177,12 +179,12 @@ def spacing_of(dataset: pydicom.Dataset, keyword: str) -> float:
     return next(iter(numbers_of(dataset, keyword)), math.nan)
 
 
-def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> np.ndarray:
-    """(rows, columns) uint8; not smaller than (size, size), but for size 0 and images that are smaller themselves."""
+def decode(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> np.ndarray:
+    """Decode to (rows, columns) uint8; with `size`, at a reduced size of no less than (size, size) where possible."""
     try:
         if size and not scales_before_display(dataset):
             size = 0
-        gray = gray_of(stored_pixels(dataset, header.rows, header.columns, size), dataset)
+        gray = to_gray(stored_pixels(dataset, header.rows, header.columns, size), dataset)
         if size == 0 and gray.shape != (header.rows, header.columns):
             raise Unreadable(f"its pixels are {gray.shape}, its header says {(header.rows, header.columns)}")
     except Unreadable as error:
@@ -190,14 +192,14 @@ def decoded(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> n
     except MemoryError as error:
         text = f"{name}: there is not enough memory to read {header.rows} x {header.columns} pixels; free some"
         raise EnvironmentFailure(text) from error
-    except Exception as error:  # decoders meet damaged pixels with whatever they stumble over
-        what = f"its pixels cannot be decoded ({type(error).__name__}: {cause_of(error)})"
+    except Exception as error:  # decoders raise exceptions of many kinds for damaged pixels
+        what = f"its pixels cannot be decoded ({type(error).__name__}: {error_text(error)})"
         raise bad_input(name, what, "get the file again from where it came from", code="pixels") from error
     return gray
 
 
 def scales_before_display(dataset: pydicom.Dataset) -> bool:
-    """Whether an image's gray levels only stay or are inverted, so that a smaller image has the same."""
+    """Whether gray levels stay as they are or are only inverted, so that the image may be shrunk before that."""
     if word_of(dataset, "PhotometricInterpretation") == "PALETTE COLOR":
         return False
     return DISPLAY_TAGS.isdisjoint(dataset.keys()) or display_of(dataset).keeps_8_bits

@@ -1,7 +1,7 @@
-"""Optional elements of a DICOM header as texts and numbers, whatever a writer put there.
+"""Optional elements of a DICOM header as texts and numbers, however they were written.
 
-Anonymisers blank elements, exporters write them with another value representation, scanners leave out what they do not
-know. Here an element that is missing, empty or not a number is absent: it never raises, and never becomes a number.
+Anonymisers blank elements, exporters change their value representation, scanners leave out what they do not know.
+An element that is missing, empty or not a number counts as absent: nothing here raises for it.
 """
 
 import math
@@ -18,7 +18,7 @@ BINARY = {
     "OD": "d", "US or SS": "H", "US or OW": "H", "US or SS or OW": "H", "OB": "B",
 }  # fmt: skip
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-TAGS: dict[str, int] = {}  # keyword to tag; looking a keyword up in pydicom's dictionary takes longer than all the rest
+TAGS: dict[str, int] = {}  # {keyword: tag}, cached: pydicom's own look-up takes longer than all other steps together
 
 
 def tag_of(keyword: str) -> int:
@@ -28,9 +28,10 @@ def tag_of(keyword: str) -> int:
 
 
 def texts_of(dataset: Dataset, keyword: str) -> list[str]:
-    """An element's values as texts, as they stand in the file; none where it is missing or empty.
+    """An element's values as texts, as they are in the file; [] where it is missing or empty.
 
-    pydicom's typed values take longer, and raise or warn at what is not quite standard, such as the competition's ages.
+    pydicom's typed values are slower, and raise or warn for values that are not quite standard, such as the
+    competition's ages.
     """
     tag = tag_of(keyword)
     element = dataset.get_item(tag)
@@ -41,7 +42,9 @@ def texts_of(dataset: Dataset, keyword: str) -> list[str]:
         if (representation := element.VR) in (None, "UN"):
             representation = dictionary_VR(tag)
         if representation in BINARY:
-            return [str(each) for each in unpacked(value, BINARY[representation], is_little_endian(element, dataset))]
+            return [
+                str(each) for each in unpack_numbers(value, BINARY[representation], is_little_endian(element, dataset))
+            ]
         value = value.decode("latin-1")
     values = value.split("\\") if isinstance(value, str) else value
     values = values if isinstance(values, list | tuple | MultiValue) else [values]
@@ -60,8 +63,8 @@ def word_of(dataset: Dataset, keyword: str) -> str:
 
 
 def numbers_of(dataset: Dataset, keyword: str) -> list[float]:
-    """An element's values; NaN in the place of one that is no finite number."""
-    return [number(text) for text in texts_of(dataset, keyword)]
+    """An element's values; NaN for one that is not a finite number."""
+    return [parse_number(text) for text in texts_of(dataset, keyword)]
 
 
 def number_of(dataset: Dataset, keyword: str, default: float = math.nan) -> float:
@@ -74,14 +77,14 @@ def whole_number_of(dataset: Dataset, keyword: str, default: int = 0) -> int:
 
 
 def bytes_of(dataset: Dataset, keyword: str) -> bytes:
-    """An element's bytes as they stand in the file; b"" where it is missing or has another kind of value."""
+    """An element's bytes as they are in the file; b"" where it is missing or has another kind of value."""
     element = dataset.get_item(tag_of(keyword))
     value = element.value if element is not None else None
     return value if isinstance(value, bytes) else b""
 
 
 def items_of(dataset: Dataset, keyword: str) -> list[Dataset]:
-    """The items of a sequence; none where it is missing, empty or no sequence."""
+    """The items of a sequence; none where it is missing, empty or not a sequence."""
     if tag_of(keyword) not in dataset:
         return []
     value = dataset[tag_of(keyword)].value
@@ -89,18 +92,20 @@ def items_of(dataset: Dataset, keyword: str) -> list[Dataset]:
 
 
 def is_little_endian(element: object, dataset: Dataset) -> bool:
-    """Of an element's bytes: raw elements say it, those that pydicom has looked at leave it to their dataset."""
+    """Byte order of an element's bytes: raw elements state it, for converted ones the dataset does."""
     if (stated := getattr(element, "is_little_endian", None)) is not None:
         return bool(stated)
     return dataset.original_encoding[1] is not False
 
 
-def unpacked(value: bytes, letter: str, little: bool) -> tuple:
+def unpack_numbers(value: bytes, letter: str, little: bool) -> tuple:
+    """The whole numbers or floats in an element's bytes; `letter` is that of `struct`."""
     count = len(value) // struct.calcsize(letter)
     return struct.unpack_from(f"{'<' if little else '>'}{count}{letter}", value)
 
 
-def number(text: str) -> float:
+def parse_number(text: str) -> float:
+    """A finite number; NaN for any other text."""
     text = text.strip()
     value = float(text) if NUMBER.fullmatch(text) else math.nan
     return value if math.isfinite(value) else math.nan

@@ -1,4 +1,4 @@
-"""The pixel data of a DICOM file, compressed or not, to the values that are stored in it."""
+"""From the pixel data of a DICOM file, compressed or not, to its stored values."""
 
 from typing import NamedTuple
 
@@ -7,21 +7,31 @@ import simplejpeg
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
-from pneumonia.data.dicom_codecs import Unreadable, decoded_jpeg, decoded_rle, described, frame_of, refuse_syntax
+from pneumonia.data.dicom_codecs import (
+    Unreadable,
+    decode_jpeg,
+    decode_rle,
+    only_frame,
+    read_frame_header,
+    refuse_syntax,
+)
 from pneumonia.data.dicom_elements import bytes_of, is_little_endian, tag_of, texts_of, whole_number_of, word_of
 
 FLOAT_PIXELS = {"FloatPixelData": "f4", "DoubleFloatPixelData": "f8"}
 PIXELS = ("PixelData", *FLOAT_PIXELS)
 HALF_CHROMA = ("YBR_FULL_422", "YBR_PARTIAL_422")  # two pixels share a pair of colour differences
-ITEM = b"\xfe\xff\x00\xe0"  # begins what belongs to compressed frames only
+ITEM = b"\xfe\xff\x00\xe0"  # the tag that starts an item, as compressed frames have them
 UNCOMPRESSED_IN_ITEMS = "1.2.840.10008.1.2.1.98"  # a transfer syntax
-ENOUGH_PAIRS = 1_000_000  # neighbours to look at before bits are believed
+MAX_PAIRS = 1_000_000  # pairs of neighbours that are compared to find the bits of a value
 
 
 class Stored(NamedTuple):
-    """codes: (rows, columns) or (rows, columns, 3), unsigned as they lie in the file, or floats. bits: of a value, of
-    those its container has; negative values in two's complement where `is_signed`. is_luma: lightness already, where
-    the file holds colour. is_8_bit: what needs no stretching."""
+    """The stored values of one image.
+
+    codes: (rows, columns) or (rows, columns, 3), unsigned as in the file, or floats. bits: how many bits of a code are
+    its value. is_signed: negative values are in two's complement. is_luma: the file holds colour, and these codes are
+    its lightness. is_8_bit: the values span 0 to 255 and are not stretched.
+    """
 
     codes: np.ndarray
     bits: int
@@ -31,13 +41,13 @@ class Stored(NamedTuple):
 
 
 def stored_pixels(dataset: Dataset, rows: int, columns: int, size: int = 0) -> Stored:
-    """The values of the only frame.
+    """Read the values of the only frame.
 
     Args:
-        size: 8-bit JPEG may be decoded smaller, at no less than this; 0: at full size.
+        size: 8-bit JPEG may be decoded smaller, but to no less than this many pixels; 0: full size.
 
     Raises:
-        Unreadable: they cannot be decoded, or are not what the header says.
+        Unreadable: the values cannot be decoded, or differ from what the header says.
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     refuse_syntax(syntax)
@@ -50,26 +60,26 @@ def stored_pixels(dataset: Dataset, rows: int, columns: int, size: int = 0) -> S
     is_signed = whole_number_of(dataset, "PixelRepresentation") == 1
     is_luma = samples == 3 and photometric.startswith("YBR") and photometric not in ("YBR_RCT", "YBR_ICT")
     if not syntax.is_compressed or syntax == UNCOMPRESSED_IN_ITEMS:
-        codes = uncompressed(dataset, rows, columns, samples, photometric)
+        codes = read_uncompressed(dataset, rows, columns, samples, photometric)
     elif syntax == RLELossless:
         width = allocated_bits(dataset, 0, rows * columns * samples)
         if width % 8:
-            raise Unreadable(f"has {width} bits a value, which RLE cannot hold")
-        codes = decoded_rle(frame_of(bytes_of(dataset, "PixelData")), rows, columns, samples, width // 8)
+            raise Unreadable(f"has {width} bits a value, which RLE cannot store")
+        codes = decode_rle(only_frame(bytes_of(dataset, "PixelData")), rows, columns, samples, width // 8)
     else:
-        frame = frame_of(bytes_of(dataset, "PixelData"))
-        facts = described(frame, photometric)
-        if (facts.rows, facts.columns) != (rows, columns):
-            what = f"its {facts.kind} is {facts.rows} x {facts.columns}, its header says {rows} x {columns}"
+        frame = only_frame(bytes_of(dataset, "PixelData"))
+        header = read_frame_header(frame, photometric)
+        if (header.rows, header.columns) != (rows, columns):
+            what = f"its {header.kind} is {header.rows} x {header.columns}, its header says {rows} x {columns}"
             raise Unreadable(what)
-        if facts.samples not in (1, 3):
-            raise Unreadable(f"its {facts.kind} has {facts.samples} components, where 1 or 3 belong")
-        if facts.is_gray_ready:  # libjpeg-turbo leaves colour out; this process knows no negative values
-            return Stored(decoded_gray(frame, rows, columns, size), 8, False, facts.samples == 3, True)
-        codes = decoded_jpeg(frame, facts)
+        if header.samples not in (1, 3):
+            raise Unreadable(f"its {header.kind} has {header.samples} components instead of 1 or 3")
+        if header.is_gray_ready:  # libjpeg-turbo skips the colour; this JPEG process has no negative values
+            return Stored(decode_gray(frame, rows, columns, size), 8, False, header.samples == 3, True)
+        codes = decode_jpeg(frame, header)
         is_luma = is_luma and codes.ndim == 3
-        bits = bits_stored(dataset, facts.bits)
-        return Stored(codes[..., 0] if is_luma else codes, bits, is_signed, is_luma, is_8_bit=facts.bits == bits == 8)
+        bits = bits_stored(dataset, header.bits)
+        return Stored(codes[..., 0] if is_luma else codes, bits, is_signed, is_luma, is_8_bit=header.bits == bits == 8)
     if is_luma:
         codes = codes[..., 0] if codes.ndim == 3 else codes
         if photometric == "YBR_PARTIAL_422":
@@ -78,9 +88,9 @@ def stored_pixels(dataset: Dataset, rows: int, columns: int, size: int = 0) -> S
     return Stored(codes, bits, is_signed, is_luma, is_8_bit=codes.dtype == np.uint8 and bits == 8 and not is_signed)
 
 
-def decoded_gray(frame: bytes, rows: int, columns: int, size: int) -> np.ndarray:
-    """(rows, columns) uint8, or a half, a quarter of that where `size` allows it."""
-    # libjpeg-turbo's own scaling is as good as area averaging by factors of two; else leave averaging something to do
+def decode_gray(frame: bytes, rows: int, columns: int, size: int) -> np.ndarray:
+    """Decode a JPEG to (rows, columns) uint8, or to a half or a quarter of that where `size` allows it."""
+    # by factors of two libjpeg-turbo's scaling is as good as area averaging; otherwise leave a rest to average
     exact = rows == columns and size and rows % size == 0 and rows // size in (2, 4, 8)
     least = size if exact else size * 3 // 2
     try:
@@ -90,12 +100,13 @@ def decoded_gray(frame: bytes, rows: int, columns: int, size: int) -> np.ndarray
 
 
 def bits_stored(dataset: Dataset, most: int) -> int:
+    """BitsStored of the header; `most` where it is missing or not from 1 to `most`."""
     bits = whole_number_of(dataset, "BitsStored")
     return bits if 0 < bits < most else most
 
 
 def allocated_bits(dataset: Dataset, length: int, values: int) -> int:
-    """Bits that a value takes in the file; as its `length` in bytes says, where the header does not say."""
+    """Bits that a value takes in the file; where the header does not say, they follow from its `length` in bytes."""
     allocated = whole_number_of(dataset, "BitsAllocated")
     if allocated <= 0:
         allocated = 16 if (length >= 2 * values if length else whole_number_of(dataset, "BitsStored") > 8) else 8
@@ -107,8 +118,8 @@ def allocated_bits(dataset: Dataset, length: int, values: int) -> int:
 # ------------------------------------------------------------------ uncompressed
 
 
-def uncompressed(dataset: Dataset, rows: int, columns: int, samples: int, photometric: str) -> np.ndarray:
-    """(rows, columns) or (rows, columns, 3) as stored; (rows, columns) of lightness where colours share values."""
+def read_uncompressed(dataset: Dataset, rows: int, columns: int, samples: int, photometric: str) -> np.ndarray:
+    """Read (rows, columns) or (rows, columns, 3) as stored; (rows, columns) of lightness where pixels share colours."""
     keyword = next(name for name in PIXELS if bytes_of(dataset, name))
     data, element = bytes_of(dataset, keyword), dataset.get_item(tag_of(keyword))
     order = "<" if is_little_endian(element, dataset) else ">"
@@ -123,15 +134,15 @@ def uncompressed(dataset: Dataset, rows: int, columns: int, samples: int, photom
         raise Unreadable(f"is uncompressed {photometric}", "store it as YBR_FULL or RGB")
     expected = rows * columns * 2 if halved else -(-values * width // 8)
     if data[:4] == ITEM and len(data) > expected:
-        data = frame_of(data)
+        data = only_frame(data)
     if len(data) < expected:
-        what = f"has {len(data)} bytes of pixels where {expected} belong"
+        what = f"has {len(data)} bytes of pixels instead of {expected}"
         raise Unreadable(what, "get the whole file", "truncated")
     if len(data) - expected > max(1, expected - 1):
-        what = f"has {len(data)} bytes of pixels where {expected} belong"
+        what = f"has {len(data)} bytes of pixels instead of {expected}"
         raise Unreadable(what, "check its rows, columns, frames and bits allocated")
     if width == 8 and order == ">" and element.VR == "OW" and len(data) % 2 == 0:
-        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()  # bytes that were stored as words
+        data = np.frombuffer(data, ">u2").astype("<u2").tobytes()  # bytes stored as words
     if halved:
         if rows * columns % 2:
             raise Unreadable(f"is {photometric} with an odd number of pixels", "store it as YBR_FULL or RGB")
@@ -154,38 +165,38 @@ def uncompressed(dataset: Dataset, rows: int, columns: int, samples: int, photom
 
 
 def values_of(codes: np.ndarray, bits: int, shift: int, is_signed: bool) -> np.ndarray:
-    """Unsigned codes to the whole numbers that `bits` of them mean, from bit `shift` on."""
+    """Whole numbers that `bits` bits of unsigned codes stand for, from bit `shift` on."""
     values = (codes.astype(np.int64) >> shift) & ((1 << bits) - 1)
     return np.where(values >> (bits - 1), values - (1 << bits), values) if is_signed else values
 
 
-def believed_bits(stored: Stored, present: np.ndarray, dataset: Dataset, is_absolute: bool) -> tuple[int, int]:
-    """How many bits of a code are its value, and from which on.
+def find_value_bits(stored: Stored, present: np.ndarray, dataset: Dataset, is_absolute: bool) -> tuple[int, int]:
+    """How many bits of a code are its value, and the first of them.
 
-    What lies above the bits that the header counts is an overlay or left over, and to be masked; or the header is
-    wrong and it belongs to the values. A radiograph is smooth: where neighbours differ in those upper bits, the right
-    reading is the one in which they are near each other.
+    Bits above BitsStored are an overlay or left over, and must be masked; or BitsStored is wrong and they belong to the
+    values. A radiograph is smooth: of pixels whose upper bits differ from their neighbour's, most must be nearer to it
+    in the reading that is taken.
 
     Args:
-        present: codes that occur, padding left out.
-        is_absolute: a window or table asks for the values themselves, so that an offset matters.
+        present: codes that occur in the image, without padding.
+        is_absolute: a window or a table refers to the values themselves, so that an offset matters.
 
     Raises:
-        Unreadable: neither reading is right.
+        Unreadable: neither reading fits.
     """
     width = 8 * stored.codes.itemsize
     bits, high_bit = stored.bits, whole_number_of(dataset, "HighBit", stored.bits - 1)
-    if bits == width or not len(present) or fits(present, bits, width, stored.is_signed):
+    if bits == width or not len(present) or fits_in_bits(present, bits, width, stored.is_signed):
         return bits, 0
     if bits - 1 < high_bit < width:
-        return bits, high_bit + 1 - bits  # the values are in the upper bits
+        return bits, high_bit + 1 - bits
     if any("OverlayData" not in group and group.get("position", 0) >= bits for group in overlays_of(dataset)):
         return bits, 0
     largest = max(whole_number_of(dataset, name) for name in ("LargestImagePixelValue", "LargestPixelValueInSeries"))
     needed = max(bits, int(present.max()).bit_length()) if not stored.is_signed else width
     if largest.bit_length() > bits:
         return needed, 0
-    near_full, near_masked, pairs = nearness(stored, bits)
+    near_full, near_masked, pairs = count_nearer(stored, bits)
     if pairs and near_full >= 3 * near_masked:
         return needed, 0
     if (pairs and near_masked >= 10 * near_full) or (not pairs and not is_absolute):
@@ -194,17 +205,17 @@ def believed_bits(stored: Stored, present: np.ndarray, dataset: Dataset, is_abso
     raise Unreadable(what, "correct BitsStored and HighBit", "bits")
 
 
-def fits(present: np.ndarray, bits: int, width: int, is_signed: bool) -> bool:
+def fits_in_bits(present: np.ndarray, bits: int, width: int, is_signed: bool) -> bool:
+    """Whether `bits` of their `width` bits hold all codes; the rest may repeat the sign of negative ones."""
     if int(present.max()) >> bits == 0:
         return True
-    # negative numbers may fill their container
     return is_signed and bool((values_of(present, bits, 0, True) == values_of(present, width, 0, True)).all())
 
 
 def overlays_of(dataset: Dataset) -> list[dict]:
-    """Planes of graphics that lie in the pixels' own upper bits have no data of their own (PS3.3, C.9.2)."""
+    """The overlays of a header. One that lies in the upper bits of the pixels has no OverlayData (PS3.3, C.9.2)."""
     groups = sorted({tag >> 16 for tag in dataset.keys() if tag >> 24 == 0x60 and (tag >> 16) % 2 == 0})  # noqa: SIM118
-    found = []
+    overlays = []
     for group in groups:
         block: dict = {}
         if (group << 16) + 0x3000 in dataset:
@@ -212,21 +223,21 @@ def overlays_of(dataset: Dataset) -> list[dict]:
         element = dataset.get((group << 16) + 0x0102)
         text = str(getattr(element, "value", ""))
         block["position"] = int(text) if text.isdecimal() else 0
-        found.append(block)
-    return found
+        overlays.append(block)
+    return overlays
 
 
-def nearness(stored: Stored, bits: int) -> tuple[int, int, int]:
-    """Of the neighbours that differ in their upper bits: how many are nearer with these, nearer without; and all."""
+def count_nearer(stored: Stored, bits: int) -> tuple[int, int, int]:
+    """Of the neighbours that differ in their upper bits, how many are nearer with and without these; and all."""
     width = 8 * stored.codes.itemsize
-    step = max(1, stored.codes.size // ENOUGH_PAIRS)
+    step = max(1, stored.codes.size // MAX_PAIRS)
     counts = np.zeros(3, np.int64)
     for axis in (0, 1):
         part = stored.codes[::step] if axis else stored.codes[:, ::step]
         full = values_of(part, width, 0, stored.is_signed)
         masked = values_of(part, bits, 0, stored.is_signed)
         upper = np.diff(full >> bits, axis=axis)
-        # the least change of the upper bits is what a smooth image has; larger ones are edges
+        # in a smooth image the upper bits change by 1; larger changes are edges
         differs = np.abs(upper) == 1 if (np.abs(upper) == 1).any() else upper != 0
         with_upper, without = (np.abs(np.diff(each, axis=axis))[differs] for each in (full, masked))
         counts += (with_upper < without).sum(), (without < with_upper).sum(), differs.sum()
@@ -237,6 +248,6 @@ def has_pixels(dataset: Dataset) -> bool:
     return any(bytes_of(dataset, name) for name in PIXELS)
 
 
-def frames_of(dataset: Dataset) -> float:
-    """Frames that the header counts; 1 where it says nothing that can be."""
+def frames_of(dataset: Dataset) -> int:
+    """NumberOfFrames of the header; 1 where it is missing or not positive."""
     return max(1, whole_number_of(dataset, "NumberOfFrames", 1)) if texts_of(dataset, "NumberOfFrames") else 1

@@ -1,7 +1,7 @@
-"""An image file of any kind that is read, DICOM, PNG or JPEG: which kind it is, and its pixels and header.
+"""Read an image file of any kind (DICOM, PNG, JPEG): its kind, pixels and header.
 
-The kind follows from a file's first bytes, whatever its name. A PNG or a JPEG says nothing of sex, age, view and
-person: its Header has them empty.
+The first bytes of a file decide its kind, not its name. A PNG or JPEG has no sex, age, view or person: these fields of
+its Header are empty.
 """
 
 import io
@@ -17,16 +17,16 @@ from pneumonia.data import dicom, png_jpeg
 from pneumonia.data.dicom import Header
 from pneumonia.system.errors import bad_input
 
-SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")  # in lower case; a name with one of them is meant as an image
+SUFFIXES = (".dcm", ".dicom", ".png", ".jpg", ".jpeg")  # lower case; such a file is expected to be an image
 KINDS = "DICOM, PNG or JPEG"
 PREAMBLE = 128  # bytes of a DICOM before its "DICM"
 HEAD = PREAMBLE + 4  # bytes that tell the kinds apart
-SIZE_BYTES = 1 << 14  # of a DICOM, read to learn its size; the competition's headers have about 1 KB
-FIRST_GROUPS = (b"\x02\0", b"\x08\0")  # of a DICOM's elements, where the preamble is missing
+SIZE_BYTES = 1 << 14  # of a DICOM that are read to get its size; the competition's headers have about 1 KB
+FIRST_GROUPS = (b"\x02\0", b"\x08\0")  # first elements of a DICOM whose preamble is missing
 
 
 def kind_of(path: str | Path) -> str | None:
-    """ "DICOM", "PNG" or "JPEG" by a file's first bytes; None for anything else. A DICOM without a preamble is one too.
+    """ "DICOM", "PNG" or "JPEG" by a file's first bytes; None for anything else. A DICOM may lack its preamble.
 
     Raises:
         OSError: the file cannot be read.
@@ -50,53 +50,53 @@ def has_image_suffix(path: Path) -> bool:
 
 
 def name_without_suffix(name: str) -> str:
-    """A file's name without a suffix that images have. Other dots stay, as those of UIDs: 1.2.840.113619."""
+    """A file's name without an image suffix. Other dots stay, such as those of UIDs: 1.2.840.113619."""
     stem, dot, suffix = name.rpartition(".")
     return stem if stem and (dot + suffix).lower() in SUFFIXES else name
 
 
 def read_image(path: str | Path, expected_id: str | None = None) -> tuple[np.ndarray, Header]:
-    """A file at its full size.
+    """Read a file at its full size.
 
     Args:
-        expected_id: the PatientID that a DICOM must have; None for any. Other kinds have none.
+        expected_id: the PatientID that a DICOM must have; None for any. PNG and JPEG have none.
 
     Returns:
-        (rows, columns) uint8 gray, white is dense; and the header.
+        (rows, columns) uint8 gray, dense tissue white; and the header.
 
     Raises:
-        BadInput: what keeps the file from being read, one fault that says what.
+        BadInput: the file cannot be read; one fault that says why.
     """
-    kind = known_kind(path)
+    kind = require_kind(path)
     return dicom.read_dicom(path, expected_id) if kind == "DICOM" else png_jpeg.read_gray(path, kind)
 
 
 def read_scaled(path: str | Path, size: int, expected_id: str | None = None) -> tuple[np.ndarray, Header]:
-    """A file as a (size, size) uint8 square, by area where it shrinks; the factors are size / columns and size / rows.
+    """Read a file as a (size, size) uint8 square, by area where it shrinks; factors size / columns and size / rows.
 
     Raises:
         BadInput: as `read_image`.
     """
-    kind = known_kind(path)
+    kind = require_kind(path)
     if kind == "DICOM":
         return dicom.read_scaled(path, size, expected_id)
     gray, header = png_jpeg.read_gray(path, kind, size)
     if gray.shape == (size, size):
         return gray, header
-    way = cv2.INTER_AREA if size <= min(gray.shape) else cv2.INTER_LINEAR
-    return cv2.resize(gray, (size, size), interpolation=way), header
+    interpolation = cv2.INTER_AREA if size <= min(gray.shape) else cv2.INTER_LINEAR
+    return cv2.resize(gray, (size, size), interpolation=interpolation), header
 
 
 def read_header(path: str | Path, expected_id: str | None = None) -> Header:
-    """What a file says of its image; no pixels are decoded. Raises BadInput as `read_image`."""
-    kind = known_kind(path)
+    """Read a file's header, without decoding its pixels. Raises BadInput as `read_image`."""
+    kind = require_kind(path)
     return dicom.read_header(path, expected_id)[1] if kind == "DICOM" else png_jpeg.read_header(path, kind)
 
 
 def size_of(path: str | Path) -> tuple[int, int] | None:
-    """Rows and columns as a file's header says, None where it cannot be read, which is the image check's to report.
+    """Rows and columns by a file's header; None where it cannot be read, which `check` reports.
 
-    Of a DICOM only the first bytes are read and parsed, so that a deflated one has no room to inflate.
+    Only the first bytes of a DICOM are parsed, so that a deflated one cannot inflate.
     """
     try:
         kind = kind_of(path)
@@ -112,8 +112,8 @@ def size_of(path: str | Path) -> tuple[int, int] | None:
     return size if min(size) > 0 else None
 
 
-def known_kind(path: str | Path) -> str:
-    """`kind_of`, with what is no image refused. Raises BadInput."""
+def require_kind(path: str | Path) -> str:
+    """`kind_of`; raises BadInput for a file that is not an image."""
     path = Path(path)
     try:
         kind = kind_of(path)
@@ -121,16 +121,16 @@ def known_kind(path: str | Path) -> str:
         what = f"cannot be read: {error.strerror}"
         raise bad_input(path, what, "check the file and its permissions", code="unreadable") from error
     if kind is None and path.suffix.lower() in (".dcm", ".dicom"):
-        return "DICOM"  # its reader says what is the matter
+        return "DICOM"  # its reader says what is wrong
     if kind is None:
-        raise bad_input(path, f"is no {KINDS} image", "get the file again, or convert it", code="unknown-kind")
+        raise bad_input(path, f"is not a {KINDS} image", "get the file again, or convert it", code="unknown-kind")
     return kind
 
 
 def is_dicom_without_pixels(path: str | Path) -> bool:
-    """Whether a file is a sound DICOM of a kind that has no pixels: a report, a presentation state, a DICOMDIR.
+    """Whether a file is a valid DICOM of a class without pixels: a report, a presentation state, a DICOMDIR.
 
-    Its class says so. An image that lost its pixels is a damaged image.
+    An image class whose pixels are missing is a damaged image.
     """
     try:
         with warnings.catch_warnings():

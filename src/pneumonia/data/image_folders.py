@@ -1,4 +1,4 @@
-"""Which files of a folder are images, and what each is called."""
+"""Find the images of a folder, and their ids."""
 
 import os
 import stat
@@ -14,7 +14,7 @@ COMPANIONS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir")  
 
 
 def is_companion(name: str) -> bool:
-    """Whether a file or folder is what an operating system keeps beside others: ._a.dcm, .DS_Store, Thumbs.db."""
+    """Whether an operating system made a file or folder for its own use: ._a.dcm, .DS_Store, Thumbs.db."""
     return name.startswith(".") or name.lower() in COMPANIONS
 
 
@@ -23,16 +23,16 @@ def is_companion(name: str) -> bool:
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """files: {patientId: image file} by name. faults: images that two files claim."""
+    """files: {patientId: image file} by name. faults: images with two files."""
 
     files: dict[str, Path]
     faults: list[Fault]
 
 
 def images_of(folder: Path) -> ImageFolder:
-    """The images <patientId>.dcm, .png or .jpg in a folder itself; none where there is no folder.
+    """The images <patientId>.dcm, .png or .jpg directly in a folder; none where there is no folder.
 
-    A file without an image's suffix counts by its content.
+    The content of a file without an image suffix decides whether it is an image.
     """
     if not folder.is_dir():
         return ImageFolder({}, [])
@@ -46,7 +46,7 @@ def images_of(folder: Path) -> ImageFolder:
     faults = []
     for image, several in files.items():
         for other in several[1:]:
-            what = f"is a second file of image {image}, beside {several[0].name}"
+            what = f"is a second file of image {image}, besides {several[0].name}"
             faults.append(Fault("two-files", str(other), None, what, "keep one of them"))
     return ImageFolder({image: several[0] for image, several in files.items()}, faults)
 
@@ -63,23 +63,23 @@ def is_image_by_content(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """files: {id: file} of what is an image by its content or is named like one. others: files that are neither."""
+    """files: {id: file}, images by their content or suffix. others: how many files are neither."""
 
     files: dict[str, Path]
     others: int
 
 
 def find_images(place: Path, leave_out: Iterable[Path] = ()) -> FoundImages:
-    """A file, or all images in a folder and the folders below it, also behind links; ids as `ids_of` gives them.
+    """One file, or all images in a folder and its subfolders, links included; ids by `ids_of`.
 
     Args:
-        leave_out: files that are not to be found.
+        leave_out: files to ignore.
     """
     if not place.is_dir():
         return FoundImages({ids_of(place.parent, [place])[place]: place}, 0)
-    unwanted, files, others = {path.absolute() for path in leave_out}, [], 0
+    ignored, files, others = {path.absolute() for path in leave_out}, [], 0
     for path in regular_files(place):
-        if path.absolute() in unwanted:
+        if path.absolute() in ignored:
             continue
         if has_image_suffix(path) or is_image_by_content(path):
             files.append(path)
@@ -90,32 +90,32 @@ def find_images(place: Path, leave_out: Iterable[Path] = ()) -> FoundImages:
 
 
 def regular_files(folder: Path) -> Iterator[Path]:
-    """Every file below a folder but companions; a folder that several links lead to is entered once."""
+    """Every file below a folder except companions; a folder that several links lead to is entered once."""
     seen = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        place = Path(parent).stat()
-        if (place.st_dev, place.st_ino) in seen:
+        inode = Path(parent).stat()
+        if (inode.st_dev, inode.st_ino) in seen:
             folders.clear()
             continue
-        seen.add((place.st_dev, place.st_ino))
+        seen.add((inode.st_dev, inode.st_ino))
         folders[:] = sorted(name for name in folders if not is_companion(name))
         for name in names:
             path = Path(parent, name)
             if not is_companion(name) and (path.is_file() or path.is_symlink()):
-                yield path  # a broken link too: reading it says so
+                yield path  # broken links too: reading them reports the fault
 
 
 def ids_of(root: Path, files: list[Path]) -> dict[Path, str]:
-    """What each image is called: its path below `root`, without an image's suffix, as `s1/IM-0001`.
+    """The id of each image: its path below `root` without an image suffix, such as `s1/IM-0001`.
 
-    So an image's id does not depend on which others are there, but for one case: where files of one folder differ in
-    nothing but their suffix (`a.dcm` beside `a.png`), these keep it.
+    An id does not depend on the other images, with one exception: files of one folder that differ only in their suffix
+    (`a.dcm` and `a.png`) keep it.
     """
     whole = {path: os.fsencode(path.relative_to(root)).decode("utf-8", "backslashreplace") for path in files}
     ids = {path: name_without_suffix(name) for path, name in whole.items()}
     while True:
         counts = Counter(ids.values())
-        again = [path for path, name in ids.items() if counts[name] > 1 and name != whole[path]]
-        if not again:
+        repeated = [path for path, name in ids.items() if counts[name] > 1 and name != whole[path]]
+        if not repeated:
             return ids
-        ids.update({path: whole[path] for path in again})
+        ids.update({path: whole[path] for path in repeated})
