@@ -27,7 +27,7 @@ import numpy as np
 
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.data.people import read_people
-from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fitted, outer_folds, problem_of, with_members
+from pneumonia.ensemble.nested import OUTER_FOLDS, apply_cross_fitted, outer_folds, problem_of, with_members
 from pneumonia.ensemble.recipe import Recipe
 from pneumonia.ensemble.tune import SPACE, Problem, Search, fit
 from pneumonia.metrics.intervals import difference_interval, mean_interval
@@ -69,7 +69,7 @@ def nested_scores(problem: Problem, start: Recipe, parameters, seed: int) -> np.
         fit(problem.rows(np.flatnonzero(fold != k)), start, Search(60, seed=seed), parameters)
         for k in range(fold.max() + 1)
     ]
-    return image_scores(problem.truth, cross_fitted(problem, fold, recipes))
+    return image_scores(problem.truth, apply_cross_fitted(problem, fold, recipes))
 
 
 def main(labels: str, mapping: str, files: list[str]) -> None:

@@ -46,7 +46,7 @@ from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.data.samples import Samples, cached_images
-from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
+from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fit_member, outer_folds, problem_of
 from pneumonia.inference.predict import predict
 from pneumonia.metrics.intervals import difference_interval, mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
@@ -214,7 +214,7 @@ def report(found: dict, data: Prepared) -> None:
     groups = dict(zip(data.study["patientId"], data.study["group"]))
     problem = problem_of(found, {}, truth, groups)
     fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, 0)
-    scores = [image_scores(problem.truth, alone(problem, fold, place, 0)) for place in range(len(found))]
+    scores = [image_scores(problem.truth, cross_fit_member(problem, fold, place, 0)) for place in range(len(found))]
     positives = int(problem.truth.positive.sum())
     print(f"\n{len(fold)} held-out images of {problem.people.max() + 1} people, {positives} positive")
     print(f"{'':36s} {'boxes':>6s}  {'score':26s} less ours, paired")

@@ -13,7 +13,7 @@ from pneumonia.boxes import fusion as fusion_module
 from pneumonia.boxes.fusion import CONFIDENCES, METHODS, Fusion, fuse
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, read_detections
 from pneumonia.ensemble.calibrate import Calibration, fit_rank
-from pneumonia.ensemble.merge import apply_to_folds, merged_classes, merged_detections, with_merge_maps
+from pneumonia.ensemble.merge import apply_to_folds, fit_merge_maps, merge_classes, merge_detections
 from pneumonia.ensemble.recipe import Gate, Member, Recipe, read_recipe, write_recipe
 
 IMAGES, FOLDS, MEMBERS = 24, 9, 9  # numpy adds eight numbers and more in another order than fewer
@@ -47,7 +47,7 @@ def folds_of_members() -> dict:
 
 FOLDS_OF_MEMBERS = folds_of_members()
 NAMES = [f"m{number}" for number in range(MEMBERS)], [f"c{number}" for number in range(MEMBERS)]
-MERGED = with_merge_maps(Recipe(*([Member(name) for name in each] for each in NAMES)), FOLDS_OF_MEMBERS)
+MERGED = fit_merge_maps(Recipe(*([Member(name) for name in each] for each in NAMES)), FOLDS_OF_MEMBERS)
 SIZES = np.random.default_rng(1).integers(500, 3000, (IMAGES, 2))
 CALIBRATIONS = {
     "none": Calibration(),
@@ -121,15 +121,15 @@ def test_threads_and_runs_change_nothing(monkeypatch, fusion):
 
 def test_a_map_fitted_once_is_what_every_file_gets():
     """What confidences were given out by rank over the call could not do."""
-    member = with_merge_maps(Recipe([Member("m0")]), FOLDS_OF_MEMBERS).members[0]
+    member = fit_merge_maps(Recipe([Member("m0")]), FOLDS_OF_MEMBERS).members[0]
     tables = FOLDS_OF_MEMBERS["m0"]
-    whole = bits(merged_detections(member, tables))
-    classifier = with_merge_maps(Recipe(classifiers=[Member("c0")]), FOLDS_OF_MEMBERS).classifiers[0]
-    probabilities = merged_classes(classifier, FOLDS_OF_MEMBERS["c0"])
+    whole = bits(merge_detections(member, tables))
+    classifier = fit_merge_maps(Recipe(classifiers=[Member("c0")]), FOLDS_OF_MEMBERS).classifiers[0]
+    probabilities = merge_classes(classifier, FOLDS_OF_MEMBERS["c0"])
     for rows in companies():
         rows = np.asarray(rows)
-        assert bits(merged_detections(member, [table.rows(rows) for table in tables])).items() <= whole.items()
-        part = merged_classes(classifier, [table.rows(rows) for table in FOLDS_OF_MEMBERS["c0"]])
+        assert bits(merge_detections(member, [table.rows(rows) for table in tables])).items() <= whole.items()
+        part = merge_classes(classifier, [table.rows(rows) for table in FOLDS_OF_MEMBERS["c0"]])
         for one, other in zip(part.columns(), probabilities.columns()):
             assert one.tobytes() == other[rows].tobytes()
 
@@ -140,12 +140,12 @@ def test_real_detectors_as_folds():
     files = sorted(Path(os.environ["RSNA_PREDICTIONS"], "val750").glob("faster*.csv"))
     tables = [read_detections(file) for file in files]
     tables = [table.select(tables[0].ids) for table in tables]
-    (member,) = with_merge_maps(Recipe([Member("m")]), {"m": tables}).members
-    whole = bits(merged_detections(member, tables))
+    (member,) = fit_merge_maps(Recipe([Member("m")]), {"m": tables}).members
+    whole = bits(merge_detections(member, tables))
     for row in range(0, len(tables[0]), 7):
-        assert bits(merged_detections(member, [table.rows([row]) for table in tables])).items() <= whole.items()
+        assert bits(merge_detections(member, [table.rows([row]) for table in tables])).items() <= whole.items()
     # and the confidences keep a fold's meaning
-    merged = merged_detections(member, tables)
+    merged = merge_detections(member, tables)
     for threshold in (0.1, 0.3, 0.5, 0.7):
         single = np.mean([(table.scores >= threshold).sum() for table in tables])
         assert (merged.scores >= threshold).sum() == pytest.approx(single, rel=0.05)

@@ -7,7 +7,7 @@ import pytest
 
 from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.merge import apply_to_folds, merged_classes, merged_detections, with_merge_maps
+from pneumonia.ensemble.merge import apply_to_folds, fit_merge_maps, merge_classes, merge_detections
 from pneumonia.ensemble.recipe import Member, Recipe, read_recipe, recipe_of, write_recipe
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 from pneumonia.system.errors import BadInput
@@ -50,17 +50,17 @@ def folds_of(images=400):
 
 
 def recipe_for(folds) -> Recipe:
-    return with_merge_maps(Recipe([Member("boxes")], [Member("classes")]), folds)
+    return fit_merge_maps(Recipe([Member("boxes")], [Member("classes")]), folds)
 
 
 def test_merged_folds_keep_the_meaning_of_a_confidence():
     """Also on images on which the map was not fitted."""
     tables = noisy_folds(images=1200)
     fitted_on, others = np.arange(0, 1200, 2), np.arange(1, 1200, 2)
-    (member,) = with_merge_maps(Recipe([Member("m")]), {"m": [table.rows(fitted_on) for table in tables]}).members
+    (member,) = fit_merge_maps(Recipe([Member("m")]), {"m": [table.rows(fitted_on) for table in tables]}).members
     for rows, error in ((fitted_on, 0.03), (others, 0.12)):
         part = [table.rows(rows) for table in tables]
-        merged, plain = merged_detections(member, part), merge_same_model(part)
+        merged, plain = merge_detections(member, part), merge_same_model(part)
         for threshold in (0.3, 0.5, 0.7, 0.9):
             single = np.mean([(table.scores >= threshold).sum() for table in part])
             assert (merged.scores >= threshold).sum() == pytest.approx(single, rel=error, abs=3)
@@ -72,32 +72,32 @@ def test_merged_folds_keep_the_meaning_of_a_confidence():
 
 def test_class_folds_keep_the_spread_of_one_fold():
     tables = class_folds()
-    (member,) = with_merge_maps(Recipe(classifiers=[Member("m")]), {"m": tables}).classifiers
-    merged = merged_classes(member, tables)
+    (member,) = fit_merge_maps(Recipe(classifiers=[Member("m")]), {"m": tables}).classifiers
+    merged = merge_classes(member, tables)
     for name in ("opacity", "not_normal"):
         spread = np.mean([getattr(table, name).std() for table in tables])
         assert getattr(merged, name).std() == pytest.approx(spread, rel=0.03)
         assert np.mean([getattr(table, name) for table in tables], axis=0).std() < 0.9 * spread
     assert (merged.normal >= 0).all()
     binary = [ClassProbabilities(table.ids, table.opacity) for table in tables]
-    assert merged_classes(member, binary).not_normal is None
+    assert merge_classes(member, binary).not_normal is None
 
 
 def test_one_fold_stays_as_it_is():
     (table,), (classes,) = noisy_folds(folds=1), class_folds(folds=1)
-    recipe = with_merge_maps(Recipe([Member("b")], [Member("c")]), {"b": [table], "c": [classes]})
+    recipe = fit_merge_maps(Recipe([Member("b")], [Member("c")]), {"b": [table], "c": [classes]})
     assert recipe == Recipe([Member("b")], [Member("c")])
     member = Member("b", merge=ScoreMap([0.0, 1.0], [0.5, 1.0]))  # of several folds
-    assert merged_detections(member, [table]) is table and merged_classes(member, [classes]) is classes
+    assert merge_detections(member, [table]) is table and merge_classes(member, [classes]) is classes
 
 
 def test_folds_of_other_images_are_refused():
     tables, classes = noisy_folds(folds=2), class_folds(folds=2)
     other = np.arange(1, len(tables[0]))
     with pytest.raises(ValueError, match="same images"):
-        merged_detections(Member(), [tables[0], tables[1].rows(other)])
+        merge_detections(Member(), [tables[0], tables[1].rows(other)])
     with pytest.raises(ValueError, match="same images"):
-        merged_classes(Member(), [classes[0], classes[1].rows(other)])
+        merge_classes(Member(), [classes[0], classes[1].rows(other)])
 
 
 # ------------------------------------------------------------------ the map
@@ -150,5 +150,5 @@ def test_the_maps_come_back_from_the_file_bit_for_bit(tmp_path):
     ],
 )
 def test_a_map_that_turns_the_order_round_is_refused(merge):
-    with pytest.raises(BadInput, match="m: merge is no increasing map"):
+    with pytest.raises(BadInput, match="m: merge is not an increasing map"):
         recipe_of({"members": [{"name": "m", "merge": merge}]}, "recipe.yaml")

@@ -8,7 +8,7 @@ import pytest
 from pneumonia.boxes.predictions import Detections
 from pneumonia.ensemble.nested import fit_nested, outer_folds, problem_of
 from pneumonia.ensemble.recipe import Recipe, apply
-from pneumonia.ensemble.stage1 import fit_shifted
+from pneumonia.ensemble.stage1 import fit_tuned_on
 from pneumonia.ensemble.tune import Search
 from pneumonia.metrics.iou_map import Truth, mean_iou_map
 from pneumonia.system.errors import BadInput
@@ -21,7 +21,7 @@ def test_the_ensemble_beats_its_members_and_is_repeatable(competition):
     fitted = fit_nested(problem_of(members, classifiers, truth, groups), search=QUICK, draws=200)
     assert fitted.nested_score > max(interval.value for interval in fitted.members.values())
     assert fitted.low < fitted.nested_score < fitted.high
-    assert set(fitted.added) == set(members) and len(fitted.fold_recipes) == 5
+    assert set(fitted.gains) == set(members) and len(fitted.fold_recipes) == 5
     assert fitted.fitted_score == pytest.approx(
         mean_iou_map(truth, apply(fitted.recipe, list(members.values()), list(classifiers.values())))
     )
@@ -53,13 +53,13 @@ def test_shrink_is_fitted_to_the_images_of_tune_on(competition):
     for name, table in members.items():  # the last 80 images have oversized boxes
         parts = [table.image(row) if row < 160 else wide[name].image(row) for row in range(240)]
         shifted[name] = Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])
-    fitted = fit_shifted(ids[160:], problem_of(shifted, classifiers, truth, groups), search=Search(40), draws=50)
+    fitted = fit_tuned_on(ids[160:], problem_of(shifted, classifiers, truth, groups), search=Search(40), draws=50)
     assert fitted.recipe.shrink_width < 0.95 and fitted.recipe.shrink_height < 0.95
     assert len(fitted.scores) == 80 and fitted.nested_score > 0
     with pytest.raises(BadInput, match="predict none"):
-        fit_shifted(["nobody"], problem_of(members, classifiers, truth, groups))
+        fit_tuned_on(["nobody"], problem_of(members, classifiers, truth, groups))
     with pytest.raises(BadInput, match="all predicted images"):
-        fit_shifted(ids, problem_of(members, classifiers, truth, groups))
+        fit_tuned_on(ids, problem_of(members, classifiers, truth, groups))
 
 
 @pytest.mark.parametrize("images", [1, 2, 3, 7])
@@ -86,7 +86,7 @@ def test_a_member_without_boxes_does_no_harm(competition):
     silent = members["a"].keep(np.zeros(len(members["a"].scores), dtype=bool))
     fitted = fit_nested(problem_of({**members, "silent": silent}, {}, truth, groups), search=Search(1), draws=50)
     assert fitted.recipe.members[3].weight == 0 and fitted.members["silent"].value == 0
-    assert fitted.added["silent"].value == 0
+    assert fitted.gains["silent"].value == 0
     alone = fit_nested(problem_of({"silent": silent}, {}, truth, groups), search=Search(1), draws=50)
     assert alone.nested_score == 0
 

@@ -203,7 +203,7 @@ def test_a_wrong_recipe_names_what_is_wrong(tree, word):
 
 def test_broken_yaml_names_its_row(tmp_path):
     (tmp_path / "r.yaml").write_text("threshold: 0.1\nmembers: [\n")
-    with pytest.raises(BadInput, match=r"r.yaml:\d+: is no valid YAML"):
+    with pytest.raises(BadInput, match=r"r.yaml:\d+: is not valid YAML"):
         read_recipe(tmp_path / "r.yaml")
     with pytest.raises(BadInput, match="cannot be read"):
         read_recipe(tmp_path / "none.yaml")

@@ -11,10 +11,10 @@ from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
 from pneumonia.data.people import check_people, read_people
 from pneumonia.ensemble import leaderboard
-from pneumonia.ensemble.nested import Fitted, check_same_images, fit_nested, problem_of
+from pneumonia.ensemble.nested import FitResult, check_same_images, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
 from pneumonia.ensemble.recipe import apply as apply_recipe
-from pneumonia.ensemble.stage1 import fit_shifted
+from pneumonia.ensemble.stage1 import fit_tuned_on
 from pneumonia.ensemble.tune import Problem, Search
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.system.errors import bad_input
@@ -42,7 +42,7 @@ def fit(settings: schema.Ensemble) -> dict:
         return found
 
     if settings.tune_on:
-        fitted = fit_shifted(
+        fitted = fit_tuned_on(
             read_ids(ids_file(settings.tune_on, labels.parent, "tune_on")), problem(), start, search, settings.draws
         )
     else:
@@ -60,7 +60,7 @@ def fit(settings: schema.Ensemble) -> dict:
         "high": fitted.nested.high,
         "fitted_score": fitted.fitted_score,
         "members": {name: interval.value for name, interval in fitted.members.items()},
-        "added": {name: interval.value for name, interval in fitted.added.items()},
+        "added": {name: interval.value for name, interval in fitted.gains.items()},
         "unstable": fitted.unstable,
         "unmapped": unmapped,
         "recipe": folder / "recipe.yaml",
@@ -68,7 +68,7 @@ def fit(settings: schema.Ensemble) -> dict:
     }
     result = without_nan(result)
     write_json(folder / "result.json", result)
-    leaderboard.record(folder, fitted, data=str(labels))
+    leaderboard.add_submission(folder, fitted, data=str(labels))
     print(table_of(fitted))
     print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
     return result
@@ -127,7 +127,7 @@ def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:
 # ------------------------------------------------------------------ what a person reads
 
 
-def head_of(fitted: Fitted) -> str:
+def head_of(fitted: FitResult) -> str:
     return "\n".join(
         [
             f"Nested score {fitted.nested}; on its own images {fitted.fitted_score:.4f} (optimistic).",
@@ -136,12 +136,12 @@ def head_of(fitted: Fitted) -> str:
     )
 
 
-def table_of(fitted: Fitted) -> str:
+def table_of(fitted: FitResult) -> str:
     """Scores of the ensemble and of its members."""
     width = max([len(name) for name in fitted.members] + [30])
     lines = [f"{'':{width}s}  nested score, 95 % interval   it adds to the ensemble"]
     for name, interval in fitted.members.items():
-        added = f"   {fitted.added[name].value:+.4f}" if name in fitted.added else ""
+        added = f"   {fitted.gains[name].value:+.4f}" if name in fitted.gains else ""
         lines.append(f"{name:{width}s}  {interval}{added}")
     lines.append(f"{'ensemble':{width}s}  {fitted.nested}")
     lines.append(f"{'fitted score (optimistic)':{width}s}  {fitted.fitted_score:.4f}")

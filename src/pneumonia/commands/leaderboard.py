@@ -8,15 +8,17 @@ from pneumonia.ensemble import leaderboard as board
 
 def leaderboard(settings: schema.Leaderboard) -> dict:
     """`./run.sh leaderboard`: the table, best nested score first within each data set."""
-    rows = board.ranked(board.read_table(board.TABLE))
+    rows = board.sort_by_score(board.read_table(board.TABLE))
     if not rows:
         print("no submission yet: ./run.sh fold=0 makes one, and ./run.sh ensemble")
     for data in dict.fromkeys(row["data"] for row in rows):
         print(f"{data}\n  {'nested':7s} {'95 % interval':17s} {'fitted':7s} {'images':>6s}  date        submission")
         for row in (row for row in rows if row["data"] == data):
-            interval = f"{board.shown(row['low'])} - {board.shown(row['high'])}"
-            scores = f"{board.shown(row['nested_score']):7s} {interval:17s} {board.shown(row['fitted_score']):7s}"
-            print(f"  {scores} {row['images']:>6s}  {row['date'][:10]}  {row['submission']}")
-            for name, added in json.loads(row["members"]).items():
-                print(f"  {'':40s}  {name}{'' if added is None else f' adds {added:+.4f}'}")
+            interval = f"{board.score_text(row['low'])} - {board.score_text(row['high'])}"
+            nested, fitted = board.score_text(row["nested_score"]), board.score_text(row["fitted_score"])
+            print(
+                f"  {nested:7s} {interval:17s} {fitted:7s} {row['images']:>6s}  {row['date'][:10]}  {row['submission']}"
+            )
+            for name, gain in json.loads(row["members"]).items():
+                print(f"  {'':40s}  {name}{'' if gain is None else f' adds {gain:+.4f}'}")
     return {"leaderboard": board.TABLE, "submissions": [row | {"members": json.loads(row["members"])} for row in rows]}

@@ -12,8 +12,8 @@ from pneumonia.data.competition import Competition
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
-from pneumonia.ensemble.merge import Folds, apply_to_folds, with_merge_maps
-from pneumonia.ensemble.nested import Fitted, fit_nested, problem_of
+from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps
+from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Search
 from pneumonia.metrics.classification import auc_interval
@@ -56,7 +56,7 @@ def make_submission(
     folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
     test_folds = test_tables(runs, kinds)
     sizes = original_sizes(data.cache, next(iter(test_folds.values()))[0].ids)
-    recipe = with_merge_maps(fitted.recipe, test_folds)
+    recipe = fit_merge_maps(fitted.recipe, test_folds)
     test = apply_to_folds(recipe, test_folds, sizes)
     sample = competition.sample
     write_submission(folder / "submission.csv", test, read_sample(sample, test.ids))
@@ -82,13 +82,18 @@ def make_submission(
         **result,
     }
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
-    leaderboard.record(folder, fitted, data=data.dataset)
+    leaderboard.add_submission(folder, fitted, data=data.dataset)
     write_json(folder / "result.json", result)
     return result
 
 
 def scores_of(
-    fitted: Fitted, truth: Truth, groups: dict, classifiers: Tables, runs: dict[str, list[Run]], kinds: dict[str, str]
+    fitted: FitResult,
+    truth: Truth,
+    groups: dict,
+    classifiers: Tables,
+    runs: dict[str, list[Run]],
+    kinds: dict[str, str],
 ) -> dict:
     """Scores of the ensemble and of each member on the held-out images."""
     members = {}

@@ -1,4 +1,4 @@
-"""The classifier gate: what image classifiers say decides how much a box is worth."""
+"""The classifier gate: the image classifiers' probabilities scale the confidences of the boxes."""
 
 from collections.abc import Sequence
 
@@ -10,11 +10,11 @@ from pneumonia.boxes.predictions import ClassProbabilities, Detections
 def image_probability(
     classifiers: Sequence[ClassProbabilities], calibrations: Sequence, weights: Sequence[float], not_normal: float
 ) -> np.ndarray:
-    """One probability per image: the weighted mean of the classifiers' calibrated probabilities of opacity.
+    """Return one probability per image: the weighted mean of the classifiers' calibrated probabilities of opacity.
 
     Args:
-        not_normal: share of a three-class model's not-normal probability that counts as opacity: what a classifier
-            takes for another abnormality often is one.
+        not_normal: share of a three-class model's not-normal probability that counts as opacity: images that a
+            classifier calls not normal often do have an opacity.
 
     Returns:
         (images,) in [0, 1].
@@ -23,13 +23,15 @@ def image_probability(
         table.opacity if table.not_normal is None else table.opacity + not_normal * table.not_normal
         for table in classifiers
     ]
-    calibrated = [calibration(np.minimum(each, 1.0)) for calibration, each in zip(calibrations, raw)]
-    return weighted_mean(calibrated, weights)
+    columns = [calibration(np.minimum(column, 1.0)) for calibration, column in zip(calibrations, raw)]
+    return weighted_mean(columns, weights)
 
 
 def weighted_mean(columns: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """(n,) mean over columns of (n,), added in their order: numpy's own means of a few rows add in another order than
-    those of many, so that an image's last bits would depend on how many are predicted with it."""
+    """Return the (n,) mean of (n,) columns, added in their order.
+
+    np.mean adds few rows in another order than many: an image's last bits would depend on the number of images.
+    """
     weights = weights or [1.0] * len(columns)
     total = np.zeros(len(columns[0]))
     for column, weight in zip(columns, weights):
@@ -37,8 +39,11 @@ def weighted_mean(columns: Sequence[np.ndarray], weights: Sequence[float] | None
     return total / sum(weights)
 
 
-def gated(detections: Detections, probability: np.ndarray, exponent: float, cutoff: float) -> Detections:
-    """Confidences times probability ** exponent; boxes of images below `cutoff` go. probability: (images,)."""
-    of_box = probability[detections.image_of_box]
-    kept = of_box >= cutoff
-    return detections.with_scores(detections.scores * of_box**exponent).keep(kept)
+def apply_gate(detections: Detections, probability: np.ndarray, exponent: float, cutoff: float) -> Detections:
+    """Multiply confidences by probability ** exponent and drop the boxes of images below `cutoff`.
+
+    Args:
+        probability: (images,).
+    """
+    box_probability = probability[detections.image_of_box]
+    return detections.with_scores(detections.scores * box_probability**exponent).keep(box_probability >= cutoff)

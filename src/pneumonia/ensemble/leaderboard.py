@@ -1,4 +1,4 @@
-"""submissions/leaderboard.csv: every submission made here, with the score that its procedure earned."""
+"""submissions/leaderboard.csv: every submission made here, with its nested score."""
 
 import csv
 import datetime
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from pneumonia.config import REPOSITORY
-from pneumonia.ensemble.nested import Fitted
+from pneumonia.ensemble.nested import FitResult
 from pneumonia.system.csv_rows import read_text
 from pneumonia.system.files import atomic_write, exclusive_lock
 from pneumonia.system.json_values import without_nan
@@ -16,45 +16,45 @@ TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 COLUMNS = ["submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe"]
 
 
-def record(folder: Path, fitted: Fitted, data: str, table: Path | None = None) -> None:
-    """Put a submission's row into the table, in the place of an earlier one of the same folder.
+def add_submission(folder: Path, fitted: FitResult, data: str, table: Path | None = None) -> None:
+    """Add a submission's row to the table, or replace the row of the same folder.
 
     Args:
-        folder: submissions/NAME, or anywhere. data: which images the score is of.
+        folder: the submission's, in the repository or elsewhere.
+        data: which images the score is of.
     """
     table = table or TABLE
     folder = Path(folder).absolute()
     name = folder.relative_to(REPOSITORY).as_posix() if folder.is_relative_to(REPOSITORY) else str(folder)
-    added = {member: number(fitted.added[member].value) if member in fitted.added else None for member in names(fitted)}
+    members = [member.name for member in fitted.recipe.members]
+    gains = {
+        member: rounded_score(fitted.gains[member].value) if member in fitted.gains else None for member in members
+    }
     row = {
         "submission": name,
         "date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
         "data": data,
-        "nested_score": number(fitted.nested.value),
-        "low": number(fitted.nested.low),
-        "high": number(fitted.nested.high),
-        "fitted_score": number(fitted.fitted_score),
+        "nested_score": rounded_score(fitted.nested.value),
+        "low": rounded_score(fitted.nested.low),
+        "high": rounded_score(fitted.nested.high),
+        "fitted_score": rounded_score(fitted.fitted_score),
         "images": "" if fitted.scores is None else len(fitted.scores),
-        "members": json.dumps(added),
+        "members": json.dumps(gains),
         "recipe": f"{name}/recipe.yaml",
     }
     with exclusive_lock(table.with_name(f".{table.name}.lock"), table.name, waits=True):  # for milliseconds
-        rows = [each for each in read_table(table) if each["submission"] != name]
+        rows = [other for other in read_table(table) if other["submission"] != name]
         with atomic_write(table) as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows([*rows, row])
 
 
-def names(fitted: Fitted) -> list[str]:
-    return [part.name for part in fitted.recipe.members]
-
-
-def number(value: float) -> float | None:
+def rounded_score(value: float) -> float | None:
     return without_nan(round(value, 6))
 
 
-def shown(text: str) -> str:
+def score_text(text: str) -> str:
     return f"{float(text):.4f}" if text else "-"
 
 
@@ -62,5 +62,6 @@ def read_table(path: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(read_text(path)))) if path.exists() else []
 
 
-def ranked(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+def sort_by_score(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Sort by data, then by nested score, best first."""
     return sorted(rows, key=lambda row: (row["data"], -float(row["nested_score"] or -1)))

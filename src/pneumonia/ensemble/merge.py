@@ -1,10 +1,10 @@
-"""The folds of each member as one table each, with confidences as the recipe knows them.
+"""Merge each member's folds into one table, with confidences on the scale that the recipe was fitted to.
 
 Recipes are fitted on out-of-fold predictions, each made by one model; new images are predicted by the models of all
-folds. Their mean is lower and less spread than one model's confidences, their maximum higher: thresholds and
-calibrations would mean something else. So each member has a map from merged to single-fold confidence. It is fitted
-once, on images that every fold predicts and none was trained on (the test images; no label is used), it stands in the
-recipe, and it is applied image by image.
+folds. The mean of their confidences is lower and less spread than one model's, the maximum is higher: thresholds and
+calibrations would no longer fit. So each member has a map from merged to single-fold confidence. It is fitted once, on
+images that every fold predicts and none was trained on (the test images; no label is used), saved in the recipe, and
+applied image by image.
 """
 
 import copy
@@ -21,8 +21,8 @@ from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 Folds = Mapping[str, Sequence[Detections] | Sequence[ClassProbabilities]]  # {member: one table per fold}
 
 
-def with_merge_maps(recipe: Recipe, folds: Folds) -> Recipe:
-    """The recipe with every member's map from merged to single-fold confidence; of a single fold nothing changes.
+def fit_merge_maps(recipe: Recipe, folds: Folds) -> Recipe:
+    """Return the recipe with every member's map from merged to single-fold confidence; unchanged for a single fold.
 
     Args:
         folds: predictions of images that no fold was trained on.
@@ -31,30 +31,30 @@ def with_merge_maps(recipe: Recipe, folds: Folds) -> Recipe:
     for member in recipe.members:
         tables = folds[member.name]
         if len(tables) > 1:
-            own = np.concatenate([merge_same_model([table]).scores for table in tables])
-            member.merge = fit_score_map(merge_same_model(tables).scores, own, len(tables))
+            single = np.concatenate([merge_same_model([table]).scores for table in tables])
+            member.merge = fit_score_map(merge_same_model(tables).scores, single, len(tables))
     for member in recipe.classifiers:
         tables = folds[member.name]
         if len(tables) > 1:
-            member.merge = class_map([table.opacity for table in tables])
+            member.merge = fit_class_map([table.opacity for table in tables])
             if tables[0].not_normal is not None:
-                member.merge_not_normal = class_map([table.not_normal for table in tables])
+                member.merge_not_normal = fit_class_map([table.not_normal for table in tables])
     return recipe
 
 
 def apply_to_folds(recipe: Recipe, folds: Folds, sizes: np.ndarray) -> Detections:
-    """The recipe on images that every fold of every member predicted.
+    """Apply the recipe to images that every fold of every member predicted.
 
     Args:
         sizes: (images, 2) rows, columns of the images.
     """
-    members = [merged_detections(member, folds[member.name]) for member in recipe.members]
-    classifiers = [merged_classes(member, folds[member.name]) for member in recipe.classifiers]
+    members = [merge_detections(member, folds[member.name]) for member in recipe.members]
+    classifiers = [merge_classes(member, folds[member.name]) for member in recipe.classifiers]
     return apply_to_sizes(recipe, members, classifiers, sizes)
 
 
-def merged_detections(member: Member, tables: Sequence[Detections]) -> Detections:
-    """Boxes by weighted fusion, a fold that missed one counting as 0, with the confidences of a single fold.
+def merge_detections(member: Member, tables: Sequence[Detections]) -> Detections:
+    """Fuse the boxes of the folds, 0 from a fold that missed one, and map confidences to a single fold's scale.
 
     Raises:
         ValueError: the tables cover different images.
@@ -65,8 +65,8 @@ def merged_detections(member: Member, tables: Sequence[Detections]) -> Detection
     return merged.with_scores(member.merge(merged.scores))
 
 
-def merged_classes(member: Member, tables: Sequence[ClassProbabilities]) -> ClassProbabilities:
-    """Mean probabilities, with the spread of a single fold's; normal is what the other two leave.
+def merge_classes(member: Member, tables: Sequence[ClassProbabilities]) -> ClassProbabilities:
+    """Average the probabilities and map them to a single fold's scale; normal is 1 - opacity - not_normal, at least 0.
 
     Raises:
         ValueError: the tables cover different images.
@@ -82,5 +82,5 @@ def merged_classes(member: Member, tables: Sequence[ClassProbabilities]) -> Clas
     return ClassProbabilities(tables[0].ids, opacity, np.maximum(1.0 - opacity - not_normal, 0.0), not_normal)
 
 
-def class_map(columns: Sequence[np.ndarray]) -> ScoreMap:
+def fit_class_map(columns: Sequence[np.ndarray]) -> ScoreMap:
     return fit_score_map(weighted_mean(columns), np.concatenate(columns), len(columns))

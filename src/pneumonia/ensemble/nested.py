@@ -1,6 +1,6 @@
-"""The score that can be believed: outer folds by person; everything is fitted on the others, then scored on the one.
+"""Nested cross-validation of an ensemble: each outer fold, split by person, is scored by a recipe fitted on the others.
 
-Beside it stands the fitted score, of the recipe on the very images it was fitted to: optimistic, and named so.
+The fitted score, of the recipe on the images that it was fitted to, is reported too: it is optimistic.
 """
 
 import copy
@@ -11,32 +11,36 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, suppressed
-from pneumonia.ensemble.tune import SPACE, Problem, Search, applies, fit, with_threshold
+from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, suppress_members
+from pneumonia.ensemble.tune import SPACE, Problem, Search, applies, fit, fit_threshold
 from pneumonia.metrics.intervals import DRAWS, Interval, difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
 from pneumonia.system.errors import bad_input
 from pneumonia.system.progress import say
 
 OUTER_FOLDS = 5
-JUMP = 1.5  # a parameter whose folds' standard deviation exceeds this many of its scales is unstable
+UNSTABLE_SPREAD = 1.5  # in scales of a parameter: a larger standard deviation over the folds is reported
 
 
 @dataclass
-class Fitted:
-    """What fitting gives.
+class FitResult:
+    """A fitted recipe with its scores.
 
-    recipe: fitted to all images. nested: its procedure's score with interval, from held-out folds; fitted_score: the
-    recipe on the images it was fitted to. members: each alone, its threshold cross-fitted likewise. added: nested score
-    minus the score without the member. detections: the cross-fitted submission of all images; scores: (images,) its
-    image scores. unstable: {parameter: the folds' values}.
+    recipe: fitted to all images.
+    nested: score from held-out folds, with its interval.
+    fitted_score: of the recipe on the images that it was fitted to.
+    members: nested score of each member alone.
+    gains: nested score minus the score without the member.
+    detections: cross-fitted submission of all images; scores: (images,) its image scores.
+    fold_recipes: fitted on the images outside each outer fold.
+    unstable: {parameter: values of the folds}.
     """
 
     recipe: Recipe
     nested: Interval
     fitted_score: float
     members: dict[str, Interval] = field(default_factory=dict)
-    added: dict[str, Interval] = field(default_factory=dict)
+    gains: dict[str, Interval] = field(default_factory=dict)
     detections: Detections | None = None
     scores: np.ndarray | None = None
     fold_recipes: list[Recipe] = field(default_factory=list)
@@ -57,64 +61,78 @@ class Fitted:
 
 def fit_nested(
     problem: Problem, start: Recipe | None = None, search: Search | None = None, draws: int = DRAWS
-) -> Fitted:
-    """Fit a recipe and score its procedure by nested cross-validation over people.
+) -> FitResult:
+    """Fit a recipe and score the fitting by nested cross-validation over people.
 
     Args:
-        problem: of `problem_of`.
-        start: where the search begins; its member lists are replaced.
-        search: each of the searches (one per outer fold, one on all images); its seed is the outer folds' too.
-        draws: of the intervals.
+        problem: from `problem_of`.
+        start: where the search starts; its members and classifiers are replaced by the problem's.
+        search: for each outer fold and for all images; its seed also draws the outer folds.
+        draws: bootstrap draws of the intervals.
     """
-    # a list of its own: at full scale the tables are 0.5 GB, and without their duplicates they take their own place
+    # a new list, so that each suppressed table replaces its original in memory: at full scale the tables are 0.5 GB
     problem = dataclasses.replace(problem, members=list(problem.members))
-    search = (search or Search(title="ensemble")).shared(OUTER_FOLDS + 1)
+    search = (search or Search(title="ensemble")).split_time(OUTER_FOLDS + 1)
     start = with_members(start or Recipe(), problem.names, problem.classifier_names)
     fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, search.seed)
     people, positive = problem.people.max() + 1, problem.truth.positive.sum()
     say(f"{search.title}: {len(fold)} images of {people} people, {positive} positive")
-    enough = fold.max() > 0
-    own = scores_alone(problem, fold, search.seed)
+    member_scores = scores_alone(problem, fold, search.seed)
     remove_duplicates(start, problem)
     recipes = [
-        fit(problem.rows(np.flatnonzero(fold != k)), start, search.on(f"outer fold {k}"))
-        for k in range((fold.max() + 1) * enough)
+        fit(problem.rows(np.flatnonzero(fold != k)), start, search.with_subtitle(f"outer fold {k}"))
+        for k in fold_numbers(fold)
     ]
-    recipe = fit(problem, start, search.on("all images"))
-    return assembled(problem, fold, [recipe, *recipes], own, search.seed, draws)
+    recipe = fit(problem, start, search.with_subtitle("all images"))
+    return score_recipes(problem, fold, recipe, recipes, member_scores, search.seed, draws)
+
+
+def fold_numbers(fold: np.ndarray) -> range:
+    """The outer folds to fit and score; none if all images are in one."""
+    return range(fold.max() + 1 if fold.max() > 0 else 0)
 
 
 def scores_alone(problem: Problem, fold: np.ndarray, seed: int) -> list[np.ndarray]:
-    """(images,) scores of each member alone, its threshold cross-fitted; none where there is a single fold."""
+    """Return the (images,) scores of each member alone with a cross-fitted threshold; empty for a single fold."""
     members = range(len(problem.members) if fold.max() > 0 else 0)
-    return [image_scores(problem.truth, alone(problem, fold, place, seed)) for place in members]
+    return [image_scores(problem.truth, cross_fit_member(problem, fold, member, seed)) for member in members]
 
 
 def remove_duplicates(recipe: Recipe, problem: Problem) -> None:
-    """Suppress inside every member once, in place: doing it again changes nothing."""
-    for place, table in enumerate(problem.members):
-        (problem.members[place],) = suppressed(recipe, [table])
-    problem.clean = True
+    """Suppress each member's duplicate boxes, in place, once for all fits."""
+    for row, table in enumerate(problem.members):
+        (problem.members[row],) = suppress_members(recipe, [table])
+    problem.is_suppressed = True
 
 
-def assembled(
-    problem: Problem, fold: np.ndarray, fitted: Sequence[Recipe], own: Sequence[np.ndarray], seed: int, draws: int
-) -> Fitted:
-    """The scores of what was fitted. fitted: the recipe of all images, then each outer fold's, of which there is none
-    for a single person; own: (images,) scores of each member alone."""
-    recipe, *recipes = fitted
+def score_recipes(
+    problem: Problem,
+    fold: np.ndarray,
+    recipe: Recipe,
+    fold_recipes: Sequence[Recipe],
+    member_scores: Sequence[np.ndarray],
+    seed: int,
+    draws: int,
+) -> FitResult:
+    """Score fitted recipes.
+
+    Args:
+        recipe: fitted to all images.
+        fold_recipes: of each outer fold; empty if there is a single person.
+        member_scores: (images,) scores of each member alone.
+    """
     fitted_score = mean_iou_map(problem.truth, apply(recipe, problem.members, problem.classifiers))
-    found = cross_fitted(problem, fold, recipes)
-    scores = image_scores(problem.truth, found) if recipes else np.full(len(fold), np.nan)
-    result = Fitted(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
-    result.detections, result.scores, result.fold_recipes = found, scores, recipes
-    result.unstable = unstable_parameters(problem, recipes)
-    for place, name in enumerate(problem.names):
-        mine = own[place] if recipes else scores
-        result.members[name] = mean_interval(mine, problem.people, draws, seed)
-        if len(problem.names) > 1 and recipes:
-            without = image_scores(problem.truth, left_out(problem, fold, recipes, place, seed))
-            result.added[name] = difference_interval(scores, without, problem.people, draws, seed)
+    detections = apply_cross_fitted(problem, fold, fold_recipes)
+    scores = image_scores(problem.truth, detections) if fold_recipes else np.full(len(fold), np.nan)
+    result = FitResult(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
+    result.detections, result.scores, result.fold_recipes = detections, scores, list(fold_recipes)
+    result.unstable = unstable_parameters(problem, fold_recipes)
+    for member, name in enumerate(problem.names):
+        alone = member_scores[member] if fold_recipes else scores
+        result.members[name] = mean_interval(alone, problem.people, draws, seed)
+        if len(problem.names) > 1 and fold_recipes:
+            without = image_scores(problem.truth, cross_fit_without(problem, fold, fold_recipes, member, seed))
+            result.gains[name] = difference_interval(scores, without, problem.people, draws, seed)
     return result
 
 
@@ -124,18 +142,18 @@ def problem_of(
     truth: Truth,
     groups: Mapping[str, Hashable] | None = None,
 ) -> Problem:
-    """What a recipe is fitted to: the tables in the first member's order of images.
+    """Build the problem that a recipe is fitted to: all tables in the first member's order of images.
 
     Args:
-        members, classifiers: tables by name. All cover the same images, in any order.
-        truth: has all those images; others are not looked at.
-        groups: image to person; an image that it lacks is a person of its own.
+        members, classifiers: tables by name; all have the same images, in any order.
+        truth: has all those images; others are ignored.
+        groups: image to person; an image that is not in it counts as one person.
 
     Raises:
-        BadInput: no member, tables that cover different images, images without a label.
+        BadInput: no member, tables with different images, images without a label.
     """
     if not members:
-        raise bad_input("members", "no member is given", "give members=[A.csv,B.csv]")
+        raise bad_input("members", "no members are given", "give members=[A.csv,B.csv]")
     names = next(iter(members.values())).ids
     check_same_images(members, classifiers)
     if not names:
@@ -156,31 +174,37 @@ def problem_of(
 
 
 def check_same_images(members: Mapping[str, Detections], classifiers: Mapping[str, ClassProbabilities]) -> None:
-    """Raises BadInput naming the first table that covers other images than the first member."""
+    """Check that all tables have the images of the first member.
+
+    Raises:
+        BadInput: names the first table that does not.
+    """
     first, *_ = members
-    wanted = set(members[first].ids)
+    expected_ids = set(members[first].ids)
     for name, table in [*members.items(), *classifiers.items()]:
-        given = set(table.ids)
-        if given != wanted:
-            lacking, extra = sorted(wanted - given), sorted(given - wanted)
-            parts = [f"lacks {len(lacking)} (first {lacking[0]})"] if lacking else []
+        ids = set(table.ids)
+        if ids != expected_ids:
+            missing, extra = sorted(expected_ids - ids), sorted(ids - expected_ids)
+            parts = [f"lacks {len(missing)} (first {missing[0]})"] if missing else []
             parts += [f"has {len(extra)} more (first {extra[0]})"] if extra else []
             what = f"covers other images than {first}: {' and '.join(parts)}"
             raise bad_input(name, what, "all members and classifiers must cover the same images")
 
 
 def with_members(start: Recipe, members: Sequence[str], classifiers: Sequence[str]) -> Recipe:
-    """The starting recipe for these tables; weights by name where the start names them."""
+    """Return the recipe with these members and classifiers; names that it already had keep their weights."""
     recipe = copy.deepcopy(start)
-    given = {part.name: part.weight for part in recipe.members + recipe.classifiers}
-    recipe.members = [Member(name, given.get(name, 1.0)) for name in members]
-    recipe.classifiers = [Member(name, given.get(name, 1.0)) for name in classifiers]
+    weights = {member.name: member.weight for member in recipe.members + recipe.classifiers}
+    recipe.members = [Member(name, weights.get(name, 1.0)) for name in members]
+    recipe.classifiers = [Member(name, weights.get(name, 1.0)) for name in classifiers]
     return recipe
 
 
 def outer_folds(people: np.ndarray, positive: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """(images,) fold of each image: whole people, positives and images spread evenly. As many folds as there are people
-    with and without positives allow; a single person gives one fold, and no nested score."""
+    """Assign each image to a fold: each person to one, with positives and images spread evenly; (images,) int64.
+
+    With fewer people there are fewer folds; a single person gives one fold, and so no nested score.
+    """
     count = int(people.max()) + 1
     positives = np.bincount(people, weights=positive, minlength=count)
     images = np.bincount(people, minlength=count)
@@ -188,64 +212,66 @@ def outer_folds(people: np.ndarray, positive: np.ndarray, folds: int, seed: int)
     generator = np.random.default_rng(seed)
     order = generator.permutation(count)
     order = order[np.lexsort((-images[order], -positives[order]))]
-    of_person = np.zeros(count, dtype=np.int64)
+    fold_of_person = np.zeros(count, dtype=np.int64)
     load = np.zeros((2, folds))
     for person in order:
         first, second = (load[0], load[1]) if positives[person] else (load[1], load[0])
-        place = np.lexsort((generator.random(folds), second, first))[0]
-        of_person[person] = place
-        load[:, place] += positives[person], images[person]
-    return np.unique(of_person, return_inverse=True)[1][people]
+        fold = np.lexsort((generator.random(folds), second, first))[0]
+        fold_of_person[person] = fold
+        load[:, fold] += positives[person], images[person]
+    return np.unique(fold_of_person, return_inverse=True)[1][people]
 
 
-def cross_fitted(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe]) -> Detections:
-    """Every image's submission by the recipe that did not see it."""
+def apply_cross_fitted(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe]) -> Detections:
+    """Apply to each image the recipe that was fitted without its fold."""
     boxes: list = [np.empty((0, 4))] * len(fold)
     scores: list = [np.empty(0)] * len(fold)
     for k, recipe in enumerate(recipes):
-        places = np.flatnonzero(fold == k)
-        part = problem.rows(places)
-        found = apply(recipe, part.members, part.classifiers)
-        for row, place in enumerate(places):
-            boxes[place], scores[place] = found.image(row)
+        images = np.flatnonzero(fold == k)
+        part = problem.rows(images)
+        detections = apply(recipe, part.members, part.classifiers)
+        for row, image in enumerate(images):
+            boxes[image], scores[image] = detections.image(row)
     return Detections.from_lists(problem.truth.ids, boxes, scores)
 
 
-def alone(problem: Problem, fold: np.ndarray, place: int, seed: int) -> Detections:
-    """One member as it is, with nothing but its threshold, which is cross-fitted."""
-    single = dataclasses.replace(problem.of_members([place]), classifiers=[], classifier_names=[])
+def cross_fit_member(problem: Problem, fold: np.ndarray, member: int, seed: int) -> Detections:
+    """Return the boxes of one member alone, unchanged except for a cross-fitted threshold."""
+    single = dataclasses.replace(problem.select_members([member]), classifiers=[], classifier_names=[])
     recipe = plain_recipe()
-    recipes = [with_threshold(single.rows(np.flatnonzero(fold != k)), recipe, seed) for k in range(fold.max() + 1)]
-    return cross_fitted(single, fold, recipes)
+    recipes = [fit_threshold(single.rows(np.flatnonzero(fold != k)), recipe, seed) for k in range(fold.max() + 1)]
+    return apply_cross_fitted(single, fold, recipes)
 
 
 def plain_recipe() -> Recipe:
-    """A single member, untouched but for the threshold: IoU 1 suppresses nothing."""
+    """Return a recipe of one member that only applies the threshold: at IoU 1 nothing is suppressed."""
     fusion = Fusion(nms_iou=1.0, method="nms", iou=1.0, min_score=0.0)
     return Recipe([Member()], [], "none", fusion, Gate(0.0), shrink_width=1.0, shrink_height=1.0)
 
 
-def left_out(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe], place: int, seed: int) -> Detections:
-    """The cross-fitted submission without one member: the folds' recipes, their thresholds fitted anew."""
-    kept = [other for other in range(len(problem.members)) if other != place]
-    smaller = problem.of_members(kept)
-    changed = []
+def cross_fit_without(
+    problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe], member: int, seed: int
+) -> Detections:
+    """Return the cross-fitted submission without one member: the folds' recipes with thresholds fitted again."""
+    others = [other for other in range(len(problem.members)) if other != member]
+    smaller = problem.select_members(others)
+    smaller_recipes = []
     for k, recipe in enumerate(recipes):
         recipe = copy.deepcopy(recipe)
-        recipe.members = [recipe.members[other] for other in kept]
-        if not sum(part.weight for part in recipe.members):
-            for part in recipe.members:
-                part.weight = 1.0
-        changed.append(with_threshold(smaller.rows(np.flatnonzero(fold != k)), recipe, seed))
-    return cross_fitted(smaller, fold, changed)
+        recipe.members = [recipe.members[other] for other in others]
+        if not sum(remaining.weight for remaining in recipe.members):
+            for remaining in recipe.members:
+                remaining.weight = 1.0
+        smaller_recipes.append(fit_threshold(smaller.rows(np.flatnonzero(fold != k)), recipe, seed))
+    return apply_cross_fitted(smaller, fold, smaller_recipes)
 
 
 def unstable_parameters(problem: Problem, recipes: Sequence[Recipe]) -> dict[str, list[float]]:
-    """Parameters that jump between the folds, with their values: what they say, the next data set may not."""
-    jumping = {}
-    for each in SPACE:
-        if applies(each, problem) and len(recipes) > 1:
-            values = [each.get(recipe) for recipe in recipes]
-            if np.std(values) > JUMP * each.scale:
-                jumping[each.name] = [round(value, 4) for value in values]
-    return jumping
+    """Return the parameters that differ much between the folds, with their values: they may not suit other data."""
+    unstable = {}
+    for parameter in SPACE:
+        if applies(parameter, problem) and len(recipes) > 1:
+            values = [parameter.get(recipe) for recipe in recipes]
+            if np.std(values) > UNSTABLE_SPREAD * parameter.scale:
+                unstable[parameter.name] = [round(value, 4) for value in values]
+    return unstable

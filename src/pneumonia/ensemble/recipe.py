@@ -1,6 +1,6 @@
-"""A recipe: everything between the members' prediction tables and the submission, readable and complete.
+"""A recipe: every step from the members' prediction tables to the submission, as readable settings.
 
-The same code path makes the submission when a recipe is fitted and when it is applied later: bit for bit the same.
+The same code makes the submission when a recipe is fitted and when it is applied later, with the same bits.
 """
 
 import dataclasses
@@ -14,157 +14,154 @@ from pneumonia.boxes import geometry
 from pneumonia.boxes.fusion import Fusion, fuse, suppress
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.calibrate import KINDS, Calibration
-from pneumonia.ensemble.gate import gated, image_probability, weighted_mean
+from pneumonia.ensemble.gate import apply_gate, image_probability, weighted_mean
 from pneumonia.ensemble.score_map import ScoreMap
 from pneumonia.schema import from_tree
 from pneumonia.schema.setting import group, setting
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.files import atomic_write
 
-# The submission's numbers are rounded before the threshold, so that the file says it all; corners to a quarter of a
-# pixel, which binary numbers hold exactly: x + width cannot come out a hair beyond the frame.
+# The submission's numbers are rounded before the threshold is applied, so that the file has them exactly; corners to a
+# quarter of a pixel, which is exact in binary: x + width is never slightly outside the frame.
 STEPS_PER_PIXEL, CONFIDENCE_DECIMALS = 4, 6
-MAX_BOXES = 12  # of an image, after fusing: no image of the competition has more than four; 25 members leave 200
+MAX_BOXES = 12  # per image after fusion; no image of the competition has more than four, 25 members would leave 200
 
 
 @dataclass
 class Member:
-    """One prediction table's part: its name, its weight in the fusion (or gate), its calibration.
+    """The settings of one prediction table: its name, its weight in the fusion (or gate), its calibration.
 
-    merge, merge_not_normal: where the table is several folds' (ensemble/merge.py), the maps that come before all else,
+    merge, merge_not_normal: for a table merged from several folds (ensemble/merge.py), the maps that are applied first:
     of confidences (or probabilities of opacity), and of a classifier's not-normal probabilities.
     """
 
     name: str = ""
     weight: float = setting(1.0, "in the fusion, or in the gate", low=0)
-    calibration: Calibration = group(Calibration, "what makes its confidences comparable")
-    merge: ScoreMap = group(ScoreMap, "several folds' confidences (or opacity) as one fold's, before all else")
+    calibration: Calibration = group(Calibration, "makes its confidences comparable")
+    merge: ScoreMap = group(ScoreMap, "maps merged folds' confidences (or opacity) to one fold's; applied first")
     merge_not_normal: ScoreMap = group(ScoreMap, "the same of a classifier's not-normal probabilities")
 
 
 @dataclass
 class Gate:
-    """Confidence times (image probability ** exponent). An exponent of 1, where fitting begins, asks for a fitted one.
+    """Multiplies confidences by (image probability ** exponent). If fitting starts at an exponent of 1, it is fitted.
 
-    agreement: the same with the members themselves as judges, the image's probability being the mean over the members
-    of their best box's confidence.
+    agreement: exponent of a second gate, whose image probability is the members' own: the mean over the members of
+    their best box's confidence.
     """
 
     exponent: float = setting(1.0, "of the image's probability; 0: no gate", low=0)
-    cutoff: float = setting(0.0, "no box where the image's probability is lower", low=0, high=1)
+    cutoff: float = setting(0.0, "images of lower probability get no box", low=0, high=1)
     not_normal: float = setting(0.0, "share of the not-normal probability that counts as opacity", low=0, high=1)
-    agreement: float = setting(0.0, "exponent of the members' own agreement; 0: none", low=0)
+    agreement: float = setting(0.0, "exponent of the members' own agreement; 0: no gate", low=0)
 
 
 @dataclass
 class Recipe:
-    """In the order in which the steps are taken."""
+    """All settings, in the order in which the steps are applied."""
 
     members: list[Member] = setting([], "detection tables, in this order")
     classifiers: list[Member] = setting([], "class probability tables, likewise")
-    calibration: str = setting("logistic", "how both are made comparable when a recipe is fitted", choices=KINDS)
+    calibration: str = setting("logistic", "kind that is fitted to both", choices=KINDS)
     fusion: Fusion = group(Fusion, "of the members' boxes")
-    gate: Gate = group(Gate, "what the classifiers say of the image")
+    gate: Gate = group(Gate, "scales confidences by the classifiers' probabilities of the image")
     shrink_width: float = setting(1.0, "factor about the box's centre", above=0)
     shrink_height: float = setting(1.0, "factor about the box's centre", above=0)
-    min_ratio_to_top: float = setting(0.0, "boxes below this share of their image's best go", low=0, high=1)
+    min_ratio_to_top: float = setting(
+        0.0, "boxes below this share of their image's highest confidence are dropped", low=0, high=1
+    )
     second_box_factor: float = setting(
         1.0, "a second or further box needs a confidence of this times the threshold", above=0
     )
-    threshold: float = setting(0.1, "lowest confidence after all this", low=0)
+    threshold: float = setting(0.1, "lowest confidence of a submitted box", low=0)
     frame: list[float] = setting([1024.0, 1024.0], "width and height of the images; boxes are cut to it", above=0)
 
 
 def apply(recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities] = ()) -> Detections:
-    """The submission: what the recipe makes of the members' tables, in the recipe's order of members.
+    """Apply the recipe to the members' tables, given in the recipe's order; returns the submission.
 
     Raises:
-        ValueError: not as many tables as the recipe has members, or tables of other images than the first's.
+        ValueError: the number of tables is not the recipe's, or tables have other images than the first.
     """
     if (len(members), len(classifiers)) != (len(recipe.members), len(recipe.classifiers)):
         raise ValueError("the recipe has other members")
-    found = candidates(recipe, members, classifiers)
-    return found.keep(found.scores >= recipe.threshold)
+    tables = calibrate_members(recipe, suppress_members(recipe, members))
+    boxes = post_process(recipe, fuse_members(recipe, tables), classifiers)
+    return boxes.keep(boxes.scores >= recipe.threshold)
 
 
 def apply_to_sizes(
     recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities], sizes: np.ndarray
 ) -> Detections:
-    """`apply` on images of any sizes, none of which the recipe need have seen: no step depends on the size of a pixel,
-    so the boxes are taken to the recipe's frame and back.
+    """Apply the recipe to images of any size: the boxes are scaled to the recipe's frame and back.
 
     Args:
-        sizes: (images, 2) rows, columns, in whose pixels the boxes are.
+        sizes: (images, 2) rows, columns of the images; boxes are in their pixels.
     """
     to_frame = np.array(recipe.frame) / sizes[:, ::-1]
     return apply(recipe, [table.scaled(to_frame) for table in members], classifiers).scaled(1 / to_frame)
 
 
-def candidates(
-    recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities] = ()
-) -> Detections:
-    """Everything but the threshold: boxes with the confidences that it is compared with, best first in each image."""
-    return finished(recipe, fused(recipe, calibrated(recipe, suppressed(recipe, members))), classifiers)
-
-
-def calibrated(recipe: Recipe, members: Sequence[Detections]) -> list[Detections]:
-    """Each member with comparable confidences."""
+def calibrate_members(recipe: Recipe, members: Sequence[Detections]) -> list[Detections]:
+    """Apply each member's calibration to its confidences."""
     return [table.with_scores(member.calibration(table.scores)) for member, table in zip(recipe.members, members)]
 
 
-def suppressed(recipe: Recipe, members: Sequence[Detections]) -> list[Detections]:
-    """Each member without its duplicates."""
+def suppress_members(recipe: Recipe, members: Sequence[Detections]) -> list[Detections]:
+    """Suppress each member's duplicate boxes."""
     return [suppress(table, recipe.fusion.nms_iou) for table in members]
 
 
-def fused(recipe: Recipe, tables: Sequence[Detections]) -> Detections:
-    """The calibrated tables as one, boxes weighed against what the members as a whole say of the image."""
+def fuse_members(recipe: Recipe, tables: Sequence[Detections]) -> Detections:
+    """Fuse the calibrated tables into one and apply the gate of the members' agreement."""
     weights = [member.weight for member in recipe.members]
     votes = min(recipe.fusion.votes, sum(weight > 0 for weight in weights))
-    found = fuse(tables, dataclasses.replace(recipe.fusion, votes=votes), weights, MAX_BOXES)
+    boxes = fuse(tables, dataclasses.replace(recipe.fusion, votes=votes), weights, MAX_BOXES)
     if recipe.gate.agreement > 0:
         agreement = weighted_mean([best_of_image(table) for table in tables], weights)
-        found = gated(found, agreement, recipe.gate.agreement, 0.0)
-    return found
+        boxes = apply_gate(boxes, agreement, recipe.gate.agreement, 0.0)
+    return boxes
 
 
 def best_of_image(table: Detections) -> np.ndarray:
-    """(images,) highest confidence of each image; 0 without a box."""
+    """Return the (images,) highest confidence of each image, 0 without a box."""
     best = np.zeros(len(table))
     np.maximum.at(best, table.image_of_box, table.scores)
     return best
 
 
 def probabilities(recipe: Recipe, classifiers: Sequence[ClassProbabilities]) -> np.ndarray:
-    """(images,) probability of opacity by the calibrated classifiers."""
-    parts = recipe.classifiers
-    calibrations, weights = [part.calibration for part in parts], [part.weight for part in parts]
+    """Return the (images,) probability of opacity by the calibrated classifiers."""
+    calibrations = [member.calibration for member in recipe.classifiers]
+    weights = [member.weight for member in recipe.classifiers]
     return image_probability(classifiers, calibrations, weights, recipe.gate.not_normal)
 
 
-def finished(recipe: Recipe, found: Detections, classifiers: Sequence[ClassProbabilities] = ()) -> Detections:
-    """Gate, shrink, share of the top box, second-box threshold, rounding; on the fused boxes."""
+def post_process(recipe: Recipe, table: Detections, classifiers: Sequence[ClassProbabilities] = ()) -> Detections:
+    """Apply all steps between fusion and threshold to the fused boxes; the result is best first in each image.
+
+    The steps: the classifiers' gate, shrinking, rounding, the second-box factor and the minimum ratio to the top box.
+    """
     if classifiers:
-        found = gated(found, probabilities(recipe, classifiers), recipe.gate.exponent, recipe.gate.cutoff)
-    boxes = geometry.shrink(found.boxes, recipe.shrink_width, recipe.shrink_height)
+        table = apply_gate(table, probabilities(recipe, classifiers), recipe.gate.exponent, recipe.gate.cutoff)
+    boxes = geometry.shrink(table.boxes, recipe.shrink_width, recipe.shrink_height)
     corners = geometry.to_corners(geometry.clip(boxes, *recipe.frame))
-    found = found.with_boxes(geometry.to_xywh(np.round(corners * STEPS_PER_PIXEL) / STEPS_PER_PIXEL))
-    found = found.keep((found.boxes[:, 2:] > 0).all(axis=1))
-    image, first = found.image_of_box, found.offsets[:-1]
-    place = np.arange(len(found.scores)) - first[image]
-    top = found.scores[np.minimum(first[image], max(len(found.scores) - 1, 0))]
-    scores = np.where(place > 0, np.minimum(found.scores / recipe.second_box_factor, top), found.scores)
+    table = table.with_boxes(geometry.to_xywh(np.round(corners * STEPS_PER_PIXEL) / STEPS_PER_PIXEL))
+    table = table.keep((table.boxes[:, 2:] > 0).all(axis=1))
+    image, first = table.image_of_box, table.offsets[:-1]
+    rank = np.arange(len(table.scores)) - first[image]
+    top = table.scores[np.minimum(first[image], max(len(table.scores) - 1, 0))]
+    scores = np.where(rank > 0, np.minimum(table.scores / recipe.second_box_factor, top), table.scores)
     scores = np.round(np.minimum(scores, 1.0), CONFIDENCE_DECIMALS)
-    return (
-        found.with_scores(scores).keep((place == 0) | (found.scores >= recipe.min_ratio_to_top * top)).by_confidence()
-    )
+    is_kept = (rank == 0) | (table.scores >= recipe.min_ratio_to_top * top)
+    return table.with_scores(scores).keep(is_kept).by_confidence()
 
 
 # ------------------------------------------------------------------ recipe.yaml
 
 
 def write_recipe(path: str | Path, recipe: Recipe, head: str = "") -> None:
-    """head: lines of comment at the top of the file."""
+    """Write recipe.yaml. head: comment lines at the top of the file."""
     import yaml
 
     tree = dataclasses.asdict(recipe)
@@ -184,7 +181,11 @@ def write_recipe(path: str | Path, recipe: Recipe, head: str = "") -> None:
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Raises BadInput: no such file, no YAML, an unknown key, a value of the wrong type or out of its range."""
+    """Read recipe.yaml.
+
+    Raises:
+        BadInput: no such file, invalid YAML, an unknown key, a value of the wrong type or out of its range.
+    """
     import yaml
 
     try:
@@ -193,12 +194,12 @@ def read_recipe(path: str | Path) -> Recipe:
         raise bad_input(path, "cannot be read", "give the recipe.yaml of an ensemble") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise bad_input(path, "is no valid YAML", "correct the line", row=mark.line + 1 if mark else None) from error
+        raise bad_input(path, "is not valid YAML", "correct the line", row=mark.line + 1 if mark else None) from error
     return recipe_of(tree or {}, str(path))
 
 
 def recipe_of(tree: object, file: str) -> Recipe:
-    """A recipe from nested dictionaries; what they leave out keeps its default. Raises BadInput."""
+    """Build a recipe from nested dictionaries; missing settings have their defaults. Raises BadInput."""
     recipe = from_tree(Recipe, tree, file)
     faults = [Fault("recipe", file, None, what, fix) for what, fix in contradictions(recipe)]
     if faults:
@@ -207,16 +208,18 @@ def recipe_of(tree: object, file: str) -> Recipe:
 
 
 def contradictions(recipe: Recipe) -> list[tuple[str, str]]:
-    """What the ranges cannot say: (what, fix)."""
-    checks = [(len(recipe.frame) == 2, "frame is no size", "write [width, height] in pixels")]
-    for part in recipe.members + recipe.classifiers:
-        knots = part.calibration.knots_in, part.calibration.knots_out
-        fits = len(knots[0]) == len(knots[1]) and (part.calibration.kind != "rank" or bool(knots[0]))
-        checks.append((fits, f"{part.name}: knots_in and knots_out do not fit", "one number each per knot"))
-        for name, each in (("merge", part.merge), ("merge_not_normal", part.merge_not_normal)):
-            what = f"{part.name}: {name} is no increasing map of 0..1"
-            checks.append((each.is_monotone, what, "one knots_out per knots_in, ascending"))
-    for parts, name in ((recipe.members, "members"), (recipe.classifiers, "classifiers")):
-        if parts:
-            checks.append((sum(part.weight for part in parts) > 0, f"all {name} have weight 0", "give one a weight"))
-    return [(what, fix) for good, what, fix in checks if not good]
+    """Check what the ranges of single settings cannot express; returns (what, fix) of each fault."""
+    checks = [(len(recipe.frame) == 2, "frame is not a size", "write [width, height] in pixels")]
+    for member in recipe.members + recipe.classifiers:
+        knots = member.calibration.knots_in, member.calibration.knots_out
+        is_valid = len(knots[0]) == len(knots[1]) and (member.calibration.kind != "rank" or bool(knots[0]))
+        what = f"{member.name}: knots_in and knots_out do not have the same number of knots"
+        checks.append((is_valid, what, "write one number of each per knot"))
+        for name, score_map in (("merge", member.merge), ("merge_not_normal", member.merge_not_normal)):
+            what = f"{member.name}: {name} is not an increasing map of 0..1"
+            checks.append((score_map.is_monotone, what, "write one knots_out per knots_in, both ascending"))
+    for name, members in (("members", recipe.members), ("classifiers", recipe.classifiers)):
+        if members:
+            weight_sum = sum(member.weight for member in members)
+            checks.append((weight_sum > 0, f"all {name} have weight 0", "give one a weight above 0"))
+    return [(what, fix) for is_valid, what, fix in checks if not is_valid]

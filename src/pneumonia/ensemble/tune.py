@@ -1,8 +1,8 @@
-"""Fitting a recipe to predictions whose truth is known: calibrations, weights, the search, the threshold.
+"""Fit a recipe to predictions of labelled images: calibrations, weights, searched parameters, threshold.
 
-The final threshold comes from the exact sweep, so that the search is over the other parameters only. On few images the
-search would fit noise: every parameter is drawn towards where it started, and the curve over the threshold is smoothed,
-so that a plateau beats a peak.
+The exact sweep over all thresholds gives the threshold, so the search is over the other parameters only. On few images
+the search would fit noise: a penalty pulls every parameter towards its start, and the curve over the threshold is
+smoothed, so that a plateau beats a peak.
 """
 
 import copy
@@ -17,20 +17,29 @@ import numpy as np
 from tqdm import tqdm
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.calibrate import STEEPEST, fit_boxes, fit_exponent, fit_images
-from pneumonia.ensemble.recipe import Member, Recipe, calibrated, finished, fused, probabilities, suppressed
+from pneumonia.ensemble.calibrate import MAX_EXPONENT, fit_boxes, fit_exponent, fit_images
+from pneumonia.ensemble.recipe import (
+    Member,
+    Recipe,
+    calibrate_members,
+    fuse_members,
+    post_process,
+    probabilities,
+    suppress_members,
+)
 from pneumonia.metrics.intervals import person_draws
 from pneumonia.metrics.iou_map import Steps, ThresholdCurve, Truth, box_credits, curve_of, steps_of, sweep
 from pneumonia.system.progress import say
 
-PENALTY = 0.01  # of the score, for one parameter one scale away from its start; divided by the root of images / 1000
+# subtracted from the score for one parameter one scale away from its start; divided by sqrt(images / 1000)
+PENALTY = 0.01
 SMOOTHING = 0.3  # the curve over the threshold is averaged over this share of the positive images, counted in boxes
 THRESHOLD_DRAWS = 50
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that the search moves. scale: a step that has to be worth it (see PENALTY)."""
+    """A number that the search changes, from low to high. scale: the unit of its penalty (see PENALTY)."""
 
     name: str
     low: float
@@ -39,7 +48,7 @@ class Parameter:
 
     @property
     def key(self) -> str:
-        """Its name in Optuna."""
+        """The name that Optuna has for it."""
         return str(DRAW_ORDER.index(self.name))
 
     def get(self, recipe: Recipe) -> float:
@@ -55,7 +64,7 @@ class Parameter:
 
 SPACE = (
     Parameter("fusion.iou", 0.25, 0.65, 0.1),
-    Parameter("gate.exponent", 0.0, STEEPEST, 0.5),
+    Parameter("gate.exponent", 0.0, MAX_EXPONENT, 0.5),
     Parameter("gate.cutoff", 0.0, 0.5, 0.1),
     Parameter("gate.not_normal", 0.0, 0.5, 0.2),
     Parameter("gate.agreement", 0.0, 2.0, 0.5),
@@ -64,21 +73,21 @@ SPACE = (
     Parameter("min_ratio_to_top", 0.0, 0.7, 0.2),
     Parameter("second_box_factor", 0.5, 2.0, 0.25),
 )
-# Optuna draws in the alphabetical order of its parameters: numbers for names keep a search's draws the same, bit for
-# bit, whatever a setting is called
+# Optuna draws in the alphabetical order of its parameters: numbers as names keep the draws the same when a setting is
+# renamed
 DRAW_ORDER = ("fusion.iou", "gate.agreement", "gate.cutoff", "gate.exponent", "gate.not_normal",
          "second_box_factor", "min_ratio_to_top", "shrink_height", "shrink_width")  # fmt: skip
 ONLY_WITH_CLASSIFIERS = ("gate.exponent", "gate.cutoff", "gate.not_normal")
 ONLY_WITH_MEMBERS = ("fusion.iou", "gate.agreement")
-OF_THE_TEST = ("shrink_width", "shrink_height")  # what tune_on= refits, with the threshold
+REFITTED = ("shrink_width", "shrink_height")  # what `refit` searches
 
 
 @dataclass
 class Problem:
-    """Predictions with their truth; all tables cover the same images in the same order.
+    """Predictions with their true boxes; all tables have the same images in the same order.
 
-    people: (images,) number of each image's person. names, classifier_names: of the tables. clean: the members'
-    duplicates are already gone.
+    people: (images,) number of each image's person. names, classifier_names: of the tables. is_suppressed: the members'
+    duplicate boxes are already removed.
     """
 
     members: list[Detections]
@@ -87,9 +96,10 @@ class Problem:
     people: np.ndarray
     names: Sequence[str] = ()
     classifier_names: Sequence[str] = ()
-    clean: bool = False
+    is_suppressed: bool = False
 
     def rows(self, positions: np.ndarray) -> "Problem":
+        """The images at these positions."""
         return dataclasses.replace(
             self,
             members=[table.rows(positions) for table in self.members],
@@ -98,99 +108,104 @@ class Problem:
             people=np.unique(self.people[positions], return_inverse=True)[1],
         )
 
-    def of_members(self, kept: Sequence[int]) -> "Problem":
-        return dataclasses.replace(
-            self, members=[self.members[place] for place in kept], names=[self.names[place] for place in kept]
-        )
+    def select_members(self, positions: Sequence[int]) -> "Problem":
+        """The members at these positions, with all classifiers."""
+        members, names = ([values[position] for position in positions] for values in (self.members, self.names))
+        return dataclasses.replace(self, members=members, names=names)
 
 
 @dataclass(frozen=True)
 class Search:
-    """trials of one search; seconds that it may take, 0 for no limit; title of its bar and of its line, if any."""
+    """Settings of one search.
+
+    seconds: time limit, 0 for none. title: of the progress bar and of the printed line, if any.
+    """
 
     trials: int = 150
     seconds: float = 0.0
     seed: int = 0
     title: str = ""
 
-    def shared(self, searches: int) -> "Search":
-        """The same time for several searches together."""
+    def split_time(self, searches: int) -> "Search":
+        """This search with the time limit of one of several searches."""
         return dataclasses.replace(self, seconds=self.seconds / searches)
 
-    def on(self, images: str) -> "Search":
-        """The same search, titled by the images that it is on."""
+    def with_subtitle(self, images: str) -> "Search":
+        """This search with the images that it is on in its title."""
         return dataclasses.replace(self, title=f"{self.title}, {images}")
 
 
 def fit(
     problem: Problem, start: Recipe, search: Search, parameters: Sequence[Parameter] = SPACE, penalty: float = PENALTY
 ) -> Recipe:
-    """A recipe fitted to all images of the problem: calibrations, weights, search, threshold.
+    """Fit a recipe to all images of the problem: calibrations, weights, searched parameters, threshold.
 
     Args:
-        start: where the search begins and what it is drawn to. Its members and classifiers give the names; weights are
-            kept where they are not all equal, else taken from the members' own scores; the gate's exponent is kept
-            where it is not 1, else fitted.
-        parameters: what the search may move.
+        start: where the search starts and where the penalty pulls it. Its members and classifiers give the names.
+            Equal weights are replaced by weights from the members' own scores, a gate's exponent of 1 by a fitted one.
+        parameters: that the search may change.
     """
-    recipe = prepared(problem, start)
-    tables = calibrated(recipe, without_duplicates(recipe, problem))
+    recipe = fit_calibrations(problem, start)
+    tables = calibrate_members(recipe, suppressed_tables(recipe, problem))
     chosen = [each for each in parameters if applies(each, problem)]
     if chosen and search.trials > 1 and problem.truth.positive.any():
-        recipe = searched(problem, tables, recipe, chosen, search, penalty)
-    steps = steps_of(problem.truth, finished(recipe, fused(recipe, tables), problem.classifiers))
+        recipe = search_parameters(problem, tables, recipe, chosen, search, penalty)
+    steps = steps_of(problem.truth, post_process(recipe, fuse_members(recipe, tables), problem.classifiers))
     recipe.threshold = stable_threshold(steps, problem.people, search.seed)
     return recipe
 
 
 def refit(problem: Problem, recipe: Recipe, search: Search) -> Recipe:
-    """The same recipe, with what the test distribution changes fitted to these images: shrink factors, threshold."""
-    tables = calibrated(recipe, without_duplicates(recipe, problem))
-    parameters = [each for each in SPACE if each.name in OF_THE_TEST]
-    recipe = searched(problem, tables, recipe, parameters, search, PENALTY / 4)  # two parameters, known to move
-    return with_threshold(problem, recipe, search.seed)
+    """Fit shrink factors and threshold, which the test distribution changes, to these images; the rest is unchanged."""
+    tables = calibrate_members(recipe, suppressed_tables(recipe, problem))
+    parameters = [each for each in SPACE if each.name in REFITTED]
+    # a smaller penalty: these two parameters are known to change
+    recipe = search_parameters(problem, tables, recipe, parameters, search, PENALTY / 4)
+    return fit_threshold(problem, recipe, search.seed)
 
 
-def with_threshold(problem: Problem, recipe: Recipe, seed: int) -> Recipe:
-    """The same recipe with its threshold fitted to these images."""
+def fit_threshold(problem: Problem, recipe: Recipe, seed: int) -> Recipe:
+    """Return the recipe with its threshold fitted to these images."""
     recipe = copy.deepcopy(recipe)
-    tables = calibrated(recipe, without_duplicates(recipe, problem))
-    steps = steps_of(problem.truth, finished(recipe, fused(recipe, tables), problem.classifiers))
+    tables = calibrate_members(recipe, suppressed_tables(recipe, problem))
+    steps = steps_of(problem.truth, post_process(recipe, fuse_members(recipe, tables), problem.classifiers))
     recipe.threshold = stable_threshold(steps, problem.people, seed)
     return recipe
 
 
-def without_duplicates(recipe: Recipe, problem: Problem) -> list[Detections]:
-    return problem.members if problem.clean else suppressed(recipe, problem.members)
+def suppressed_tables(recipe: Recipe, problem: Problem) -> list[Detections]:
+    return problem.members if problem.is_suppressed else suppress_members(recipe, problem.members)
 
 
-def prepared(problem: Problem, start: Recipe) -> Recipe:
-    """`start` with calibrations, weights and the gate's exponent fitted to the problem."""
+def fit_calibrations(problem: Problem, start: Recipe) -> Recipe:
+    """Return `start` with calibrations, weights and the gate's exponent fitted to the problem."""
     recipe = copy.deepcopy(start)
-    tables = without_duplicates(recipe, problem)
+    tables = suppressed_tables(recipe, problem)
     kind = recipe.calibration
     recipe.members = [
-        Member(part.name, part.weight, fit_boxes(kind, table, problem.truth))
-        for part, table in zip(recipe.members, tables)
+        Member(member.name, member.weight, fit_boxes(kind, table, problem.truth))
+        for member, table in zip(recipe.members, tables)
     ]
     positive = problem.truth.positive
     recipe.classifiers = [
-        Member(part.name, part.weight, fit_images(kind, table.opacity, positive))
-        for part, table in zip(recipe.classifiers, problem.classifiers)
+        Member(member.name, member.weight, fit_images(kind, table.opacity, positive))
+        for member, table in zip(recipe.classifiers, problem.classifiers)
     ]
-    if len({part.weight for part in recipe.members}) == 1:
-        own = np.array([np.nan_to_num(sweep(problem.truth, table).best()[1]) for table in tables])
-        if own.max() > 0:
-            for part, score in zip(recipe.members, own):
-                part.weight = round(float(score / own.max()), 4)
+    if len({member.weight for member in recipe.members}) == 1:
+        scores = np.array([np.nan_to_num(sweep(problem.truth, table).best()[1]) for table in tables])
+        if scores.max() > 0:
+            for member, score in zip(recipe.members, scores):
+                member.weight = round(float(score / scores.max()), 4)
     if recipe.classifiers and recipe.gate.exponent == 1:
-        found = fused(recipe, calibrated(recipe, tables))
-        of_box = probabilities(recipe, problem.classifiers)[found.image_of_box]
-        recipe.gate.exponent = round(fit_exponent(found.scores, of_box, box_credits(problem.truth, found)), 4)
+        boxes = fuse_members(recipe, calibrate_members(recipe, tables))
+        box_probability = probabilities(recipe, problem.classifiers)[boxes.image_of_box]
+        exponent = fit_exponent(boxes.scores, box_probability, box_credits(problem.truth, boxes))
+        recipe.gate.exponent = round(exponent, 4)
     return recipe
 
 
 def applies(parameter: Parameter, problem: Problem) -> bool:
+    """Whether the parameter has an effect: some need classifiers, or several members."""
     if parameter.name in ONLY_WITH_CLASSIFIERS and not problem.classifiers:
         return False
     if parameter.name == "gate.not_normal" and all(table.not_normal is None for table in problem.classifiers):
@@ -198,7 +213,7 @@ def applies(parameter: Parameter, problem: Problem) -> bool:
     return len(problem.members) > 1 or parameter.name not in ONLY_WITH_MEMBERS
 
 
-def searched(
+def search_parameters(
     problem: Problem,
     tables: Sequence[Detections],
     start: Recipe,
@@ -206,7 +221,7 @@ def searched(
     search: Search,
     penalty: float,
 ) -> Recipe:
-    """Optuna's TPE over the parameters, beginning at `start`; tables: the members, calibrated."""
+    """Search the parameters with Optuna's TPE, starting at `start`. tables: the calibrated members."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -218,7 +233,7 @@ def searched(
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.enqueue_trial({each.key: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
     strength = penalty / np.sqrt(max(len(problem.truth), 50) / 1000)
-    last: dict[tuple, Detections] = {}
+    last: dict[tuple, Detections] = {}  # fused boxes, reused while only later steps change
 
     def objective(trial) -> float:
         recipe = copy.deepcopy(start)
@@ -230,9 +245,9 @@ def searched(
         key = (recipe.fusion.iou, recipe.gate.agreement)
         if key not in last:
             last.clear()
-            last[key] = fused(recipe, tables)
-        steps = steps_of(problem.truth, finished(recipe, last[key], problem.classifiers))
-        return float(np.nan_to_num(smoothed_best(steps))) - strength * distance
+            last[key] = fuse_members(recipe, tables)
+        steps = steps_of(problem.truth, post_process(recipe, last[key], problem.classifiers))
+        return float(np.nan_to_num(best_smoothed_score(steps))) - strength * distance
 
     run_trials(study, objective, search)
     best = copy.deepcopy(start)
@@ -242,7 +257,7 @@ def searched(
 
 
 def run_trials(study, objective: Callable, search: Search) -> None:
-    """The trials, with a bar that shows the best so far."""
+    """Run the trials, with a progress bar that shows the best score so far."""
     started = time.monotonic()
     visible = sys.stderr.isatty()
     with tqdm(total=search.trials, desc=search.title, unit="trial", leave=False, disable=not visible) as bar:
@@ -257,13 +272,14 @@ def run_trials(study, objective: Callable, search: Search) -> None:
         say(f"{search.title}: best {study.best_value:.4f} after {len(study.trials)} trials, {seconds:.0f} s")
 
 
-def smoothed_best(steps: Steps) -> float:
-    """The best of the curve averaged over neighbouring thresholds; boxes, not confidences, measure the distance."""
+def best_smoothed_score(steps: Steps) -> float:
+    """Return the highest score of the smoothed curve; NaN if no image counts."""
     curve = curve_of(steps)
-    return float(np.nanmax(smoothed(curve, steps))) if not np.isnan(curve.scores).all() else float("nan")
+    return float(np.nanmax(smooth(curve, steps))) if not np.isnan(curve.scores).all() else float("nan")
 
 
-def smoothed(curve: ThresholdCurve, steps: Steps) -> np.ndarray:
+def smooth(curve: ThresholdCurve, steps: Steps) -> np.ndarray:
+    """Average each score over the neighbouring thresholds, a fixed number of boxes wide; (k,)."""
     half = max(1, int(SMOOTHING * steps.positive.sum() / 2))
     total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(curve.scores))])
     low = np.maximum(np.arange(len(curve.scores)) - half, 0)
@@ -272,20 +288,20 @@ def smoothed(curve: ThresholdCurve, steps: Steps) -> np.ndarray:
 
 
 def stable_threshold(steps: Steps, people: np.ndarray, seed: int) -> float:
-    """The median, over bootstrap draws of people, of the threshold at the peak: less of a lottery than one peak.
+    """Return the median, over bootstrap draws of people, of the threshold with the highest score.
 
-    Where no box ever helps: above every confidence, as far as a submission can say it.
+    It depends less on chance than a single peak. If no box ever raises the score: above every confidence, at most 1.
     """
     curve = curve_of(steps)
     peak = curve.best()[0]
-    # no draw's peak lies far below the whole's: the faint boxes, nearly all of a large ensemble's, are not looked at
+    # no draw's peak is far below the peak of all images: lower boxes, nearly all of a large ensemble's, are skipped
     boxes = 3 * int((steps.confidence >= peak).sum()) + 1000
-    part = slice(boxes)
-    near = Steps(steps.confidence[part], steps.gain[part], steps.counted[part], steps.image[part], steps.positive)
+    top = slice(boxes)
+    top_steps = Steps(steps.confidence[top], steps.gain[top], steps.counted[top], steps.image[top], steps.positive)
     peaks = []
     for weights in person_draws(int(people.max()) + 1, THRESHOLD_DRAWS, seed) if len(people) else ():
         for weight in weights:
-            drawn = curve_of(near, weight[people])
-            if not np.isnan(drawn.scores).all() and np.nanmax(drawn.scores) > 0:
-                peaks.append(drawn.best()[0])
+            draw = curve_of(top_steps, weight[people])
+            if not np.isnan(draw.scores).all() and np.nanmax(draw.scores) > 0:
+                peaks.append(draw.best()[0])
     return round(float(np.median(peaks)) if peaks else min(peak, 1.0), 6)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia.boxes.predictions import joined, read_detections
-from pneumonia.ensemble.nested import OUTER_FOLDS, alone, outer_folds, problem_of
+from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fit_member, outer_folds, problem_of
 from pneumonia.metrics import froc
 from pneumonia.metrics.intervals import Interval, mean_interval
 from pneumonia.metrics.iou_map import ThresholdCurve, Truth, image_scores, mean_of_counted, sweep
@@ -71,7 +71,7 @@ def localize(evaluated: Evaluated, seed: int) -> Localized:
     fold = outer_folds(problem.people, truth.positive, OUTER_FOLDS, seed)
     scores = np.full(len(fold), np.nan)
     if fold.max() > 0:  # one person alone has nobody else to take a threshold from
-        scores = image_scores(truth, alone(problem, fold, 0, seed))
+        scores = image_scores(truth, cross_fit_member(problem, fold, 0, seed))
     return Localized(table, froc.match(truth, detections), scores, sweep(truth, detections), problem.people)
 
 
