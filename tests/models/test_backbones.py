@@ -8,7 +8,7 @@ from keras.src.legacy.saving import legacy_h5_format
 
 from pneumonia import schema
 from pneumonia.models import pretrained
-from pneumonia.models.backbones import backbone, constructors
+from pneumonia.models.backbones import build_backbone, constructors
 from pneumonia.models.keras_private import replace_get_file
 from pneumonia.models.normalisation import DEVIATION, MEAN
 from pneumonia.models.registry import family
@@ -49,9 +49,10 @@ def efficientnet(downloaded):
     """Keras's own with ImageNet's weights, and ours."""
     imagenet_file("efficientnetb0", downloaded)
     own = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(SIZE, SIZE, 3))
-    made, range = backbone(schema.model_settings("efficientnetb0", weights="imagenet"), "efficientnetb0", SIZE)
-    assert range == "none"
-    return own, made
+    settings = schema.model_settings("efficientnetb0", weights="imagenet")
+    network, input_range = build_backbone(settings, "efficientnetb0", SIZE)
+    assert input_range == "none"
+    return own, network
 
 
 def outputs(network: keras.Model) -> np.ndarray:
@@ -66,14 +67,14 @@ def test_an_efficientnet_normalises_as_keras_applications_own(efficientnet):
 
 def test_an_efficientnet_s_imagenet_file_may_be_named_by_its_path(efficientnet, downloaded):
     settings = schema.model_settings("efficientnetb0", weights=str(downloaded), weights_sha256=sha256(downloaded))
-    by_path, _ = backbone(settings, "efficientnetb0", SIZE)
+    by_path, _ = build_backbone(settings, "efficientnetb0", SIZE)
     np.testing.assert_allclose(outputs(by_path), outputs(efficientnet[1]), rtol=1e-3, atol=1e-6)
 
 
 def test_a_run_of_an_efficientnet_starts_another(efficientnet, tmp_path):
     file = tmp_path / "weights.safetensors"
     checkpoint.write_weights(file, efficientnet[1].variables)
-    second, _ = backbone(
+    second, _ = build_backbone(
         schema.model_settings("efficientnetb0", weights=str(file), weights_sha256=sha256(file)), "efficientnetb0", SIZE
     )
     assert np.array_equal(outputs(second), outputs(efficientnet[1]))

@@ -26,7 +26,7 @@ def test_backbones_are_keras_applications_own():
 
 def test_encoders_are_those_whose_input_range_is_known():
     assert set(models.ENCODERS) == set(segmentation_unet.RANGE_OF_ENCODER)
-    segmentation_unet.library()
+    segmentation_unet.import_segmentation_models()
     from segmentation_models.backbones.backbones_factory import Backbones
 
     assert set(models.ENCODERS) <= set(Backbones.models_names())

@@ -72,14 +72,14 @@ def test_a_run_starts_from_another_s_backbone_on_the_same_fold(both_folds):
     label = first[0].parent.relative_to(first[0].parents[2]).as_posix()
     done, second = train(out, *small, f"model.weights=run:{label}", "model.head=classes")
     assert done.returncode == 0, done.stderr
-    assert f"backbone from {first[0]}" in done.stderr and "the rest of the network" not in done.stderr
+    assert f"backbone weights: {first[0]}" in done.stderr and "weights of the whole network" not in done.stderr
     assert yaml.safe_load((second[0] / "config.yaml").read_text())["model"]["weights"] == f"run:{label}"
     done, _ = train(out, *small[1:], "fold=1", f"model.weights=run:{label}", "model.head=classes")
     assert done.returncode == 2 and "no finished run on this fold" in done.stderr
 
     weights = first[0] / "weights.safetensors"
     done, third = train(out, *small, f"model.weights={weights}", "epochs=2")
-    assert done.returncode == 0 and "the rest of the network from there too" in done.stderr, done.stderr
+    assert done.returncode == 0 and "weights of the whole network, not only of the backbone" in done.stderr, done.stderr
     assert third[0] != first[0]
     for _ in range(2):
         done, _ = train(out, *small[1:], "fold=1", f"model.weights={weights}")

@@ -58,7 +58,7 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
     network, family = trained(run, experiment, material, title)
     people = dict(zip(data.study["patientId"], data.study["group"]))
     decoder = fit_decoder(network, family, experiment, material.inner, people, title)
-    family = family.decoding_with(decoder)
+    family = family.with_decoder(decoder)
     cache = data.cache
     material.write_held_out(run.folder / "held_out.csv", run.fold)
     test = cache.index.loc[cache.index["split"] == "test", "patientId"]

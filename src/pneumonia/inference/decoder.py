@@ -40,7 +40,7 @@ def fit_decoder(
     choices = family.decoders()
     if not choices or inner is None or inner.positive.sum() < FEWEST_POSITIVES:
         return {}
-    tables = tables_of(network, [family.decoding_with(each) for each in choices], inner, experiment)
+    tables = tables_of(network, [family.with_decoder(each) for each in choices], inner, experiment)
     truth = Truth.from_lists(inner.ids, inner.boxes)
     scores = [image_scores(truth, table, sweep(truth, table).best()[0]) for table in tables]
     means = [np.nanmean(each) for each in scores]

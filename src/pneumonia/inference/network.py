@@ -16,4 +16,4 @@ def network_of(run: Run):
         network = family.build()
     done = run.done()
     checkpoint.read_weights(run.weights, network.variables, done["weights_sha256"])
-    return network, family.decoding_with(done.get("decoder", {})), experiment
+    return network, family.with_decoder(done.get("decoder", {})), experiment

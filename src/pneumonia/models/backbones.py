@@ -27,17 +27,20 @@ RANGE_OF_MODULE = {
 
 def constructors() -> dict[str, Callable]:
     """{lower-case name: constructor} of every backbone in keras.applications."""
-    every = inspect.getmembers(keras.applications, inspect.isfunction)
-    return {name.lower(): constructor for name, constructor in every}
+    functions = inspect.getmembers(keras.applications, inspect.isfunction)
+    return {name.lower(): constructor for name, constructor in functions}
 
 
-def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Model, str]:
-    """A backbone (batch, size, size, 3) to (batch, h, w, features) with the weights that `model.weights` names, and
-    the range of its input, a key of normalisation.RANGES. Which layers it has does not depend on the weights.
+def build_backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Model, str]:
+    """Build a backbone from keras.applications and load the weights that `model.weights` names.
+
+    Returns:
+        The backbone, (batch, size, size, 3) to (batch, h, w, features), with the same layers for all weights; and the
+        range of its input, a key of normalisation.RANGES.
 
     Raises:
-        BadInput: a size that the network refuses.
-        EnvironmentFailure: its weights cannot be had.
+        BadInput: the network does not accept this image size.
+        EnvironmentFailure: its weights cannot be read or downloaded.
     """
     constructor = constructors()[name]
     options = {"include_top": False, "input_shape": (image_size, image_size, 3)}
@@ -58,15 +61,15 @@ def backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Mod
         pretrained.load(network, model)
     module = constructor.__module__.rpartition(".")[2]
     if module == "efficientnet":
-        network = with_own_stem(network)
+        network = replace_stem(network)
     return network, RANGE_OF_MODULE.get(module, "unit")
 
 
 class StemNormalization(keras.layers.Normalization):
-    """(gray - mean) / deviation by the layer's variables.
+    """Return (input - mean) / deviation, computed from the layer's variables.
 
-    Keras's layer computes with copies of them, made when it is built or when a Keras file is loaded: what is assigned
-    to the variables afterwards, as from a checkpoint, would change nothing.
+    Keras's own layer computes with copies of its variables, which it makes when it is built or loaded from a Keras
+    file. Values assigned later, for example from a checkpoint, would have no effect.
     """
 
     def call(self, inputs):
@@ -74,28 +77,29 @@ class StemNormalization(keras.layers.Normalization):
         return (ops.cast(inputs, self.compute_dtype) - self.adapt_mean) / deviation
 
 
-def with_own_stem(efficientnet: keras.Model) -> keras.Model:
-    """The same function, and the same layers whatever the weights.
+def replace_stem(efficientnet: keras.Model) -> keras.Model:
+    """Return an EfficientNet that computes the same and has the same layers for all weights.
 
-    Of EfficientNet, and of no other network, keras.applications makes another one for ImageNet's weights: these have
-    the deviation where the normalisation's variance belongs, and a later rescaling corrects that. Here the
-    variance is put right. So it is where a file of those weights is named by its path.
+    EfficientNet is the only network of keras.applications that has other layers for ImageNet's weights: these hold the
+    deviation in place of the normalisation's variance, and an additional rescaling layer corrects it. Here the variance
+    itself is corrected, also where `model.weights` is the path of a file with those weights.
     """
     normalization = next(layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Normalization))
-    _, *later = (layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Rescaling))
+    _, *corrections = (layer for layer in efficientnet.layers if isinstance(layer, keras.layers.Rescaling))
+    removed_names = {layer.name for layer in corrections}
 
     def clone(layer):
-        kind = StemNormalization if layer is normalization else type(layer)
-        return kind.from_config(layer.get_config())
+        layer_class = StemNormalization if layer is normalization else type(layer)
+        return layer_class.from_config(layer.get_config())
 
     def call(layer, inputs, **options):
-        return inputs if layer.name in {each.name for each in later} else layer(inputs, **options)
+        return inputs if layer.name in removed_names else layer(inputs, **options)
 
     network = keras.models.clone_model(efficientnet, clone_function=clone, call_function=call)
     network.set_weights(efficientnet.get_weights())
     variance = network.get_layer(normalization.name).adapt_variance
-    if later:
-        variance.assign(variance / np.square(later[0].scale))
+    if corrections:
+        variance.assign(variance / np.square(corrections[0].scale))
     elif np.allclose(variance, DEVIATION, atol=1e-4):
         variance.assign(np.square(DEVIATION))
     return network

@@ -1,35 +1,36 @@
-"""The report's MobileNetV2 with two heads: one box, and whether there is any."""
+"""The report's MobileNetV2 with two heads: one box, and whether the image has a box at all."""
 
 import keras
 import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from pneumonia.models.backbones import backbone
+from pneumonia.models.backbones import build_backbone
 from pneumonia.models.family import Family, ImageBoxes
-from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
+from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
 
-SMALLEST = 1.0  # pixels: side of a box whose predicted width or height is nothing
+MIN_SIDE = 1.0  # pixels: the network may predict a width or height of 0 or less
 
 
 class BoxRegressor(Family):
     """Flatten and Dense(4) give the box, average pooling and Dense(1) the class; 2,341,189 parameters at 128 px, of
-    which 83,205 learn while the backbone is frozen (`frozen_epochs=-1`).
+    which 83,205 are trained while the backbone is frozen (`frozen_epochs=-1`).
 
-    One box per image: x, y, width, height in units of the image's side. It is what the report has, kept to show what a
-    detector without anchors or masks makes of images with two findings, or none.
+    It predicts one box per image: x, y, width, height in units of the image's side. The report has this network; it is
+    here to show how a detector without anchors or masks handles images with two findings, or none.
     """
 
     kind = "localizer"
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
-        base, range = backbone(self.model, "mobilenetv2", self.image_size)
+        backbone, input_range = build_backbone(self.model, "mobilenetv2", self.image_size)
         if self.model.weights == "none":
-            set_batch_norm_momentum(base)
-        features = base(normalised(gray, range))
-        # random first boxes would lie outside of the image as often as inside
-        box = keras.layers.Dense(4, dtype="float32", kernel_initializer="zeros", bias_initializer=middle, name="box")
+            set_batch_norm_momentum(backbone)
+        features = backbone(normalise(gray, input_range))
+        # randomly initialised boxes would often lie outside the image
+        start = {"kernel_initializer": "zeros", "bias_initializer": central_box}
+        box = keras.layers.Dense(4, dtype="float32", **start, name="box")
         pooled = keras.layers.GlobalAveragePooling2D(name="average")(features)
         outputs = {
             "box": box(keras.layers.Flatten(name="flat")(features)),
@@ -41,37 +42,38 @@ class BoxRegressor(Family):
         return network
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
-        """The largest box of each image (zeros where there is none), and whether there is one (batch, 1)."""
+        """Return `box`, the largest box of each image (batch, 4), zeros where there is none, and `is_box` (batch, 1), 1
+        where there is one."""
         largest = np.zeros((len(boxes), 4), np.float32)
-        for row, each in enumerate(boxes):
-            if len(each):
-                largest[row] = each[np.argmax(each[:, 2] * each[:, 3])] / self.image_size
-        is_box = np.array([[len(each) > 0] for each in boxes], dtype=np.float32)
+        for row, image_boxes in enumerate(boxes):
+            if len(image_boxes):
+                largest[row] = image_boxes[np.argmax(image_boxes[:, 2] * image_boxes[:, 3])] / self.image_size
+        is_box = np.array([[len(image_boxes) > 0] for image_boxes in boxes], dtype=np.float32)
         return {"box": largest, "is_box": is_box}
 
     def losses(self, targets: dict, outputs: dict) -> dict:
-        """Squared error of the box, mean over the images that have one, and cross-entropy of the class."""
+        """Return the squared error of the box, a mean over the images that have one, and the class's cross-entropy."""
         is_box, logits = targets["is_box"], outputs["logits"]
         error = ops.mean(ops.square(outputs["box"] - targets["box"]), axis=-1, keepdims=True)
         box = ops.sum(error * is_box) / ops.maximum(ops.sum(is_box), 1.0)
         return {"box": box, "cross_entropy": ops.mean(ops.softplus(logits) - is_box * logits)}
 
     def metrics(self, targets: dict, outputs: dict) -> dict:
-        """Accuracy: the share of images on the right side of one half."""
-        right = (outputs["logits"] > 0) == (targets["is_box"] > 0.5)
-        return {"accuracy": ops.mean(ops.cast(right, "float32"))}
+        """Return the accuracy at a probability of 0.5."""
+        is_correct = (outputs["logits"] > 0) == (targets["is_box"] > 0.5)
+        return {"accuracy": ops.mean(ops.cast(is_correct, "float32"))}
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
-        """Each image's box, cut to the image, with the class's probability as its confidence."""
+        """Return each image's box, clipped to the image, with the class's probability as its confidence."""
         boxes = np.asarray(outputs["box"], dtype=np.float64) * self.image_size
-        start = np.clip(boxes[:, :2], 0, self.image_size - SMALLEST)
-        end = np.clip(boxes[:, :2] + boxes[:, 2:], start + SMALLEST, self.image_size)
+        start = np.clip(boxes[:, :2], 0, self.image_size - MIN_SIDE)
+        end = np.clip(boxes[:, :2] + boxes[:, 2:], start + MIN_SIDE, self.image_size)
         scores = expit(np.asarray(outputs["logits"], dtype=np.float64))
         return [
             ImageBoxes(box[None], score) for box, score in zip(np.concatenate([start, end - start], axis=1), scores)
         ]
 
 
-def middle(shape, dtype=None):
-    """A box over the middle of the image."""
+def central_box(shape, dtype=None):
+    """Initialise the box's bias to a box in the centre of the image."""
     return ops.convert_to_tensor([0.25, 0.25, 0.5, 0.5], dtype=dtype)

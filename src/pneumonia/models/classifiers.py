@@ -1,4 +1,4 @@
-"""Whole-image classifiers on any backbone of keras.applications: opacity or not, or the competition's three classes."""
+"""Image classifiers on any backbone of keras.applications: opacity or not, the competition's three classes, NIH's 14."""
 
 from abc import abstractmethod
 
@@ -9,19 +9,19 @@ from scipy.special import expit, softmax
 
 from pneumonia.data.labels import CLASSES, HEADS, LabelSet
 from pneumonia.data.person_features import width_of
-from pneumonia.models import backbones
+from pneumonia.models.backbones import build_backbone
 from pneumonia.models.classifier_losses import cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
 from pneumonia.models.masks import rasterize
-from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
+from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
 from pneumonia.schema.models import PlainClassifier
 from pneumonia.system.errors import bad_input
 
 
 class Classifier(Family):
-    """From one image (and, where asked for, the person's age, sex and view) to logits. Subclasses say by what network.
+    """A classifier of images and, with `model.inputs`, of the person's age, sex and view. A subclass is one network.
 
-    Outputs: logits (batch, 1), (batch, 3) or (batch, 14), by `model.head`; with `cell_loss` also cells.
+    Outputs: `logits` (batch, 1), (batch, 3) or (batch, 14), depending on `model.head`; with `cell_loss` also `cells`.
     """
 
     kind = "classifier"
@@ -29,7 +29,7 @@ class Classifier(Family):
 
     @property
     def label_set(self) -> LabelSet:
-        """What the logits are of."""
+        """The labels that the logits stand for, in their order."""
         return HEADS[self.model.head]
 
     @property
@@ -38,13 +38,13 @@ class Classifier(Family):
 
     @property
     def cell_loss(self) -> float:
-        """The plain networks have no feature map for it."""
+        """Weight of the cells' loss; 0 for the plain networks, whose settings do not have it."""
         return getattr(self.model, "cell_loss", 0.0)
 
     @abstractmethod
     def features(self, gray) -> tuple:
-        """gray (batch, size, size, 1) to features (batch, channels) and, where the network has one, the last feature
-        map (batch, h, w, channels), else None."""
+        """Return the features (batch, channels) of `gray` (batch, size, size, 1), and the network's last feature map
+        (batch, h, w, channels), or None where it has none."""
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
@@ -56,7 +56,7 @@ class Classifier(Family):
                 raise bad_input("model.cell_loss", what, "set it to 0")
             cells = keras.layers.Conv2D(1, 1, dtype="float32", name="cells")(feature_map)
             outputs["cells"] = cells
-            # a short way from what the cells have learned to the image's answer
+            # the image's logits see directly what the cells have learned
             parts += [keras.layers.GlobalMaxPooling2D()(cells), keras.layers.GlobalAveragePooling2D()(cells)]
         inputs = {"gray": gray}
         if self.person_inputs:
@@ -76,7 +76,8 @@ class Classifier(Family):
             return {"labels": np.asarray(classes, dtype=np.float32)}
         targets = {"classes": np.asarray(classes, dtype=np.int32)}
         if self.cell_loss > 0:
-            targets["cells"] = np.stack([rasterize(each, self.image_size, self.cells) for each in boxes])[..., None]
+            masks = [rasterize(image_boxes, self.image_size, self.cells) for image_boxes in boxes]
+            targets["cells"] = np.stack(masks)[..., None]
         return targets
 
     @property
@@ -85,34 +86,34 @@ class Classifier(Family):
         return -(-self.image_size // 32)
 
     def losses(self, targets: dict, outputs: dict) -> dict:
-        """The image's loss, and where `cell_loss` is set the cross-entropy of the feature map's cells with the share of
-        each that boxes cover: an image has one label, but dozens of cells, and a network that starts from nothing
-        learns from them what an opacity looks like."""
-        losses = {self.loss.name: self.loss_of_image(targets, outputs["logits"])}
+        """Return the image's loss and, where `cell_loss` is set, the cross-entropy of the feature map's cells with the
+        share of each cell that boxes cover. An image has one label but dozens of cells: from them a network without
+        pretrained weights learns what an opacity looks like."""
+        losses = {self.loss.name: self.image_loss(targets, outputs["logits"])}
         if self.cell_loss > 0:
             cells = keras.losses.binary_crossentropy(targets["cells"], outputs["cells"], from_logits=True)
             losses["cells"] = self.cell_loss * ops.mean(cells)
         return losses
 
-    def loss_of_image(self, targets: dict, logits):
+    def image_loss(self, targets: dict, logits):
         if self.label_set.exclusive:
             return cross_entropy_of_classes(logits, targets["classes"], self.loss)
         return cross_entropy_of_labels(logits, self.labels(targets), self.loss)
 
     def labels(self, targets: dict):
-        """(batch, labels) 0 or 1: the fourteen of NIH, or opacity alone."""
+        """Return (batch, labels) 0 or 1: NIH's fourteen labels, or opacity alone."""
         if self.model.head == "nih":
             return targets["labels"]
         return ops.cast(targets["classes"] == CLASSES.positive_index, "float32")[:, None]
 
     def metrics(self, targets: dict, outputs: dict) -> dict:
-        """Accuracy: the share of images (or labels) on the right side of one half, or with the right class."""
+        """Return the accuracy: of the most probable class, or of each label at a probability of 0.5."""
         logits = outputs["logits"]
         if self.label_set.exclusive:
-            right = ops.cast(ops.argmax(logits, axis=-1), "int32") == ops.cast(targets["classes"], "int32")
+            is_correct = ops.cast(ops.argmax(logits, axis=-1), "int32") == ops.cast(targets["classes"], "int32")
         else:
-            right = (logits > 0) == (self.labels(targets) > 0.5)
-        return {"accuracy": ops.mean(ops.cast(right, "float32"))}
+            is_correct = (logits > 0) == (self.labels(targets) > 0.5)
+        return {"accuracy": ops.mean(ops.cast(is_correct, "float32"))}
 
     def decode(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
         logits = np.asarray(outputs["logits"], dtype=np.float64)
@@ -120,13 +121,13 @@ class Classifier(Family):
 
 
 class Application(Classifier):
-    """A backbone of keras.applications, global pooling, dropout, one dense layer: `model.name` says which backbone."""
+    """A backbone of keras.applications, named by `model.name`, then global pooling, dropout and one dense layer."""
 
     def features(self, gray) -> tuple:
-        backbone, range = backbones.backbone(self.model, self.backbone_name, self.image_size)
+        backbone, input_range = build_backbone(self.model, self.backbone_name, self.image_size)
         if self.model.weights == "none":
             set_batch_norm_momentum(backbone)
-        feature_map = backbone(normalised(gray, range))
+        feature_map = backbone(normalise(gray, input_range))
         return pool(feature_map, self.model.pooling), feature_map
 
     @property
@@ -135,18 +136,18 @@ class Application(Classifier):
 
 
 class CheXNet(Application):
-    """DenseNet121 that starts from CheXNet's weights, its 14-class head replaced.
+    """DenseNet121 that starts from CheXNet's weights, without CheXNet's 14-class head.
 
-    Rajpurkar et al., CheXNet, https://arxiv.org/abs/1711.05225. With `weights=none` it is DenseNet121.
+    Rajpurkar et al., CheXNet, https://arxiv.org/abs/1711.05225. With `weights=none` it is a plain DenseNet121.
     """
 
     backbone_name = "densenet121"
 
 
 def pool(features, pooling: str):
-    """(batch, h, w, channels) to (batch, channels), or twice as many for `both`.
+    """Pool (batch, h, w, channels) to (batch, channels), or to twice as many channels for `both`.
 
-    The average asks how much of the image looks ill, the maximum whether any place does.
+    The average shows how much of the image looks abnormal, the maximum whether any part of it does.
     """
     pools = []
     if pooling in ("average", "both"):

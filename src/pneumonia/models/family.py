@@ -1,7 +1,7 @@
-"""What training and inference know of a model: a family builds it, makes its targets, its losses and its decoder.
+"""The interface of a model: a family builds the network, its training targets and losses, and decodes its outputs.
 
-A family's object belongs to one experiment. Training asks it for `build`, `targets` and `losses`, inference for
-`decode`; neither knows which family it has. Everything differentiable is keras.ops, so any Keras backend runs it.
+A Family object belongs to one experiment. Training calls `build`, `targets` and `losses`, inference calls `decode`, the
+same way for every family. Losses use keras.ops only, so that every Keras backend can run them.
 """
 
 import copy
@@ -36,21 +36,21 @@ class Family(ABC):
 
     kind: ClassVar[Literal["classifier", "localizer"]]
 
-    person_inputs: tuple[str, ...] = ()  # what the network sees beside the image: age, sex, view
+    person_inputs: tuple[str, ...] = ()  # other inputs than the image: age, sex, view
 
     def __init__(self, model: schema.Model, image_size: int, loss: schema.Loss | None = None):
-        """What is given is taken as checked: schema/ says which settings and sizes make a network."""
+        """Nothing is checked here: schema/ checks whether these settings and this size make a network."""
         self.model = model
         self.image_size = image_size
         self.loss = loss or schema.Loss()
 
     @abstractmethod
     def build(self) -> keras.Model:
-        """A new model with freshly initialised or pretrained weights."""
+        """Return a new network with randomly initialised or pretrained weights."""
 
     @abstractmethod
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
-        """What the losses compare with, for a batch.
+        """Return the targets of a batch, which `losses` and `metrics` take.
 
         Args:
             boxes: for each image (n, 4) x, y, width, height in the pixels of the model's input.
@@ -62,17 +62,17 @@ class Family(ABC):
 
     @abstractmethod
     def losses(self, targets: dict, outputs: dict) -> dict:
-        """Scalar tensors by name; what is minimised is their sum."""
+        """Return scalar tensors by name; training minimises their sum."""
 
     def metrics(self, targets: dict, outputs: dict) -> dict:
-        """Scalar tensors by name that are shown beside the losses."""
+        """Return scalar tensors by name that are logged together with the losses."""
         return {}
 
     def freeze(self, network: keras.Model, frozen: bool) -> None:
-        """Let the backbone stand still, or learn again. A backbone is a model inside the network.
+        """Freeze the backbone, or make it trainable again. A backbone is a Keras model inside the network.
 
         Raises:
-            BadInput: the network has none.
+            BadInput: the network has no backbone.
         """
         backbones = [layer for layer in network.layers if isinstance(layer, keras.Model)]
         if not backbones:
@@ -82,16 +82,16 @@ class Family(ABC):
 
     @abstractmethod
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes] | np.ndarray:
-        """A batch's outputs as numpy, to one ImageBoxes per image (localizer), or to probabilities (classifier):
-        (batch, 1) opacity, or (batch, 3) normal, not normal, opacity."""
+        """Decode a batch's outputs (NumPy arrays): a localizer returns one ImageBoxes per image, a classifier
+        probabilities, (batch, 1) opacity, or (batch, 3) normal, not normal, opacity."""
 
     def decoders(self) -> list[dict]:
-        """Settings of `model` with which `decode` might do better once the network is trained, its own first; none
-        where there is nothing to choose. inference/decoder.py chooses."""
+        """Return alternative settings of `model` for `decode`, the current ones first; inference/decoder.py chooses
+        among them after training. Empty where there is nothing to choose."""
         return []
 
-    def decoding_with(self, settings: dict) -> "Family":
-        """The same family, decoding with these settings of `model`."""
+    def with_decoder(self, settings: dict) -> "Family":
+        """Return a copy of the family that decodes with these settings of `model`."""
         other = copy.copy(self)
         other.model = dataclasses.replace(self.model, **settings)
         return other

@@ -1,25 +1,24 @@
-"""The only use of private parts of Keras and keras-cv; `keras` has an upper bound in requirements.in because of them.
+"""All uses of private parts of Keras and keras-cv; `keras` has an upper bound in requirements.in because of them.
 
-Each stands here with the public way that was tried. tests/models/test_keras_private.py names any other file that uses
-one.
+Each function says which public way was tried. tests/models/test_keras_private.py finds any other file that uses one.
 """
 
 import contextlib
 import importlib
 from collections.abc import Callable, Iterator
 
-# keras.applications looks `get_file` up in the first, segmentation-models in one of the other two: which one depends on
-# what was imported first
+# keras.applications takes `get_file` from the first, segmentation-models from one of the other two; which one depends
+# on the order of imports
 MODULES_WITH_GET_FILE = ("keras.src.utils.file_utils", "keras.utils", "keras._tf_keras.keras.utils")
 
 
 @contextlib.contextmanager
 def replace_get_file(get_file: Callable) -> Iterator[None]:
-    """Inside, keras.applications and segmentation-models take weights files from `get_file`, which has the arguments of
-    keras.utils.get_file.
+    """Within this context keras.applications and segmentation-models get their weights files from `get_file`, which
+    takes the arguments of keras.utils.get_file.
 
     Public ways that were tried: `weights=FILE` of keras.applications needs the file's name and checksum, which only the
-    call of get_file tells; $KERAS_HOME is read once, when Keras is imported, and wants the file in a folder `models`.
+    call of get_file gives; $KERAS_HOME is read once, when Keras is imported, and needs the file in a folder `models`.
     """
     modules = [importlib.import_module(name) for name in MODULES_WITH_GET_FILE]
     originals = [module.get_file for module in modules]
@@ -33,10 +32,10 @@ def replace_get_file(get_file: Callable) -> Iterator[None]:
 
 
 def path_aggregation_fpn(features: list, depth: int, name: str) -> list:
-    """keras-cv's feature pyramid of YOLOv8: three maps (batch, h, w, channels) to three maps of the same shapes.
+    """Apply keras-cv's feature pyramid of YOLOv8: three maps (batch, h, w, channels) to three maps of the same shapes.
 
-    Public way that was tried: YOLOV8Detector has these layers, but only together with heads of its own, whose random
-    start would shift the start of ours.
+    Public way that was tried: YOLOV8Detector has these layers, but only together with its own heads, whose random
+    initialisation would change that of ours.
     """
     from keras_cv.src.models.object_detection.yolo_v8.yolo_v8_detector import apply_path_aggregation_fpn
 

@@ -1,44 +1,44 @@
-"""What every network begins with, and what makes batch statistics usable after a short training."""
+"""Input and normalisation layers of every network, and the momentum of its batch normalisation."""
 
 from collections.abc import Iterator
 
 import keras
 
-# keras.applications keeps 0.99 or 0.999 of the old batch statistics at every step: after the few hundred steps of a
-# small data set those are still mostly the initial 0 and 1, and inference does not see what training saw.
+# keras.applications uses 0.99 or 0.999: after the few hundred steps of a small data set the moving averages would still
+# be close to their initial 0 and 1, and prediction would normalise differently from training.
 BATCH_NORM_MOMENTUM = 0.95
 
-# what keras.applications' pretrained weights expect, as (scale, offset) per channel of gray 0..255 repeated to three
+# input ranges of keras.applications' pretrained weights, as (scale, offset) per channel, for gray 0..255 in each channel
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue, in 0..1
 RANGES = {
     "unit": (1 / 127.5, -1.0),
     "imagenet": ([1 / (255 * d) for d in DEVIATION], [-m / d for m, d in zip(MEAN, DEVIATION)]),
     "caffe": (1.0, [-103.939, -116.779, -123.68]),  # ImageNet's means of blue, green, red, not scaled
-    "none": (1.0, 0.0),  # the network scales by itself
+    "none": (1.0, 0.0),  # the network has its own rescaling layer
 }
 
 
 def gray_input(size: int) -> keras.KerasTensor:
-    """(batch, size, size, 1), gray 0..255."""
+    """Return the input layer of gray images, (batch, size, size, 1), 0..255."""
     return keras.Input((size, size, 1), name="gray")
 
 
-def normalised(gray, range: str = "unit", channels: int = 3):
-    """Gray 0..255 to what a backbone expects (`RANGES`), repeated over `channels`."""
-    scale, offset = RANGES[range]
+def normalise(gray, input_range: str = "unit", channels: int = 3):
+    """Scale gray 0..255 to the range that a backbone expects (a key of RANGES), repeated over `channels`."""
+    scale, offset = RANGES[input_range]
     repeated = gray if channels == 1 else keras.layers.Concatenate(name="gray_to_channels")([gray] * channels)
     return keras.layers.Rescaling(scale, offset=offset, name="normalised")(repeated)
 
 
 def set_batch_norm_momentum(model: keras.Model, momentum: float = BATCH_NORM_MOMENTUM) -> None:
-    """Set it on every batch normalisation of a model that is not compiled yet."""
+    """Set the momentum of every batch normalisation of a model that is not compiled yet."""
     for layer in all_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = momentum
 
 
 def all_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Every layer that is not a model itself, those of models inside the model too."""
+    """Yield the layers of a model and of the models inside it, without those models themselves."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from all_layers(layer)

@@ -1,31 +1,26 @@
-"""The report's two networks without a backbone, layer by layer as it has them (128 px, three equal channels)."""
+"""The report's two networks without a backbone, with exactly its layers (128 px, three equal channels)."""
 
 from keras import layers
 
 from pneumonia.models.classifiers import Classifier
-from pneumonia.models.normalisation import normalised
+from pneumonia.models.normalisation import normalise
 
 CHANNELS = 3  # the report read its radiographs as colour images
 
 
-class Plain(Classifier):
-    def input(self, gray):
-        return normalised(gray, "unit", CHANNELS)
-
-
-class FCNN(Plain):
+class FCNN(Classifier):
     """Flatten, Dense(128), one dense layer: 6,291,713 parameters at 128 px."""
 
     def features(self, gray) -> tuple:
-        return layers.Dense(128, "relu")(layers.Flatten()(self.input(gray))), None
+        return layers.Dense(128, "relu")(layers.Flatten()(normalise(gray, "unit", CHANNELS))), None
 
 
-class CNN(Plain):
+class CNN(Classifier):
     """Four 3 x 3 valid convolutions, three poolings, two dense layers: 11,247,457 parameters at 128 px."""
 
     def features(self, gray) -> tuple:
         rate = self.model.dropout
-        x = self.input(gray)
+        x = normalise(gray, "unit", CHANNELS)
         x = layers.MaxPooling2D()(layers.Conv2D(32, 3, activation="relu")(x))
         x = layers.MaxPooling2D()(layers.Conv2D(32, 3, activation="relu")(x))
         x = layers.Dropout(rate)(x)

@@ -1,4 +1,4 @@
-"""The family that `model.name` asks for. Its code is imported only then; schema/models.py lists all."""
+"""Make the family that `model.name` asks for. schema/models.py lists them all; only the chosen one is imported."""
 
 import dataclasses
 import importlib
@@ -10,14 +10,14 @@ from pneumonia.schema.relations import check_network
 
 
 def family(model: schema.Model, image_size: int, loss: schema.Loss | None = None, pretrained: bool = True) -> Family:
-    """The family object of an experiment.
+    """Return the family object of an experiment.
 
     Args:
         loss: of a classifier.
-        pretrained: False where a run's own weights will be loaded: what it once started from is not needed then.
+        pretrained: False where a run's own weights will be loaded: the weights that it started from are not needed.
 
     Raises:
-        BadInput: an unknown name, or what no network of this family can be.
+        BadInput: an unknown name, or settings that this family cannot build a network from.
     """
     settings_of(model.name)
     check_network(model, image_size, loss or schema.Loss())

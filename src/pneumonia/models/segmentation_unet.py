@@ -6,11 +6,11 @@ import io
 import keras
 
 from pneumonia.models import pretrained
-from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalised
+from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, gray_input, normalise
 from pneumonia.models.unet import MaskFamily
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 
-# encoders of segmentation-models 1.0.1, by which of normalisation.RANGES their ImageNet weights want
+# encoders of segmentation-models 1.0.1, by the input range of their ImageNet weights (normalisation.RANGES)
 ENCODERS_OF_RANGE = {
     "unit": ("mobilenet", "mobilenetv2", "inceptionv3", "inceptionresnetv2"),
     "none": (
@@ -23,8 +23,8 @@ ENCODERS_OF_RANGE = {
     ),
     "caffe": ("vgg16", "vgg19"),
 }
-RANGE_OF_ENCODER = {name: range for range, names in ENCODERS_OF_RANGE.items() for name in names}
-DECODER = ("decoder_", "center_", "final_", "linear")  # what the names of all layers but the encoder's begin with
+RANGE_OF_ENCODER = {name: input_range for input_range, names in ENCODERS_OF_RANGE.items() for name in names}
+DECODER_PREFIXES = ("decoder_", "center_", "final_", "linear")  # of the names of all layers outside the encoder
 
 
 class SegmentationUNet(MaskFamily):
@@ -39,7 +39,7 @@ class SegmentationUNet(MaskFamily):
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
         unet = self.unet()
-        mask = unet(normalised(gray, RANGE_OF_ENCODER[self.model.encoder]))
+        mask = unet(normalise(gray, RANGE_OF_ENCODER[self.model.encoder]))
         logits = keras.layers.Activation("linear", dtype="float32", name="logits")(mask)
         network = keras.Model(gray, {"logits": logits}, name=self.model.name)
         if self.model.frozen_epochs == -1:
@@ -47,33 +47,33 @@ class SegmentationUNet(MaskFamily):
         return network
 
     def unet(self) -> keras.Model:
-        """(batch, size, size, 3) to logits (batch, size, size, 1)."""
-        segmentation_models = library()
+        """Build the U-Net, (batch, size, size, 3) to logits (batch, size, size, 1)."""
+        segmentation_models = import_segmentation_models()
         try:
             with pretrained.from_folder(self.model):
                 unet = segmentation_models.Unet(
                     self.model.encoder,
                     input_shape=(self.image_size, self.image_size, 3),
-                    activation="linear",  # the sigmoid is taken in float32, whatever the precision of the layers
+                    activation="linear",  # the sigmoid is computed in float32, for all precisions of the layers
                     encoder_weights="imagenet" if self.model.weights == "imagenet" else None,
                 )
         except (BadInput, EnvironmentFailure):
             raise
-        except Exception as error:  # Keras raises many kinds for a network that it cannot build
+        except Exception as error:  # Keras raises many types for a network that it cannot build
             reason = " ".join(str(error).split())[:200]
             what = f"{self.model.encoder} at {self.image_size} px: {reason}"
             raise bad_input("model.encoder", what, "choose another encoder or image_size") from error
         encoder = [layer for layer in unet.layers if is_encoder(layer)]
         if self.model.weights not in ("none", "imagenet"):
             pretrained.load(keras.Model(unet.input, encoder[-1].output, name=self.model.encoder), self.model)
-        fresh = encoder if self.model.weights == "none" else []
-        for layer in [*fresh, *(layer for layer in unet.layers if not is_encoder(layer))]:
-            if isinstance(layer, keras.layers.BatchNormalization):
+        for layer in unet.layers:
+            is_untrained = self.model.weights == "none" or not is_encoder(layer)
+            if is_untrained and isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = BATCH_NORM_MOMENTUM
         return unet
 
     def freeze(self, network: keras.Model, frozen: bool) -> None:
-        """Let the encoder stand still, or learn again; the decoder always learns."""
+        """Freeze the encoder, or make it trainable again; the decoder is always trainable."""
         (unet,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
         for layer in unet.layers:
             if is_encoder(layer):
@@ -81,11 +81,11 @@ class SegmentationUNet(MaskFamily):
 
 
 def is_encoder(layer: keras.layers.Layer) -> bool:
-    return not layer.name.startswith(DECODER)
+    return not layer.name.startswith(DECODER_PREFIXES)
 
 
-def library():
-    """segmentation_models, which greets on stdout when imported; system/switches.py names its framework."""
+def import_segmentation_models():
+    """Import segmentation_models without the line that it prints on import; system/switches.py sets its framework."""
     with contextlib.redirect_stdout(io.StringIO()):
         import segmentation_models
     return segmentation_models

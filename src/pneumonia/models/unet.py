@@ -9,43 +9,42 @@ from keras import ops
 from scipy.special import expit
 
 from pneumonia.models import mask_losses, masks
-from pneumonia.models.backbones import backbone
+from pneumonia.models.backbones import build_backbone
 from pneumonia.models.family import Family, ImageBoxes
-from pneumonia.models.normalisation import gray_input, normalised, set_batch_norm_momentum
+from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # that a trained network's masks may be cut at
-AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # smallest components, as shares of the image
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # values of mask_threshold that are tried after training
+MIN_AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # values of min_area, shares of the image
 LEVELS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu")
 
 
 @keras.saving.register_keras_serializable(package="pneumonia")
 class PyramidProjection(keras.layers.Layer):
-    """One 1 x 1 convolution over feature maps of falling resolution, each upsampled (nearest) to the first and
-    concatenated, without ever making that concatenation.
+    """A 1 x 1 convolution over the concatenation of feature maps, each upsampled (nearest) to the size of the first.
 
-    A 1 x 1 convolution is a sum over channels, so it may be taken level by level before upsampling: the same function
-    and the same (channels of all levels + 1) parameters. At 224 px the concatenation would hold 1,984 channels of
-    112 x 112, 100 MB for each image of a batch and as much again for its gradient.
+    The concatenation is never built: a 1 x 1 convolution is a sum over channels, so that it can be computed level by
+    level before upsampling, with the same result and the same (channels of all levels + 1) parameters. At 224 px the
+    concatenation would hold 1,984 channels of 112 x 112, 100 MB for each image of a batch, and its gradient as much.
 
     Input: list of (batch, h / 2^k, w / 2^k, channels_k), k = 0, 1, ... Output: (batch, h, w, 1).
     """
 
     def build(self, input_shape):
         channels = [shape[-1] for shape in input_shape]
-        # fans of the whole convolution, as one Conv2D over the concatenation has them
+        # one kernel for all levels: the initialiser then uses the fan-in of the whole convolution
         self.kernel = self.add_weight(name="kernel", shape=(sum(channels), 1), initializer="glorot_uniform")
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
         self.channels = channels
 
     def call(self, levels):
         ends = list(itertools.accumulate(self.channels))
-        projected = None
+        total = None
         for level, start, end in reversed(list(zip(levels, [0, *ends], ends))):
-            own = ops.matmul(level, self.kernel[start:end])
-            if projected is not None:
-                own = own + ops.repeat(ops.repeat(projected, 2, axis=1), 2, axis=2)
-            projected = own
-        return projected + self.bias
+            projection = ops.matmul(level, self.kernel[start:end])
+            if total is not None:
+                projection = projection + ops.repeat(ops.repeat(total, 2, axis=1), 2, axis=2)
+            total = projection
+        return total + self.bias
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:-1], 1)
@@ -59,7 +58,8 @@ class MaskFamily(Family):
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         size, softness = self.image_size >> self.halvings, self.model.mask_softness
-        return {"mask": np.stack([masks.rasterize(each, self.image_size, size, softness) for each in boxes])[..., None]}
+        images = [masks.rasterize(image_boxes, self.image_size, size, softness) for image_boxes in boxes]
+        return {"mask": np.stack(images)[..., None]}
 
     def losses(self, targets: dict, outputs: dict) -> dict:
         return mask_losses.losses(targets["mask"], outputs["logits"], self.model.mask_losses)
@@ -67,29 +67,29 @@ class MaskFamily(Family):
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
         probabilities = expit(outputs["logits"][..., 0].astype(np.float64))
         settings = (self.model.mask_threshold, self.model.min_area, self.model.mask_softness)
-        return [masks.components(each, self.image_size, *settings) for each in probabilities]
+        return [masks.components(mask, self.image_size, *settings) for mask in probabilities]
 
     def decoders(self) -> list[dict]:
         if not self.model.mask_fit:
             return []
-        own = {"mask_threshold": self.model.mask_threshold, "min_area": self.model.min_area}
-        grid = [{"mask_threshold": level, "min_area": area} for level in THRESHOLDS for area in AREAS]
-        return [own, *(each for each in grid if each != own)]
+        current = {"mask_threshold": self.model.mask_threshold, "min_area": self.model.min_area}
+        grid = [{"mask_threshold": threshold, "min_area": area} for threshold in THRESHOLDS for area in MIN_AREAS]
+        return [current, *(settings for settings in grid if settings != current)]
 
 
 class MobileNetUNet(MaskFamily):
-    """MobileNet v1 whose conv_pw_13 output is upsampled and concatenated with conv_pw 11, 5, 3 and 1 in turn; one 1 x 1
-    convolution makes the mask, at half the input's size. 3,230,849 parameters, as the report has it."""
+    """MobileNet v1 whose conv_pw_13 output is upsampled and concatenated with conv_pw 11, 5, 3 and 1 in turn; a 1 x 1
+    convolution gives the mask, at half the input's size. 3,230,849 parameters, as in the report."""
 
     halvings = 1
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
-        base, range = backbone(self.model, "mobilenet", self.image_size)
+        backbone, input_range = build_backbone(self.model, "mobilenet", self.image_size)
         if self.model.weights == "none":
-            set_batch_norm_momentum(base)
-        levels = keras.Model(base.input, [base.get_layer(name).output for name in LEVELS], name="mobilenet")
-        logits = PyramidProjection(name="mask", dtype="float32")(levels(normalised(gray, range)))
+            set_batch_norm_momentum(backbone)
+        levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in LEVELS], name="mobilenet")
+        logits = PyramidProjection(name="mask", dtype="float32")(levels(normalise(gray, input_range)))
         network = keras.Model(gray, {"logits": logits}, name=self.model.name)
         if self.model.frozen_epochs == -1:
             self.freeze(network, True)

@@ -98,7 +98,7 @@ def train(
     with computing(experiment):
         network = family.build()
         if not epochs_done:
-            pretrained.load_rest(network, family.model)
+            pretrained.load_same_network(network, family.model)
         for stage in stages_of(experiment):
             if stage.end < epochs_done:
                 continue

@@ -175,14 +175,14 @@ def learned_from(run: Run, experiment: schema.Experiment) -> dict:
         weights: of the file that `model.weights` names; imagenet's is Keras's own, by its version.
         hard_from: {fold: of its out-of-fold table}. A file that cannot be found has None: training will say so.
     """
-    from pneumonia.models.pretrained import file_of
+    from pneumonia.models.pretrained import weights_file
 
     model, sampling = experiment.model, experiment.sampling
     checksums: dict = {}
     if model.weights not in ("none", "imagenet"):
         checksums["weights"] = None
         with contextlib.suppress(BadInput, EnvironmentFailure, OSError):
-            checksums["weights"] = sha256(file_of(with_file(model, run)))
+            checksums["weights"] = sha256(weights_file(with_file(model, run)))
     if sampling.hard_negatives > 0:
         checksums["hard_from"] = None
         with contextlib.suppress(BadInput, OSError):

@@ -1,4 +1,4 @@
-"""YOLOv8 with our targets, losses and decoder around keras-cv's network."""
+"""YOLOv8: keras-cv's network with our targets, losses and decoder."""
 
 import cv2
 import keras
@@ -13,21 +13,21 @@ from pneumonia.models.family import Family, ImageBoxes
 from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.network import BACKBONE, anchor_points, build_network, expected_distances
 
-MAX_TRUE_BOXES = 8  # of one image; the competition's tables have at most 4
-MAX_DECODED = 300  # boxes of one image; the table's own limits are the experiment's (max_boxes, min_score)
+MAX_TRUE_BOXES = 8  # per image; the competition's tables have at most 4
+MAX_DECODED = 300  # boxes per image; max_boxes and min_score of the experiment limit them further
 
 
 class YOLOv8(Family):
     """Sizes xs, s and m of keras-cv's YOLOv8, with one class: opacity.
 
-    `model.image_loss` above 0 adds what the competition's second place had beside its boxes: the whole image's class
-    (normal, not normal, opacity), which also teaches the backbone from images without a box. It is an output of the
-    network and a loss; `decode` leaves the boxes' confidences as they are.
+    `model.image_loss` above 0 adds an output and a loss for the class of the whole image (normal, not normal, opacity),
+    as the competition's second place had: the backbone then also learns from images without a box. `decode` does not
+    use this output.
     """
 
     kind = "localizer"
-    min_score = 0.001  # of a decoded box: suppression goes downwards, so it changes nothing for surer boxes
-    suppression_iou = 0.45  # radiologists' boxes hardly overlap, but fusing wants the second opinion of a neighbour
+    min_score = 0.001  # of a decoded box; boxes with lower scores never suppress boxes with higher ones
+    suppression_iou = 0.45  # radiologists' boxes hardly overlap, but fusion profits from several boxes of a finding
 
     def build(self) -> keras.Model:
         model = self.model
@@ -38,12 +38,13 @@ class YOLOv8(Family):
         return network
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
-        """Corners (batch, boxes, 4), the largest first, padded with zeros to MAX_TRUE_BOXES; is_box (batch, boxes), 1
-        for a box; with an image loss the images' classes (batch,)."""
+        """Return `corners` (batch, boxes, 4), the largest box first, padded with zeros to MAX_TRUE_BOXES; `is_box`
+        (batch, boxes), 1 for a box, 0 for padding; with an image loss also `class` (batch,)."""
         corners = np.zeros((len(boxes), MAX_TRUE_BOXES, 4), np.float32)
         is_box = np.zeros((len(boxes), MAX_TRUE_BOXES), np.float32)
-        for row, each in enumerate(boxes):
-            largest = each[np.argsort(-each[:, 2] * each[:, 3], kind="stable")][:MAX_TRUE_BOXES]
+        for row, image_boxes in enumerate(boxes):
+            order = np.argsort(-image_boxes[:, 2] * image_boxes[:, 3], kind="stable")
+            largest = image_boxes[order][:MAX_TRUE_BOXES]
             corners[row, : len(largest)] = geometry.to_corners(largest)
             is_box[row, : len(largest)] = 1.0
         targets = {"corners": corners, "is_box": is_box}
@@ -54,7 +55,7 @@ class YOLOv8(Family):
         points, strides = ops.convert_to_tensor(points), ops.convert_to_tensor(strides)
         sides = expected_distances(outputs["distances"]) * strides[None, :, None]
         predicted = objective.from_distances(sides, points)
-        parts = objective.losses(
+        losses = objective.losses(
             objective.Prediction(outputs["distances"], outputs["logits"], predicted),
             objective.Anchors(points, strides),
             targets["corners"],
@@ -63,9 +64,9 @@ class YOLOv8(Family):
             self.model.distribution_loss,
         )
         if self.model.image_loss:
-            whole = objective.image_cross_entropy(outputs["image_logits"], targets["class"])
-            parts["image"] = self.model.image_loss * whole
-        return parts
+            image_loss = objective.image_cross_entropy(outputs["image_logits"], targets["class"])
+            losses["image"] = self.model.image_loss * image_loss
+        return losses
 
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
         points, strides = anchor_points(self.image_size)

@@ -1,4 +1,4 @@
-"""YOLOv8's objective: task-aligned assignment, class loss, CIoU and distribution focal loss, in keras.ops.
+"""YOLOv8's losses: task-aligned assignment, class loss, CIoU and distribution focal loss, in keras.ops.
 
 References: Feng et al., TOOD, https://arxiv.org/abs/2108.07755 (assignment and soft class targets); Zheng et al.,
 Distance-IoU, https://arxiv.org/abs/1911.08287 (CIoU); Li et al., Generalized Focal Loss,
@@ -13,15 +13,15 @@ from keras import ops
 from pneumonia.models.yolo.network import BINS
 
 CANDIDATES = 10  # anchors that may be assigned to one box
-ALPHA, BETA = 0.5, 6.0  # exponents of confidence and overlap in the alignment of an anchor with a box
-BOX_WEIGHT = 7.5  # YOLOv8's own, as is the cross-entropy's; focal's has Li et al.'s ratio to the box loss, 1 to 2
+ALPHA, BETA = 0.5, 6.0  # exponents of confidence and IoU in the alignment of an anchor with a box
+BOX_WEIGHT = 7.5  # YOLOv8's value, like cross_entropy below; focal has half the box loss's weight, as in Li et al.
 CLASS_WEIGHTS = {"cross_entropy": 0.5, "focal": 3.75}
 FOCUS = 2.0  # exponent of the quality focal loss: Li et al., table 1
 EPSILON = 1e-7
 
 
 class Prediction(NamedTuple):
-    """distances: (batch, anchors, 4 * BINS) logits. logits: (batch, anchors, 1) of a finding.
+    """distances: (batch, anchors, 4 * BINS) logits. logits: (batch, anchors, 1) of the class.
     corners: (batch, anchors, 4) boxes in pixels, decoded from `distances`."""
 
     distances: object
@@ -30,7 +30,7 @@ class Prediction(NamedTuple):
 
 
 class Anchors(NamedTuple):
-    """points: (anchors, 2) centres x, y in pixels. strides: (anchors,) in pixels. Of network.anchor_points."""
+    """points: (anchors, 2) centres x, y in pixels. strides: (anchors,) in pixels. See network.anchor_points."""
 
     points: object
     strides: object
@@ -38,14 +38,14 @@ class Anchors(NamedTuple):
 
 class Assignment(NamedTuple):
     """boxes: (batch, anchors, 4) corners of the box that each anchor is assigned to.
-    scores: (batch, anchors) soft class target, 0 where it is assigned to none."""
+    scores: (batch, anchors) soft class target, 0 for an anchor without a box."""
 
     boxes: object
     scores: object
 
 
 def assign(confidence, predicted, points, true, is_box) -> Assignment:
-    """Which anchor predicts which box, by how well confidence and overlap already agree.
+    """Assign anchors to true boxes by their alignment: how high their confidence and their IoU with the box are.
 
     Args:
         confidence: (batch, anchors) in [0, 1].
@@ -61,7 +61,7 @@ def assign(confidence, predicted, points, true, is_box) -> Assignment:
     alignment = ops.power(confidence[:, None] + EPSILON, ALPHA) * ops.power(overlap, BETA) * inside
     lowest = ops.top_k(alignment, CANDIDATES)[0][..., -1:]
     chosen = ops.cast((alignment >= lowest) & (alignment > 0), "float32")
-    # an anchor of two boxes is assigned to the one that it overlaps more
+    # an anchor that two boxes have chosen is assigned to the one with the larger IoU
     best = ops.argmax(overlap * chosen, axis=1)
     chosen = chosen * ops.transpose(ops.one_hot(best, true.shape[1]), (0, 2, 1))
     alignment, overlap = alignment * chosen, overlap * chosen
@@ -72,7 +72,7 @@ def assign(confidence, predicted, points, true, is_box) -> Assignment:
 
 
 def losses(prediction: Prediction, anchors: Anchors, true, is_box, class_loss: str, distribution_weight: float) -> dict:
-    """The weighted losses, each normalised by the total of the soft targets: class, box, and distribution unless its
+    """Return the weighted losses, each divided by the sum of the soft targets: class, box, and distribution unless its
     weight is 0.
 
     Args:
@@ -81,26 +81,28 @@ def losses(prediction: Prediction, anchors: Anchors, true, is_box, class_loss: s
     """
     logits = prediction.logits[..., 0]
     assigned = assign(ops.sigmoid(logits), prediction.corners, anchors.points, true, is_box)
-    # at least one per image: a batch with few boxes, or none, must not blow up the class loss
+    # at least one per image: the class loss must not explode for a batch with few boxes, or none
     total = ops.maximum(ops.sum(assigned.scores), ops.cast(ops.shape(logits)[0], "float32"))
     classes = CLASS_LOSSES[class_loss](logits, assigned.scores)
     box = (1.0 - complete_iou(assigned.boxes, prediction.corners)) * assigned.scores
-    parts = {"class": CLASS_WEIGHTS[class_loss] * classes, "box": BOX_WEIGHT * box}
+    terms = {"class": CLASS_WEIGHTS[class_loss] * classes, "box": BOX_WEIGHT * box}
     if distribution_weight:
         sides = to_distances(assigned.boxes, anchors.points) / anchors.strides[None, :, None]
         focal = ops.mean(distribution_focal(prediction.distances, sides), axis=-1)
-        parts["distribution"] = distribution_weight * focal * assigned.scores
-    return {name: ops.sum(value) / total for name, value in parts.items()}
+        terms["distribution"] = distribution_weight * focal * assigned.scores
+    return {name: ops.sum(value) / total for name, value in terms.items()}
 
 
 def cross_entropy(logits, targets):
-    """Of probabilities as logits with soft targets in [0, 1], elementwise; stable for any logit."""
+    """Return the sigmoid cross-entropy with soft targets in [0, 1], elementwise; stable for any logit."""
     return ops.binary_crossentropy(targets, logits, from_logits=True)
 
 
 def quality_focal(logits, targets):
-    """The cross-entropy times |target - probability| ** FOCUS: anchors that are right already, nearly all of them on
-    empty lung, hardly count. Focal loss for targets that are soft, here the overlap that an anchor reaches."""
+    """Return the cross-entropy times |target - probability| ** FOCUS, elementwise: a focal loss for soft targets.
+
+    It lowers the weight of anchors that are already correct, which is nearly all of those without a box.
+    """
     return ops.power(ops.abs(targets - ops.sigmoid(logits)) + EPSILON, FOCUS) * cross_entropy(logits, targets)
 
 
@@ -108,37 +110,37 @@ CLASS_LOSSES = {"cross_entropy": cross_entropy, "focal": quality_focal}
 
 
 def image_cross_entropy(logits, classes):
-    """Mean softmax cross-entropy of (batch, classes) logits with (batch,) int classes."""
+    """Return the mean softmax cross-entropy of (batch, classes) logits with (batch,) int classes."""
     targets = ops.one_hot(classes, logits.shape[-1], dtype="float32")
     return -ops.mean(ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1))
 
 
 def to_distances(corners, points):
-    """Left, top, right, bottom distances from anchor centres to the sides of corner boxes, in pixels."""
+    """Return the left, top, right, bottom distances from anchor centres to the sides of corner boxes, in pixels."""
     return ops.concatenate([points - corners[..., :2], corners[..., 2:] - points], axis=-1)
 
 
 def from_distances(sides, points):
-    """The inverse of `to_distances`."""
+    """Return corner boxes: the inverse of `to_distances`."""
     return ops.concatenate([points - sides[..., :2], points + sides[..., 2:]], axis=-1)
 
 
 def distribution_focal(distances, sides):
-    """Cross-entropy with the two bins on either side of the wanted distance, (batch, anchors, 4)."""
+    """Return the cross-entropy with the two bins below and above the true distance, (batch, anchors, 4)."""
     sides = ops.clip(sides, 0.0, BINS - 1.01)
-    left = ops.floor(sides)
-    toward_right = (sides - left)[..., None]
-    left = ops.cast(left, "int32")
-    targets = ops.one_hot(left, BINS) * (1.0 - toward_right) + ops.one_hot(left + 1, BINS) * toward_right
+    lower_bin = ops.floor(sides)
+    upper_weight = (sides - lower_bin)[..., None]
+    lower_bin = ops.cast(lower_bin, "int32")
+    targets = ops.one_hot(lower_bin, BINS) * (1.0 - upper_weight) + ops.one_hot(lower_bin + 1, BINS) * upper_weight
     logits = ops.reshape(distances, (*ops.shape(distances)[:-1], 4, BINS))
     return -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1)
 
 
 def iou(a, b):
-    """Of corner boxes, broadcasting: (..., 4) and (..., 4) to (...)."""
+    """Return the IoU of corner boxes, broadcast: (..., 4) and (..., 4) to (...)."""
     size = ops.maximum(ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2]), 0.0)
-    shared = size[..., 0] * size[..., 1]
-    return shared / (area(a) + area(b) - shared + EPSILON)
+    intersection = size[..., 0] * size[..., 1]
+    return intersection / (area(a) + area(b) - intersection + EPSILON)
 
 
 def area(corners):
@@ -147,14 +149,15 @@ def area(corners):
 
 
 def complete_iou(true, predicted):
-    """IoU less the distance of the centres and the difference of the aspect ratios."""
+    """Return the complete IoU: IoU minus terms for the distance of the centres and the difference of aspect ratios."""
     overlap = iou(true, predicted)
-    frame = ops.maximum(true[..., 2:], predicted[..., 2:]) - ops.minimum(true[..., :2], predicted[..., :2])
-    diagonal = ops.sum(ops.square(frame), axis=-1) + EPSILON
-    apart = ops.sum(ops.square(true[..., :2] + true[..., 2:] - predicted[..., :2] - predicted[..., 2:]), axis=-1) / 4.0
+    hull = ops.maximum(true[..., 2:], predicted[..., 2:]) - ops.minimum(true[..., :2], predicted[..., :2])
+    diagonal = ops.sum(ops.square(hull), axis=-1) + EPSILON
+    offset = true[..., :2] + true[..., 2:] - predicted[..., :2] - predicted[..., 2:]
+    distance = ops.sum(ops.square(offset), axis=-1) / 4.0
     aspect = 4.0 / math.pi**2 * ops.square(angle(true) - angle(predicted))
     weight = ops.stop_gradient(aspect / (1.0 - overlap + aspect + EPSILON))
-    return overlap - apart / diagonal - weight * aspect
+    return overlap - distance / diagonal - weight * aspect
 
 
 def angle(corners):

@@ -1,8 +1,8 @@
-"""YOLOv8's network from keras-cv's parts: backbone and feature pyramid theirs, heads ours.
+"""YOLOv8's network: keras-cv's backbone and feature pyramid, with our heads.
 
-The heads end in logits (a stable cross-entropy) whose class biases start at the share of anchors that hold a finding
-(Lin et al., Focal Loss, section 4.1, https://arxiv.org/abs/1708.02002). Heads end in float32 whatever the policy is,
-so that the network also trains and predicts under a mixed one.
+The heads give logits, for a stable cross-entropy. The class biases start at the share of anchors that have a finding
+(Lin et al., Focal Loss, section 4.1, https://arxiv.org/abs/1708.02002). The outputs are float32, also under a mixed
+precision policy.
 """
 
 import math
@@ -15,24 +15,25 @@ from pneumonia.models.keras_private import path_aggregation_fpn
 from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum
 
 STRIDES = (8, 16, 32)
-BINS = 16  # of the distribution over each of the four distances from an anchor to the box's sides, in strides
-SIZES = {  # stackwise channels and depth of the backbone, depth of the pyramid, as keras-cv's presets have them
+BINS = 16  # of the distribution of each distance from an anchor to one of the box's sides, one bin per stride
+SIZES = {  # channels and depths of the backbone's stacks, depth of the pyramid, from keras-cv's presets
     "xs": ((32, 64, 128, 256), (1, 2, 2, 1), 1),
     "s": ((64, 128, 256, 512), (1, 2, 2, 1), 1),
     "m": ((96, 192, 384, 576), (2, 4, 4, 2), 2),
 }
-BACKBONE = "backbone"  # name of the model inside the network that can be frozen or loaded
+BACKBONE = "backbone"  # name of the backbone model inside the network
 
 
 def build_network(
     size: str, image_size: int, class_prior: float, image_classes: int = 0, dropout: float = 0.0
 ) -> keras.Model:
-    """(batch, size, size, 1) gray to {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)}.
+    """Build the network: gray (batch, size, size, 1) to {"distances": (batch, anchors, 4 * BINS), "logits": (batch,
+    anchors, 1)}.
 
     Args:
-        class_prior: an anchor's probability of a finding at the start, in (0, 1); 0 for biases of zero.
-        image_classes: where above 0 there is a third output, "image_logits" (batch, image_classes), of the whole image.
-        dropout: before that output's layer.
+        class_prior: an anchor's initial probability of a finding, in (0, 1); 0 for biases of zero.
+        image_classes: above 0 adds a third output, "image_logits" (batch, image_classes), of the whole image.
+        dropout: before the layer of image_logits.
     """
     import keras_cv
 
@@ -62,7 +63,7 @@ def build_network(
 
 
 def head(feature, bias: float, name: str):
-    """One pyramid level's distances and logits, anchors flattened row by row; `bias` is the logits' at the start."""
+    """Return distances and logits of one pyramid level, anchors in row order; `bias` is the logits' initial bias."""
     channels = feature.shape[-1]
     distances = conv_block(
         conv_block(feature, max(64, channels // 4), f"{name}_box_1"), max(64, channels // 4), f"{name}_box_2"
@@ -75,7 +76,7 @@ def head(feature, bias: float, name: str):
 
 
 def image_head(feature, classes: int, dropout: float):
-    """Logits of the whole image from the backbone's last map: its mean, and its maximum, because findings are local."""
+    """Return logits of the whole image, from mean and maximum of the backbone's last map (findings are local)."""
     pools = [
         keras.layers.GlobalAveragePooling2D(name="image_average")(feature),
         keras.layers.GlobalMaxPooling2D(name="image_maximum")(feature),
@@ -91,7 +92,7 @@ def conv_block(x, channels: int, name: str):
 
 
 def anchor_points(image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Centres (anchors, 2) as x, y in pixels, and strides (anchors,), in the order of the network's outputs."""
+    """Return centres x, y (anchors, 2) and strides (anchors,) in pixels, in the order of the network's outputs."""
     points, strides = [], []
     for stride in STRIDES:
         cells = -(-image_size // stride)
@@ -103,6 +104,6 @@ def anchor_points(image_size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def expected_distances(distances):
-    """(..., 4 * BINS) logits to (..., 4) distances in strides: the mean of each distribution."""
+    """Return the mean of each distribution: (..., 4 * BINS) logits to (..., 4) distances in strides."""
     shape = (*ops.shape(distances)[:-1], 4, BINS)
     return ops.sum(ops.softmax(ops.reshape(distances, shape), axis=-1) * ops.arange(BINS, dtype="float32"), axis=-1)
