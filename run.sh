@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one entry: makes .venv on first use, then hands over to the package. See ./run.sh --help and README.md.
+# Installs .venv on first use, then runs the package. See ./run.sh --help and README.md.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -8,7 +8,7 @@ python="$venv/bin/python"
 
 fail() { echo "error: $*" >&2; exit 3; }
 
-# The newest Python that the lock supports; PYTHON=... chooses another.
+# Prints the path of the newest Python that the lock supports; PYTHON=... chooses another.
 find_python() {
     local candidate
     for candidate in ${PYTHON:+"$PYTHON"} python3.13 python3.12 python3.11 python3 python; do
@@ -17,11 +17,11 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11, 3.12 or 3.13 is needed, found $(python3 --version 2>&1 || echo none); install one, or set PYTHON=/path/to/python3.11"
+    fail "Python 3.11, 3.12 or 3.13 is needed, this is $(python3 --version 2>&1 || echo no Python); install one, or set PYTHON=/path/to/python3.11"
 }
 
-# install LOCK: brings .venv to a lock, once per content of the lock. A stamp is written last, so that an
-# installation that was interrupted is done again; the lock file lets only one process install at a time.
+# install LOCK: installs a lock's packages into .venv, once per content of the lock. A stamp file is written last, so
+# that an interrupted installation is repeated; .venv.lock lets only one process install at a time.
 install() {
     local lock="$here/$1" stamp
     stamp="$venv/.installed-${1%.txt}-$(cksum < "$lock" | cut -d' ' -f1)"
@@ -33,10 +33,10 @@ install() {
     if [ ! -e "$stamp" ]; then
         echo "First use: installing $1 into .venv (some minutes, about 3 GB)" >&2
         if ! "$python" -m pip --version > /dev/null 2>&1; then
-            "$base" -m venv --clear "$venv" || fail "$base cannot make a virtual environment; on Debian: apt install python3-venv"
+            "$base" -m venv --clear "$venv" || fail "$base cannot create a virtual environment; on Debian: apt install python3-venv"
         fi
         "$python" -m pip install --quiet --disable-pip-version-check -r "$lock" >&2 ||
-            fail "pip could not install $1; see above, fix it and run again"
+            fail "pip could not install $1; fix the error above and run again"
         touch "$stamp"
     fi
     exec 9>&-
@@ -44,11 +44,11 @@ install() {
 
 if nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=requirements.txt; fi
 case " $* " in
-    *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # needs nothing installed
+    *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # --help needs no packages
     " test "*) install "$lock"; install requirements-dev.txt ;;
     *) install "$lock" ;;
 esac
 
-# allocator.py gives TensorFlow on a CPU an allocator that halves a training's processor time, with the same bits;
-# PNEUMONIA_ALLOCATOR=system leaves the system's. -P: a numpy.py in the caller's folder is not ours to import.
+# allocator.py gives TensorFlow on a CPU an allocator that halves the processor time of training, with the same bits;
+# PNEUMONIA_ALLOCATOR=system keeps the system's. -P: a numpy.py in the caller's folder must not be imported.
 PYTHONPATH="$here/src" exec "$python" -I "$here/src/pneumonia/system/allocator.py" "$python" -P -m pneumonia "$@"

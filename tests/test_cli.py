@@ -104,7 +104,7 @@ def test_help_of_an_experiment_prints_its_own_values(capsys):
         ),
         (["train", "experiment=mobilenetv2", "augment={flip: 1}"], "augment: {'flip': 1} has the wrong type"),
         (["train", "experiment=mobilenetv2", "model.encoder=vgg16"], "unknown setting 'model.encoder' of mobilenetv2"),
-        (["train", "experiment=mobilenet_unet", "image_size=100"], "image_size: 100 is no size for mobilenet_unet"),
+        (["train", "experiment=mobilenet_unet", "image_size=100"], "image_size: 100 is not a size for mobilenet_unet"),
         (["ensemble", "members=5"], "members: 5 has the wrong type; give text, or a list: [a,b], or a mapping"),
         (["ensemble", "members={a: 5}"], "members: {'a': 5} has the wrong type"),
         (["apply", "classifiers=true"], "classifiers: True has the wrong type"),

@@ -33,7 +33,7 @@ def test_ctrl_c_stops_every_job_and_says_how_to_go_on(tmp_path):
     assert job.wait(60) == 130, "".join(said)
     text = "".join(said)
     assert text.count("training images") == 1
-    assert "the same command goes on from here" in text
+    assert "run the same command again to continue" in text
     assert "Traceback" not in text
     assert time.monotonic() - started < 60
     assert not list(tmp_path.iterdir())

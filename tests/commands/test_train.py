@@ -85,5 +85,5 @@ def test_every_fold_is_a_job_and_the_parent_leaves_keras_asleep(ended):
 def test_what_no_network_can_be_is_one_line_before_any_job(ended):
     done = ended("image_size=100", "experiment=mobilenet_unet")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: image_size: 100 is no size for mobilenet_unet")
+    assert done.stderr.startswith("error: image_size: 100 is not a size for mobilenet_unet")
     assert done.stderr.count("\n") == 1

@@ -168,7 +168,7 @@ def test_ctrl_c_stops_every_process_at_once_and_the_next_call_goes_on(demo, tmp_
         os.killpg(process.pid, signal.SIGINT)  # what a terminal does with Ctrl-C
         said = process.communicate()[1]
         assert process.returncode == 130 and "Traceback" not in said, said
-        assert "stopped; the same command goes on from here" in said
+        assert "stopped; run the same command again to continue" in said
         assert time.monotonic() - started < 10 and not any(child.is_running() for child in children)
     there = layout.read_journal(cache, SIZE)
     assert 0 < len(there) < 25

@@ -80,7 +80,7 @@ def test_widths_of_imagenet_s_weights_are_keras_applications_own(name, monkeypat
         ({"name": "mobilenet_unet", "mask_losses": {"dice": 0}}, "no loss has a weight"),
         ({"name": "densenet121", "head": "nih", "cell_loss": 1.0}, "nih takes neither"),
         ({"name": "inceptionv3", "cell_loss": 1.0}, "no feature map"),
-        ({"name": "mobilenetv2", "weights": ""}, "model.weights: names nothing"),
+        ({"name": "mobilenetv2", "weights": ""}, "model.weights: is empty"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_without_keras(model, says):

@@ -201,7 +201,7 @@ def test_the_main_job_refuses_finished_runs_of_an_edited_experiment(tmp_path, mo
         ({"augment": ["turn"]}, "turn"),
         ({"keep": "best", "inner_val_fraction": 0.0}, "inner_val_fraction: keep=best"),
         ({"model": {"encoder": "resnet34"}}, "unknown setting 'model.encoder' of mobilenet_unet"),
-        ({"loss": {"name": "focal"}}, "loss: is a classifier's"),
+        ({"loss": {"name": "focal"}}, "loss: is for classifiers"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_by_their_name(change, words):
@@ -228,7 +228,7 @@ def test_the_experiments_that_come_along_make_sense(name, preset):
     [
         ("mobilenet_unet", "epochs=0", "epochs: 0"),
         ("mobilenet_unet", "model.mask_losses={dise: 1}", "model.mask_losses: .*; did you mean 'dice'"),
-        ("mobilenet_unet", "image_size=100", "image_size: 100 is no size for mobilenet_unet"),
+        ("mobilenet_unet", "image_size=100", "image_size: 100 is not a size for mobilenet_unet"),
         ("mobilenetv2", "model.name=mobilenetv4", "model.name: unknown model 'mobilenetv4'"),
     ],
 )

@@ -53,13 +53,13 @@ def faults(tree) -> list[str]:
         ({"weights": {"c": 1}}, "error: FILE: weights: {'c': 1.0} is not allowed; known: a, b"),
         ({"weights": {"a": -1}}, "error: FILE: weights: {'a': -1.0} is not allowed; give 0 or more"),
         ({"weights": {"a": float("inf")}}, "error: FILE: weights: {'a': inf} is not allowed; give 0 or more"),
-        ({"part": 3}, "error: FILE: part: 3 is no mapping; write its settings as {key: value}"),
+        ({"part": 3}, "error: FILE: part: 3 is not a mapping; write its settings as {key: value}"),
         ({"part": {"share": 2}}, "error: FILE: part.share: 2 is not allowed; give 0 to 1"),
         ({"part": {"shaer": 1}}, "error: FILE: unknown setting 'part.shaer'; did you mean 'part.share'?"),
         ({"parts": [{"share": 1}, {"share": -1}]}, "error: FILE: parts[1].share: -1 is not allowed; give 0 to 1"),
-        ({"parts": [3]}, "error: FILE: parts[0]: 3 is no mapping; write its settings as {key: value}"),
+        ({"parts": [3]}, "error: FILE: parts[0]: 3 is not a mapping; write its settings as {key: value}"),
         ({"fiels": []}, "error: FILE: unknown setting 'fiels'; did you mean 'files'?"),
-        (3, "error: FILE: 3 is no mapping; write its settings as {key: value}"),
+        (3, "error: FILE: 3 is not a mapping; write its settings as {key: value}"),
     ],
 )
 def test_a_fault_is_one_line_with_key_value_and_what_is_taken(tree, says):

@@ -9,11 +9,11 @@ from pneumonia.training.settings import check_experiment
 
 HARD = ("sampling.hard_negatives=0.5", "sampling.hard_from=mobilenetv2", "sampling.positives=0.5")
 UNUSED = [
-    ("mobilenetv2", ("sampling.hard_from=cnn",), "sampling.hard_from: does nothing without sampling.hard_negatives"),
-    ("mobilenetv2", (HARD[0], HARD[2]), "sampling.hard_negatives: no experiment says which negatives are hard"),
-    ("mobilenetv2", HARD[:2], "sampling.hard_negatives: needs batches of both kinds"),
-    ("mobilenetv2", (*HARD[:2], "sampling.positives=1.0"), "sampling.hard_negatives: needs batches of both kinds"),
-    ("mobilenetv2", ("loss.gamma=3.0",), "loss.gamma: is focal's; cross_entropy does not use it"),
+    ("mobilenetv2", ("sampling.hard_from=cnn",), "sampling.hard_from: has no effect without sampling.hard_negatives"),
+    ("mobilenetv2", (HARD[0], HARD[2]), "sampling.hard_negatives: needs an experiment whose false"),
+    ("mobilenetv2", HARD[:2], "sampling.hard_negatives: needs positives and neg"),
+    ("mobilenetv2", (*HARD[:2], "sampling.positives=1.0"), "sampling.hard_negatives: needs positives and neg"),
+    ("mobilenetv2", ("loss.gamma=3.0",), "loss.gamma: is for focal; cross_entropy does not use it"),
     ("mobilenetv2", ("schedule.patience=3",), "schedule.patience: the cosine schedule does not use it; set it to 10, "),
     ("mobilenetv2", ("schedule.factor=0.5",), "schedule.factor: the cosine schedule does not use it; set it to 0.1, "),
     ("report/cnn", ("schedule.final=0.5",), "schedule.final: the constant schedule does not use it"),

@@ -141,7 +141,7 @@ def test_ctrl_c_stops_within_a_step_and_the_same_command_ends_with_the_same_bits
     process.send_signal(signal.SIGINT)
     begun = time.monotonic()
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130 and "goes on from here" in err
+    assert process.returncode == 130 and "run the same command again to continue" in err
     assert time.monotonic() - begun < 30
     assert "goes on after epoch" not in err
     again = start_small(tmp_path / "stopped", *words)

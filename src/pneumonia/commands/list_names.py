@@ -140,7 +140,7 @@ def page_of_commands() -> str:
             if entry.family:
                 lines += ["", f"With {entry.family}:", "", *HEAD]
                 continue
-            cells = (f"`{entry.key}`", entry.kind, f"`{entry.value}`" if entry.value else "", entry.taken, entry.help)
+            cells = (f"`{entry.key}`", entry.kind, f"`{entry.value}`" if entry.value else "", entry.allowed, entry.help)
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Where jobs run, by name. Jobs are the same everywhere: command line, environment, log beside the run."""
+"""Where jobs run, by name. A job is the same everywhere: its command line, its environment, its log in the run's folder."""
 
 import importlib
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str 
 
     Args:
         executor: a name in EXECUTORS.
-        ray_address: executor=ray: the cluster's; "" starts one on this machine.
-        threads: of each job; 0: one per core.
+        ray_address: executor=ray: the cluster's address; "" starts one on this machine.
+        threads: threads per job; 0: one per core.
 
     Raises:
-        BadInput: jobs failed, and all of them by bad input.
-        EnvironmentFailure: jobs failed, named here with their logs.
+        BadInput: jobs failed, all of them because of bad input.
+        EnvironmentFailure: jobs failed, at least one of them for another reason.
     """
     if not jobs:
         return
     options = {"address": ray_address} if executor == "ray" else {}
-    place = importlib.import_module(EXECUTORS[executor])
-    outcomes: list[Outcome] = place.run(jobs, job_environment(threads), **options)
+    module = importlib.import_module(EXECUTORS[executor])
+    outcomes: list[Outcome] = module.run(jobs, job_environment(threads), **options)
     failed = [(job, outcome) for job, outcome in zip(jobs, outcomes) if outcome.code != 0]
     if not failed:
         return
     names = ", ".join(f"{job.title} ({outcome})" for job, outcome in failed)
     what = f"{len(failed)} of {len(jobs)} jobs failed: {names}"
     if all(outcome.code == BadInput.exit_code for _, outcome in failed):
-        raise bad_input("jobs", what, "fix what is said above; the same command goes on from here")
-    raise EnvironmentFailure(f"{what}; why is said above; the same command goes on from here")
+        raise bad_input("jobs", what, "fix the errors above, then run the same command again to continue")
+    raise EnvironmentFailure(f"{what}; the reasons are above; run the same command again to continue")

@@ -1,5 +1,7 @@
-"""Every setting of every command, typed, with its default, its help and what it takes. Only the standard library is
-needed: `--help` works before anything is installed."""
+"""Every setting of every command, with its type, default, help and allowed values.
+
+Imports only the standard library: `--help` works before anything is installed.
+"""
 
 from pneumonia.schema.commands import (
     PRESETS,
@@ -36,5 +38,5 @@ __all__ = [
 
 
 def model_settings(name: str, **settings) -> Model:
-    """The settings of one network, checked: model_settings("mobilenetv2", alpha=0.5). Raises BadInput."""
+    """Build and check the settings of one network: model_settings("mobilenetv2", alpha=0.5). Raises BadInput."""
     return from_tree(Experiment, {"model": {"name": name, **settings}}, "model").model

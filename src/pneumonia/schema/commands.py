@@ -1,4 +1,4 @@
-"""What each command line says. config.py reads command lines into these, cli.py names the commands."""
+"""The settings of each command. config.py reads command lines into these; commands/table.py names the commands."""
 
 import os
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ Files = str | list[str] | dict[str, str]  # of tables: in order, or by name
 
 @dataclass
 class Command:
-    """Settings that every command takes."""
+    """Settings of all commands."""
 
     json: bool = setting(False, "print one JSON object as the last line of stdout")
-    out: str = setting("", "folder or file to write instead of the place under the repository")
+    out: str = setting("", "folder or file to write, instead of the default one under the repository")
 
 
 @dataclass
 class Data(Command):
-    """Settings of every command that reads a competition."""
+    """Settings of all commands that read a competition."""
 
-    data: str = setting("", "competition folder or its zip, or 'demo'; else $RSNA_DATA, else demo")
+    data: str = setting("", "competition folder, its zip, or 'demo'; default $RSNA_DATA, else demo")
     mapping: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
-    allow_unmapped: bool = setting(False, "take a mapping that lacks more than 5 % of the images")
+    allow_unmapped: bool = setting(False, "accept a mapping that lacks more than 5 % of the images")
     clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
     preset: str = setting(
-        "", "how much is computed; default quick on the demo, full on real data", choices=("", *PRESETS)
+        "", "size of the computation; default quick on the demo, full on real data", choices=("", *PRESETS)
     )
     workers: int = setting(0, "processes that read DICOMs; 0: one per core", low=0)
 
     def source(self) -> str:
-        """What `data=` means: the folder or zip given, else $RSNA_DATA, else the demo."""
+        """The competition to read: `data`, else $RSNA_DATA, else the demo."""
         return self.data or os.environ.get("RSNA_DATA", "") or "demo"
 
     def chosen_preset(self) -> str:
@@ -50,22 +50,22 @@ class Check(Data):
 @dataclass
 class Ingest(Data):
     image_size: int = setting(512, "side of the cached squares, in pixels", low=32, high=4096)
-    verify: bool = setting(False, "compare the pixels of a finished cache with their checksums, read the damaged again")
+    verify: bool = setting(False, "compare a finished cache with its checksums and read damaged images again")
 
 
 @dataclass
 class Folds(Data):
     n_folds: int = setting(5, "number of folds", low=2)
-    seed: int = setting(0, "of the split", low=0)
+    seed: int = setting(0, "seed of the split", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
     split: str = setting("", "report: the student report's train / val / test instead of folds", choices=("", "report"))
-    headers: str = setting("", "table of DICOM headers, where only the tables are there")
-    audit: str = setting("", "a fold table (patientId, fold) to search for leaking people instead of making one")
+    headers: str = setting("", "table of DICOM headers, for a folder without DICOM files")
+    audit: str = setting("", "a fold table (patientId, fold) to check for leaking people, instead of making one")
 
 
 @dataclass
 class Eda(Data):
-    headers: str = setting("", "table of DICOM headers, where only the tables are there")
+    headers: str = setting("", "table of DICOM headers, for a folder without DICOM files")
 
 
 @dataclass
@@ -73,21 +73,21 @@ class Job(Data):
     """The main job."""
 
     fold: str = setting("0", "0 .. n_folds-1, or all")
-    ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: which members, which starting recipe")
+    ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: its members and its starting recipe")
     n_folds: int = setting(5, "number of folds", low=2)
-    folds_seed: int = setting(0, "of the folds", low=0)
+    folds_seed: int = setting(0, "seed of the folds", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
-    seed: int = setting(0, "of every member and of the recipe's search; the folds have their own", low=0)
+    seed: int = setting(0, "seed of every member and of the recipe's search; the folds have folds_seed", low=0)
     split: str = setting(
         "",
-        "report: the student report's train / val / test in place of the folds; it leaks people",
+        "report: the student report's train / val / test instead of the folds; it leaks people",
         choices=("", "report"),
     )
     executor: str = setting(
-        "local", "where runs are trained: local (a process each), or ray (a cluster)", choices=EXECUTORS
+        "local", "where runs are trained: local (one process per run), or ray (a cluster)", choices=EXECUTORS
     )
-    ray_address: str = setting("", "executor=ray: the cluster's address; empty: one is started on this machine")
-    job_threads: int = setting(0, "executor: threads per run; 0: one per core", low=0)
+    ray_address: str = setting("", "executor=ray: the cluster's address; default: start one on this machine")
+    job_threads: int = setting(0, "threads per run; 0: one per core", low=0)
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Train(Experiment, Job):
 
 @dataclass
 class TrainRun(Command):
-    """One run that a main job or `train` has prepared."""
+    """One run that the main job or `train` has prepared."""
 
     run: str = setting("", "the run's folder, with config.yaml and run.json in it")
 
@@ -108,14 +108,14 @@ class TrainRun(Command):
 @dataclass
 class Predict(Command):
     run: str = setting("", "a run's folder, or submissions/NAME")
-    images: str = setting("", "a folder of DICOM, PNG and JPEG files, found by their content, or one file")
-    skip_damaged: bool = setting(False, "predict the sound images where others are damaged")
+    images: str = setting("", "a folder of DICOM, PNG and JPEG files, recognised by their content, or one file")
+    skip_damaged: bool = setting(False, "leave damaged images out and predict the others")
     workers: int = setting(0, "threads that read images; 0: one per core, at most 8", low=0)
 
 
 @dataclass
 class Bootstrap:
-    seed: int = setting(0, "of the bootstrap and of the search", low=0)
+    seed: int = setting(0, "seed of the bootstrap and of the search", low=0)
     draws: int = setting(2000, "bootstrap draws over people; 0: no interval", low=0)
 
 
@@ -124,37 +124,41 @@ class Ensemble(Bootstrap, Command):
     members: Files = setting([], "detection tables, a list or {name: file}")
     classifiers: Files = setting([], "class probability tables, a list or {name: file}")
     labels: str = setting("", "label table (stage_2_train_labels.csv)")
-    groups: str = setting("", "image to person")
-    allow_unmapped: bool = setting(False, "take groups that lack more than 5 % of the images")
+    groups: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
+    allow_unmapped: bool = setting(False, "accept groups= that lacks more than 5 % of the images")
     recipe: str = setting("", "starting recipe; default: the winners' values")
     trials: int = setting(0, "trials of the search; 0: the default budget", low=0)
     seconds: float = setting(0.0, "time for the search; 0: no limit", low=0)
-    tune_on: str = setting("", "file of ids, or stage1 (its file beside the labels): fit shrink and threshold there")
-    sample: str = setting("", "sample submission whose ids and order the submission takes")
+    tune_on: str = setting(
+        "", "file of ids, or stage1 (its file in the folder of the labels): fit shrink and threshold on these images"
+    )
+    sample: str = setting("", "sample submission, with the ids and order of the submission")
 
 
 @dataclass
 class Apply(Command):
     recipe: str = setting("", "recipe.yaml of an ensemble")
-    members: Files = setting([], "detection tables, a list or {name: file}; by name, else file name, else position")
+    members: Files = setting(
+        [], "detection tables, a list or {name: file}; matched by name, else by file name, else by position"
+    )
     classifiers: Files = setting([], "class probability tables, likewise")
-    sample: str = setting("", "sample submission whose ids and order the output takes")
+    sample: str = setting("", "sample submission, with the ids and order of the output")
 
 
 @dataclass
 class Score(Bootstrap, Command):
     submission: str = setting("", "file to score")
     labels: str = setting("", "label table")
-    groups: str = setting("", "image to person, for the interval")
-    allow_unmapped: bool = setting(False, "take groups that lack more than 5 % of the images")
+    groups: str = setting("", "image to person, for the interval; CSV (patientId, nih_patient) or RSNA's JSON")
+    allow_unmapped: bool = setting(False, "accept groups= that lacks more than 5 % of the images")
     complete: bool = setting(False, "refuse a submission that leaves labelled images out")
 
 
 @dataclass
 class Validate(Command):
     submission: str = setting("", "file to validate")
-    sample: str = setting("", "sample submission whose ids and order it must have")
-    frame: float = setting(1024.0, "width and height of the images, which no box may leave; 0: do not compare", low=0)
+    sample: str = setting("", "sample submission, with the ids and order that are required")
+    frame: float = setting(1024.0, "width and height of the images, which no box may leave; 0: no such check", low=0)
 
 
 @dataclass
@@ -164,7 +168,7 @@ class Leaderboard(Command):
 
 @dataclass
 class Results(Command):
-    """The report's table: published figures beside ours."""
+    """The report's table: published figures next to ours."""
 
     runs: str = setting("", "folder to search for finished runs; default runs/ of the repository")
 
@@ -178,14 +182,14 @@ class Evaluate(Bootstrap, Command):
 
 @dataclass
 class Rerun(Command):
-    """A finished run, once more, compared with the first time."""
+    """A finished run, trained again and compared."""
 
     run: str = setting("", "a finished run's folder")
 
 
 @dataclass
 class List(Command):
-    """Everything that has a name."""
+    """Names that settings take: experiments, models, ..."""
 
     what: str = setting("", "one subject; default: all", choices=("", *SUBJECTS))
-    filter: str = setting("", "only names like this: resnet*, *unet*")
+    filter: str = setting("", "pattern of the names: resnet*, *unet*")

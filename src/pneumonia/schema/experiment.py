@@ -1,4 +1,4 @@
-"""What a file of experiments/ says: a network, its loss, and how it is trained."""
+"""The settings of an experiment (experiments/NAME.yaml): a network, its loss, and how it is trained."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from pneumonia.schema.setting import group, setting
 
 @dataclass
 class Loss:
-    """A classifier's."""
+    """Loss of a classifier; localizers have their own."""
 
-    name: str = setting("cross_entropy", "what is minimised", choices=("cross_entropy", "focal"))
-    gamma: float = setting(2.0, "focal: how much less the easy images count", low=0)
+    name: str = setting("cross_entropy", "loss function", choices=("cross_entropy", "focal"))
+    gamma: float = setting(2.0, "focal: exponent that lowers the weight of easy images", low=0)
     label_smoothing: float = setting(0.0, "share of the label given to the other classes", low=0, below=1)
     class_weights: str | list[float] = setting(
         [], "one weight per class (negative, positive; or three), or balanced", low=0, choices=("balanced",)
@@ -20,12 +20,12 @@ class Loss:
 
 @dataclass
 class Optimizer:
-    name: str = setting("adamw", "of keras.optimizers", choices=("adamw", "adam", "sgd"))
-    learning_rate: float = setting(1e-3, "the highest", above=0)
+    name: str = setting("adamw", "optimizer of keras.optimizers", choices=("adamw", "adam", "sgd"))
+    learning_rate: float = setting(1e-3, "highest learning rate", above=0)
     weight_decay: float = setting(1e-4, "decoupled weight decay", low=0)
-    clip_norm: float = setting(10.0, "largest global gradient norm; 0 for none", low=0)
+    clip_norm: float = setting(10.0, "largest global gradient norm; 0: no limit", low=0)
     gradient_accumulation_steps: int = setting(
-        1, "steps whose gradients are added up before the weights move: large batches on small GPUs", low=1
+        1, "steps whose gradients are averaged into one update: large batches on small GPUs", low=1
     )
 
 
@@ -33,54 +33,54 @@ class Optimizer:
 class Schedule:
     name: str = setting(
         "cosine",
-        "of the learning rate after the warm-up; plateau: it falls when the inner loss does not, no warm-up",
+        "learning rate after the warm-up; plateau: it falls when the inner loss does not, without a warm-up",
         choices=("cosine", "constant", "plateau"),
     )
-    warmup: float = setting(0.05, "share of all steps in which the rate rises from 0", low=0, below=1)
-    final: float = setting(0.02, "last rate as a share of the highest", low=0, high=1)
-    factor: float = setting(0.1, "plateau: what the rate is multiplied by", low=0, high=1)
-    patience: int = setting(10, "plateau: epochs without a better inner loss before that", low=1)
+    warmup: float = setting(0.05, "share of all steps in which the learning rate rises from 0", low=0, below=1)
+    final: float = setting(0.02, "last learning rate as a share of the highest", low=0, high=1)
+    factor: float = setting(0.1, "plateau: factor by which the learning rate falls", low=0, high=1)
+    patience: int = setting(10, "plateau: epochs without a better inner loss before it falls", low=1)
 
 
 @dataclass
 class Sampling:
-    positives: float = setting(0.0, "share of positive images in an epoch; 0: as they come", low=0, high=1)
+    positives: float = setting(0.0, "share of positive images in an epoch; 0: the data's own", low=0, high=1)
     images: int = setting(0, "images per epoch; 0: as many as the training folds have", low=0)
     hard_negatives: float = setting(
-        0.0, "share of the negatives that are drawn by an earlier experiment's false alarms", low=0, high=1
+        0.0, "share of the negatives that are sampled by the false positives of hard_from", low=0, high=1
     )
-    hard_from: str = setting("", "that experiment, trained on every fold: its out-of-fold predictions are read")
+    hard_from: str = setting("", "an experiment trained with fold=all, whose out-of-fold predictions are read")
 
 
 @dataclass
 class Experiment:
-    model: Model = group(Model, "what is trained")
+    model: Model = group(Model, "the network")
     image_size: int = setting(512, "pixels of the model's square input", low=32, high=4096)
-    epochs: int = setting(20, "length of training", low=1)
+    epochs: int = setting(20, "number of epochs", low=1)
     batch_size: int = setting(16, "images per step", low=1)
     loss: Loss = group(Loss, "a classifier's loss")
     optimizer: Optimizer = group(Optimizer, "gradient descent")
     schedule: Schedule = group(Schedule, "learning rate over the steps")
-    sampling: Sampling = group(Sampling, "which images an epoch shows")
-    ema: float = setting(0.998, "decay per step of the averaged weights; 0: no averages", low=0, below=1)
+    sampling: Sampling = group(Sampling, "which images an epoch has")
+    ema: float = setting(0.998, "decay per step of the averaged weights; 0: no averaging", low=0, below=1)
     keep: str = setting(
         "last",
         "weights kept: last (averaged where ema > 0), or best by the inner split's loss",
         choices=("last", "best"),
     )
-    patience: int = setting(0, "stop after so many epochs without a better inner loss; 0: never", low=0)
+    patience: int = setting(0, "epochs without a better inner loss after which training stops; 0: never", low=0)
     inner_val_fraction: float = setting(
-        0.05, "share of the training people whose loss is computed after every epoch", low=0, below=1
+        0.05, "share of the training people in the inner split, whose loss is computed every epoch", low=0, below=1
     )
     augment: str | list = setting(
         "light", "strength (none, report, light, strong) or a list of ./run.sh list what=transforms: [flip,{rotate: 6}]"
     )
-    tta: list[str] = setting(["identity", "flip"], "test-time variants, as ./run.sh list what=tta has them")
+    tta: list[str] = setting(["identity", "flip"], "test-time augmentation; ./run.sh list what=tta names all")
     max_boxes: int = setting(40, "boxes per image in a prediction table", low=1)
     min_score: float = setting(0.01, "lowest confidence of a box in a prediction table", low=0, high=1)
-    seed: int = setting(0, "of the weights, the batches, their augmentation and the inner split", low=0)
+    seed: int = setting(0, "seed of the weights, the batches, their augmentation and the inner split", low=0)
     loaders: int = setting(
-        0, "threads that make batches; 0: one on a CPU, eight beside a GPU. Their number changes no bits", low=0
+        0, "threads that make batches; 0: one on a CPU, eight with a GPU. Their number does not change results", low=0
     )
     precision: str = setting(
         "auto",
@@ -89,9 +89,11 @@ class Experiment:
     )
     xla: str = setting(
         "auto",
-        "compile steps by XLA: auto (on a GPU; with JAX on a CPU too), on, or off, for debugging: slow with JAX",
+        "compile steps by XLA: auto (on a GPU; with JAX on a CPU too), on, or off (for debugging; slow with JAX)",
         choices=("auto", "on", "off"),
     )
-    deterministic: bool = setting(False, "the same bits on a GPU too, where its operations allow it")
+    deterministic: bool = setting(False, "bit-identical results on a GPU too, where its operations allow it")
     devices: int = setting(1, "devices that share every batch", low=1)
-    threads: int = setting(0, "threads of one operation; 0: one per core. Another number gives other bits", low=0)
+    threads: int = setting(
+        0, "threads of one operation; 0: one per core. Their number changes the last bits of results", low=0
+    )

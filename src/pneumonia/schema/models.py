@@ -1,5 +1,7 @@
-"""Settings of the networks, one dataclass per family. Nothing here imports Keras: a network that cannot be is refused
-before any process imports it. FAMILIES says which settings and which code a family has."""
+"""Settings of the networks, one dataclass per family. FAMILIES has the settings and the code of each family by name.
+
+Nothing here imports Keras: a network that cannot be built is refused before any process imports it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,36 +34,36 @@ ENCODERS = (
 
 @dataclass
 class Model:
-    """What every family has. Its subclasses add their settings: one of another family is an unknown key."""
+    """Settings of all families. Subclasses add their own: a setting of another family is an unknown key."""
 
     name: str = setting("", "family, or a backbone of keras.applications; ./run.sh list what=models names all")
 
-    multiple_of: ClassVar[int] = 1  # pixels: input sizes that the network can halve as often as it does
-    published_weights: ClassVar[tuple[str, ...]] = ()  # names that `weights` takes beside none, a file and run:
-    # what a family without these settings has in their place; no annotations, or a dataclass would take them for fields
+    multiple_of: ClassVar[int] = 1  # pixels: the input size must be divisible by this
+    published_weights: ClassVar[tuple[str, ...]] = ()  # names that `weights` takes besides none, a file and run:
+    # values for families without these settings; not annotated, because a dataclass would make fields of them
     weights = "none"
     frozen_epochs = 0
     head = ""
 
     @classmethod
-    def kind_for(cls, tree: Mapping[str, Any]) -> type:
-        """The settings that `name` asks for. Raises BadInput for an unknown one."""
+    def class_for(cls, tree: Mapping[str, Any]) -> type:
+        """The dataclass for the `name` in `tree`. Raises BadInput for an unknown name."""
         name = tree.get("name", "")
         return settings_of(name) if cls is Model and name else cls
 
 
 @dataclass
 class Pretrained(Model):
-    """What has a backbone that can start from weights, and stand still at first."""
+    """Families with a backbone that can start from weights and be frozen in the first epochs."""
 
     weights: str = setting(
         "none",
-        "at the start: none, imagenet, chexnet, a weights FILE or run:EXPERIMENT; the backbone's, and all where "
-        "the run is of the same network",
+        "initial weights of the backbone: none, imagenet, chexnet, a weights FILE or run:EXPERIMENT; a run of the "
+        "same network gives all its weights",
     )
-    weights_folder: str = setting("", "where pretrained files lie; default $PNEUMONIA_WEIGHTS, else Keras's download")
+    weights_folder: str = setting("", "folder of pretrained files; default $PNEUMONIA_WEIGHTS, else Keras's download")
     weights_sha256: str = setting("", "checksum of a weights file that is not on the known list")
-    frozen_epochs: int = setting(0, "first epochs in which the backbone is frozen; -1: all of them", low=-1)
+    frozen_epochs: int = setting(0, "number of first epochs with a frozen backbone; -1: all", low=-1)
 
     published_weights: ClassVar[tuple[str, ...]] = ("imagenet",)
 
@@ -71,28 +73,28 @@ class Pretrained(Model):
 
 @dataclass
 class PlainClassifier(Model):
-    """The report's networks without a backbone: nothing to start from, and nothing to freeze."""
+    """The report's networks, which have no backbone."""
 
     head: str = setting(
         "binary",
         "output: binary (opacity), classes (normal, not_normal, opacity) or nih (14 labels)",
         choices=("binary", "classes", "nih"),
     )
-    inputs: list[str] = setting([], "what it sees beside the image", choices=("age", "sex", "view"))
-    dropout: float = setting(0.2, "share of the features left out before the last layer", low=0, below=1)
+    inputs: list[str] = setting([], "inputs besides the image", choices=("age", "sex", "view"))
+    dropout: float = setting(0.2, "dropout rate before the last layer", low=0, below=1)
 
 
 @dataclass
 class Classifier(PlainClassifier, Pretrained):
     """A backbone of keras.applications, global pooling, dropout, one dense layer."""
 
-    pooling: str = setting("average", "over the last feature map", choices=("average", "max", "both"))
-    cell_loss: float = setting(0.0, "weight of also learning which cells of the last feature map boxes cover", low=0)
+    pooling: str = setting("average", "global pooling of the last feature map", choices=("average", "max", "both"))
+    cell_loss: float = setting(0.0, "weight of the loss of which cells of the last feature map boxes cover", low=0)
 
 
 @dataclass
 class MobileNetClassifier(Classifier):
-    """keras.applications' only backbones with a width."""
+    """The backbones of keras.applications that have a width multiplier."""
 
     alpha: float = setting(1.0, "width multiplier", above=0)
 
@@ -109,7 +111,7 @@ class BoxRegressor(Pretrained):
 
 @dataclass
 class Masks(Pretrained):
-    """What predicts a mask, of whose components boxes are made."""
+    """Families that predict a mask, whose connected components become boxes."""
 
     mask_losses: dict[str, float] = setting(
         {"cross_entropy": 1.0, "dice": 1.0},
@@ -118,11 +120,11 @@ class Masks(Pretrained):
         choices=("cross_entropy", "dice", "focal", "iou"),
     )
     mask_softness: float = setting(
-        0.0, "share of a box's half side over which its target falls off; 0: filled", low=0, high=1
+        0.0, "share of a box's half side over which its target falls off; 0: a sharp edge", low=0, high=1
     )
-    mask_threshold: float = setting(0.5, "probability at which a pixel belongs to a box", above=0, below=1)
-    min_area: float = setting(0.004, "smallest component kept, as a share of the image", low=0, below=1)
-    mask_fit: bool = setting(True, "other values of the last two, if better on the inner images")
+    mask_threshold: float = setting(0.5, "probability from which on a pixel belongs to a box", above=0, below=1)
+    min_area: float = setting(0.004, "smallest component that becomes a box, as a share of the image", low=0, below=1)
+    mask_fit: bool = setting(True, "change mask_threshold and min_area where that is better on the inner images")
 
     multiple_of: ClassVar[int] = 32
 
@@ -139,14 +141,12 @@ class SegmentationUNet(Masks):
 
 @dataclass
 class YOLOv8(Pretrained):
-    size: str = setting("xs", "of the network", choices=("xs", "s", "m"))
-    class_loss: str = setting("cross_entropy", "of the anchors' class", choices=("cross_entropy", "focal"))
-    distribution_loss: float = setting(1.5, "weight of the distribution focal loss; 0 for none", low=0)
-    class_prior: float = setting(
-        0.01, "an anchor's probability of a finding at the start; 0: zero biases", low=0, below=1
-    )
-    image_loss: float = setting(0.0, "weight of an image-wide 3-class output beside the boxes", low=0)
-    dropout: float = setting(0.2, "before the image-wide output's layer", low=0, below=1)
+    size: str = setting("xs", "size of the network", choices=("xs", "s", "m"))
+    class_loss: str = setting("cross_entropy", "loss of the anchors' class", choices=("cross_entropy", "focal"))
+    distribution_loss: float = setting(1.5, "weight of the distribution focal loss; 0: none", low=0)
+    class_prior: float = setting(0.01, "initial probability of an opacity at an anchor; 0: zero biases", low=0, below=1)
+    image_loss: float = setting(0.0, "loss weight of a 3-class output for the whole image; 0: no such output", low=0)
+    dropout: float = setting(0.2, "dropout rate before the layer of that output", low=0, below=1)
 
     multiple_of: ClassVar[int] = 32
     published_weights: ClassVar[tuple[str, ...]] = ()
@@ -156,7 +156,7 @@ class YOLOv8(Pretrained):
 
 
 class Entry(NamedTuple):
-    """settings: a family's dataclass. code: "module:Class", imported by models/registry.py when it is asked for."""
+    """settings: a family's dataclass. code: "module:Class", imported by models/registry.py when it is needed."""
 
     settings: type[Model]
     code: str
@@ -171,11 +171,11 @@ FAMILIES: dict[str, Entry] = {
     "segmentation_unet": Entry(SegmentationUNet, "pneumonia.models.segmentation_unet:SegmentationUNet"),
     "yolov8": Entry(YOLOv8, "pneumonia.models.yolo.family:YOLOv8"),
 }
-ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on keras.applications' backbone of that name
+ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on a backbone of KERAS_APPLICATIONS
 
 
 def model_names() -> list[str]:
-    """Everything that `model.name` takes."""
+    """All values of `model.name`."""
     return [*FAMILIES, *KERAS_APPLICATIONS]
 
 

@@ -1,4 +1,4 @@
-"""What a range or a list of choices cannot say: settings that contradict each other, or that would do nothing."""
+"""Checks between settings: those that contradict each other, and those that would have no effect."""
 
 import math
 
@@ -6,28 +6,29 @@ from pneumonia.schema.experiment import Experiment, Loss, Sampling, Schedule
 from pneumonia.schema.models import Classifier, Masks, Model, PlainClassifier, Pretrained
 from pneumonia.system.errors import BadInput, Fault, bad_input
 
-SCHEDULES_THAT_READ = {"factor": ("plateau",), "patience": ("plateau",), "final": ("cosine", "plateau")}
-# pixels: below these keras.applications refuses to build them
+SCHEDULES_USING = {"factor": ("plateau",), "patience": ("plateau",), "final": ("cosine", "plateau")}
+# pixels: keras.applications does not build these backbones below
 SMALLEST_SIZES = {"xception": 71, "inceptionv3": 75, "inceptionresnetv2": 75}
-# of keras.applications: widths that ImageNet's weights exist for
+# width multipliers for which keras.applications has ImageNet weights
 WIDTHS = {
     "mobilenet": (0.25, 0.5, 0.75, 1.0),
     "mobilenetv2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4),
     "mobilenetv3small": (0.75, 1.0),
     "mobilenetv3large": (0.75, 1.0),
 }
-# whose last feature map has a cell for every 32 pixels begun, or else for every 32 full ones; Inception's has fewer
+# A side of n pixels has ceil(n / 32) cells in the last feature map of these backbones, and floor(n / 32) in the others;
+# Inception's has fewer.
 CELLS_ROUNDED_UP = ("efficientnet", "mobilenetv2", "mobilenetv3", "nasnet", "resnet", "xception")
 NO_CELLS = ("inception",)
 BACKBONES = {"mobilenet_unet": "mobilenet", "box_regressor": "mobilenetv2", "chexnet": "densenet121"}
-CLASSES = {"binary": 2, "classes": 3, "nih": 2}  # of a head, to weigh
+CLASSES = {"binary": 2, "classes": 3, "nih": 2}  # classes of a head that loss.class_weights weighs
 
 
 def check_relations(experiment: Experiment, has_inner: bool) -> None:
-    """Raises BadInput: everything that is wrong.
+    """Raises BadInput with all faults.
 
     Args:
-        has_inner: whether a part of the training images is set apart, whose loss is computed after every epoch.
+        has_inner: whether there is an inner split, a part of the training images that only measures the loss.
     """
     faults = []
     for check in (
@@ -48,7 +49,7 @@ def check_relations(experiment: Experiment, has_inner: bool) -> None:
 
 
 def check_network(model: Model, image_size: int, loss: Loss) -> None:
-    """Raises BadInput for what no network of its family can be, and for a loss that it does not take."""
+    """Raises BadInput for a network that its family cannot build, and for a loss that it does not have."""
     faults = [*size_faults(model, image_size)]
     if isinstance(model, Pretrained):
         faults += weights_faults(model)
@@ -56,7 +57,7 @@ def check_network(model: Model, image_size: int, loss: Loss) -> None:
         faults += loss_faults(loss, CLASSES[model.head])
         faults += head_faults(model, loss)
     elif loss != Loss():
-        faults += bad_input("loss", f"is a classifier's; {model.name} has its own", "leave it out").faults
+        faults += bad_input("loss", f"is for classifiers; {model.name} has its own", "leave it out").faults
     if isinstance(model, Classifier) and model.cell_loss > 0:
         faults += cells_faults(model, image_size)
     if isinstance(model, Masks) and not any(model.mask_losses.values()):
@@ -72,16 +73,16 @@ def size_faults(model: Model, image_size: int) -> list[Fault]:
         return bad_input("image_size", what, f"choose {smallest} or more").faults
     if image_size % model.multiple_of:
         fix = f"choose a multiple of {model.multiple_of}"
-        return bad_input("image_size", f"{image_size} is no size for {model.name}", fix).faults
+        return bad_input("image_size", f"{image_size} is not a size for {model.name}", fix).faults
     return []
 
 
 def weights_faults(model: Pretrained) -> list[Fault]:
     if not model.weights:
-        return bad_input("model.weights", "names nothing", "set none, imagenet, run:EXPERIMENT, or a FILE").faults
+        return bad_input("model.weights", "is empty", "set none, imagenet, run:EXPERIMENT, or a FILE").faults
     backbone = BACKBONES.get(model.name, model.name)
-    published = (*model.published_weights, *(("chexnet",) if backbone == "densenet121" else ()))
-    if model.weights in ("imagenet", "chexnet") and model.weights not in published:
+    weights = (*model.published_weights, *(("chexnet",) if backbone == "densenet121" else ()))
+    if model.weights in ("imagenet", "chexnet") and model.weights not in weights:
         what, fix = f"there are no {model.weights} weights for {model.name}", "set none, run:EXPERIMENT, or a FILE"
         return bad_input("model.weights", what, fix).faults
     alpha, widths = getattr(model, "alpha", 1.0), WIDTHS.get(backbone, (1.0,))
@@ -107,17 +108,17 @@ def head_faults(model: PlainClassifier, loss: Loss) -> list[Fault]:
         what, fix = "nih takes neither inputs nor cell_loss", "leave both at their defaults"
         faults += bad_input("model.head", what, fix).faults
     if model.head == "nih" and loss.class_weights == "balanced":
-        what, fix = "14 labels have no common balance", "write [negative, positive]"
+        what, fix = "balanced does not work for 14 labels", "write [negative, positive]"
         faults += bad_input("loss.class_weights", what, fix).faults
     return faults
 
 
 def loss_faults(loss: Loss, n_classes: int) -> list[Fault]:
-    """n_classes: 2 for a binary head."""
+    """Faults of a classifier's loss; n_classes is 2 for a binary head."""
     faults = []
     if loss.name == "cross_entropy" and loss.gamma != Loss().gamma:
         fix = f"set loss.name=focal, or loss.gamma={Loss().gamma:g}"
-        faults += bad_input("loss.gamma", "is focal's; cross_entropy does not use it", fix).faults
+        faults += bad_input("loss.gamma", "is for focal; cross_entropy does not use it", fix).faults
     weights = loss.class_weights
     if weights == "balanced" or weights == []:
         return faults
@@ -126,7 +127,7 @@ def loss_faults(loss: Loss, n_classes: int) -> list[Fault]:
         faults += bad_input("loss.class_weights", f"'{weights}' does not fit {n_classes} classes", fix).faults
     elif not (all(0 <= weight < math.inf for weight in weights) and any(weights)):
         fix = "write numbers of 0 or more, one of them above 0"
-        faults += bad_input("loss.class_weights", f"nothing can be learned with {weights}", fix).faults
+        faults += bad_input("loss.class_weights", f"a network cannot learn with {weights}", fix).faults
     return faults
 
 
@@ -134,32 +135,32 @@ def loss_faults(loss: Loss, n_classes: int) -> list[Fault]:
 
 
 def check_schedule(schedule: Schedule) -> None:
-    """Raises BadInput for settings that are not at their defaults and that a schedule of this name does not read."""
+    """Raises BadInput for settings that differ from their defaults and that a schedule of this name does not use."""
     faults, defaults = [], Schedule()
-    for key, readers in SCHEDULES_THAT_READ.items():
+    for key, schedules in SCHEDULES_USING.items():
         default = getattr(defaults, key)
-        if schedule.name not in readers and getattr(schedule, key) != default:
+        if schedule.name not in schedules and getattr(schedule, key) != default:
             what = f"the {schedule.name} schedule does not use it"
-            fix = f"set it to {default:g}, or schedule.name={readers[0]}"
+            fix = f"set it to {default:g}, or schedule.name={schedules[0]}"
             faults += bad_input(f"schedule.{key}", what, fix).faults
     if faults:
         raise BadInput(faults)
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Raises BadInput for hard negatives that nothing names, or that no batch has room for."""
+    """Raises BadInput for hard negatives without an experiment to take them from, or without negatives in a batch."""
     if sampling.hard_negatives <= 0:
         if sampling.hard_from:
-            fix = "set that above 0, or leave this out"
-            raise bad_input("sampling.hard_from", "does nothing without sampling.hard_negatives", fix)
+            fix = "set hard_negatives above 0, or leave hard_from out"
+            raise bad_input("sampling.hard_from", "has no effect without sampling.hard_negatives", fix)
         return
     faults = []
     if not sampling.hard_from:
-        what = "no experiment says which negatives are hard"
-        fix = "set sampling.hard_from to one trained with fold=all"
+        what = "needs an experiment whose false positives are the hard negatives"
+        fix = "set sampling.hard_from to an experiment trained with fold=all"
         faults += bad_input("sampling.hard_negatives", what, fix).faults
     if not 0 < sampling.positives < 1:
-        what, fix = "needs batches of both kinds", "set sampling.positives between 0 and 1"
+        what, fix = "needs positives and negatives in a batch", "set sampling.positives above 0 and below 1"
         faults += bad_input("sampling.hard_negatives", what, fix).faults
     if faults:
         raise BadInput(faults)
@@ -170,7 +171,7 @@ def needs_inner(experiment: Experiment) -> bool:
 
 
 def check_stopping(experiment: Experiment, has_inner: bool) -> None:
-    """Raises BadInput where something is to be decided without an inner split."""
+    """Raises BadInput where a setting needs an inner split and there is none."""
     if needs_inner(experiment) and not has_inner:
-        what = "keep=best, patience and the plateau schedule look at an inner split, and there is none"
+        what = "keep=best, patience and the plateau schedule need an inner split, and there is none"
         raise bad_input("inner_val_fraction", what, "set it above 0")

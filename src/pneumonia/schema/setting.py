@@ -1,4 +1,4 @@
-"""What a setting is: its default, its line of `--help`, and the values that it takes, in one place."""
+"""Definition of a setting in one place: its default, its line of `--help`, and its allowed values."""
 
 import difflib
 import math
@@ -9,9 +9,9 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Allowed:
-    """The values that a setting takes: a range, with its ends (low, high) or without (above, below), or choices.
+    """Allowed values of a setting: a range that includes its ends (low, high) or not (above, below), or choices.
 
-    Of a list each entry is meant; of a dictionary each key by `choices`, each value by the range.
+    They apply to each entry of a list; of a dictionary `choices` apply to the keys and the range to the values.
     """
 
     low: float | None = None
@@ -21,13 +21,13 @@ class Allowed:
     choices: tuple[str, ...] = ()
 
     def fix(self, value: Any) -> str | None:
-        """None where `value` is allowed, else what to give in its place. A number that is not finite never is."""
+        """None where `value` is allowed, else what to give instead. Infinity and NaN are never allowed."""
         if isinstance(value, dict):
             return next((text for each in (*value, *value.values()) if (text := self.fix(each))), None)
         if isinstance(value, list):
             return next((text for each in value if (text := self.fix(each))), None)
         if isinstance(value, str):
-            return f"{nearest(value, self.choices)}" if self.choices and value not in self.choices else None
+            return nearest(value, self.choices) if self.choices and value not in self.choices else None
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
         inside = (
@@ -39,11 +39,12 @@ class Allowed:
         )
         if inside:
             return None
-        return f"give {'' if self.range[:1].isdigit() or self.range[:1] == '-' else 'a number '}{self.range}".rstrip()
+        begins_with_number = self.range_text[:1].isdigit() or self.range_text[:1] == "-"
+        return f"give {'' if begins_with_number else 'a number '}{self.range_text}".rstrip()
 
     @property
-    def range(self) -> str:
-        """In words; empty where any number will do."""
+    def range_text(self) -> str:
+        """The range in words; empty where every number is allowed."""
         if self.low is not None and self.high is not None:
             return f"{self.low:g} to {self.high:g}"
         ends = [f"{self.low:g} or more"] if self.low is not None else []
@@ -53,8 +54,9 @@ class Allowed:
         return " and ".join(ends)
 
     def __str__(self) -> str:
-        """For `--help` and the documentation; empty where anything will do."""
-        return "; ".join(part for part in (", ".join(each for each in self.choices if each), self.range) if part)
+        """Text for `--help` and the documentation; empty where every value is allowed."""
+        choices = ", ".join(choice for choice in self.choices if choice)
+        return "; ".join(part for part in (choices, self.range_text) if part)
 
 
 def setting(
@@ -67,7 +69,7 @@ def setting(
     below: float | None = None,
     choices: Sequence[str] = (),
 ):
-    """A dataclass field: its default, its line of `--help`, and what it takes, as Allowed has it."""
+    """A dataclass field with its default, its line of `--help` and its allowed values (see Allowed)."""
     metadata = {"help": help, "allowed": Allowed(low, high, above, below, tuple(choices))}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -75,14 +77,14 @@ def setting(
 
 
 def group(kind: type, help: str):
-    """A dataclass field that holds settings of its own."""
+    """A dataclass field whose value is a dataclass of settings."""
     return field(default_factory=kind, metadata={"help": help})
 
 
 def nearest(word: str, known: Sequence[str], prefix: str = "") -> str:
-    """'did you mean ...?' where something is near, else what is known; `prefix` stands before each."""
+    """'did you mean ...?' for the known word nearest to `word`, else the list of known words, each after `prefix`."""
     close = difflib.get_close_matches(word, known, n=1)
-    close = close or [each for each in known if len(word) > 2 and word in each]  # rate, of learning_rate
+    close = close or [each for each in known if len(word) > 2 and word in each]  # such as rate in learning_rate
     if close:
         return f"did you mean '{prefix}{close[0]}'?"
     return f"known: {', '.join(prefix + each for each in known if each)}"
