@@ -117,7 +117,7 @@ def test_frame_of_a_box_is_its_images_own(copy, capsys):
     lines = lines_of(copy / LABELS)
     lines[number - 1] = f"{path.stem},550,10,60,70,1"
     (copy / LABELS).write_text("\n".join(lines) + "\n")
-    with pytest.raises(BadInput, match="leaves the image's 600 x 512 pixels"):
+    with pytest.raises(BadInput, match="exceeds the image's 600 x 512 pixels"):
         check.refuse_faults(open_competition(copy))
 
 

@@ -68,7 +68,7 @@ def test_headers_of_the_cache_or_of_a_table(tables, names):
 
 def test_boxes_are_cut_to_the_size_in_the_header(tables):
     small = pd.DataFrame({"patientId": [A], "rows": [400], "columns": [600]})
-    with pytest.raises(BadInput, match="leaves the image's 600 x 400 pixels"):
+    with pytest.raises(BadInput, match="exceeds the image's 600 x 400 pixels"):
         study_table(open_competition(tables), header=small)
     study = study_table(open_competition(tables), clip_boxes=True, header=small)
     assert study["boxes"][0].tolist() == [[562, 152, 38, 248], [264, 1, 213, 379.5]]

@@ -264,7 +264,7 @@ def test_a_disk_that_fills_up_during_the_work_keeps_what_was_done(demo, tmp_path
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (9 * SIZE**2 + 100, hard))
     try:
-        with pytest.raises(EnvironmentFailure, match="what was done is kept"):
+        with pytest.raises(EnvironmentFailure, match="finished images are kept"):
             ingest(competition, SIZE, 1, folder)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Sequence
 
 from pneumonia import schema
-from pneumonia.data.check import all_faults, labelled_images, lines_of
+from pneumonia.data.check import all_faults, fault_lines, labelled_images
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.data.people import unmapped_of
 from pneumonia.system.errors import BadInput, Fault
@@ -20,7 +20,7 @@ def check(settings: schema.Check) -> dict:
     except BadInput as error:  # no such folder, or no safe zip: a fault of the folder like the others
         faults, warnings, summary = error.faults, [], f"{settings.source()} cannot be checked"
         unmapped = None
-    lines = [*lines_of(faults), *(line.replace("error:", "warning:", 1) for line in lines_of(warnings)), summary]
+    lines = [*fault_lines(faults), *(line.replace("error:", "warning:", 1) for line in fault_lines(warnings)), summary]
     print("\n".join(lines))
     return {
         "faults": [fault.as_json() for fault in faults],

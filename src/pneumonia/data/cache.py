@@ -1,14 +1,14 @@
-"""The image cache: one memory-mapped file of squares, and an index.
+"""The image cache: one memory-mapped file of square images, and an index.
 
 A cache is a folder with
 
     pixels-SIZE.u8      n x SIZE x SIZE uint8, row after row of the index, no header
-    index.csv           one row per image: patientId, split ("train" or "test"), what the header says, bytes, mtime_ns
-                        and sha256 of the DICOM, pixels_crc32 (of the square)
-    cache.json          SIZE, n and the checksum of index.csv: written last, so a folder with it is finished
+    index.csv           one row per image: patientId, split ("train" or "test"), header fields, bytes, mtime_ns and
+                        sha256 of the DICOM, pixels_crc32 (of the square)
+    cache.json          SIZE, n and the checksum of index.csv: written last, so that a folder with it is finished
 
-and, until it is finished, journal-SIZE.jsonl: one line per image that was written, [row of the index, its record]. A
-line that was cut short is passed over; one whose pixels did not reach the disk is noticed by the square's checksum.
+and, until it is finished, journal-SIZE.jsonl: one line per written image, [row of the index, its record]. An incomplete
+line is skipped; where the pixels of a line did not reach the disk, the checksum of the square differs.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ NUMBERS = ("age", "spacing")  # NaN where missing
 
 
 class Damaged(EnvironmentFailure):
-    """A cache that is not finished or not what was written; `ingest` makes it again."""
+    """A cache that is not finished or has changed since it was written; `ingest` repairs it."""
 
 
 class Cache:
@@ -45,27 +45,26 @@ class Cache:
     """
 
     def __init__(self, folder: str | Path):
-        """Opens it after a check that reads the index only: that it is whole and that the pixels have its length.
+        """Open a cache. Only the index is read and verified, and the size of the pixel file; no pixels.
 
         Raises:
-            Damaged: not finished, or damaged.
+            Damaged: the cache is not finished, or damaged.
         """
         self.folder = Path(folder)
-        facts = cache_info(self.folder)
-        self.size, count = facts["size"], facts["images"]
+        info = cache_info(self.folder)
+        self.size, count = info["size"], info["images"]
         file, index = pixel_file(self.folder, self.size), self.folder / "index.csv"
         try:
-            if sha256(index) != facts["index_sha256"]:
-                raise Damaged(f"{index}: is not as it was written; run ingest again")
+            if sha256(index) != info["index_sha256"]:
+                raise Damaged(f"{index}: has changed since it was written; run ingest again")
             if file.stat().st_size != count * self.size**2:
-                raise Damaged(f"{file}: has not the length that the index says; run ingest again")
+                raise Damaged(f"{file}: does not have the length that the index says; run ingest again")
         except OSError as error:
             raise Damaged(f"{error.filename}: {error.strerror}; run ingest again") from error
-        # The texts "NA" and "None" are texts; only numbers can be missing.
-        kinds = dict.fromkeys(TEXTS, str)
+        # texts such as "NA" and "None" stay texts; only numbers can be missing
         self.index = pd.read_csv(
             index,
-            dtype=kinds,
+            dtype=dict.fromkeys(TEXTS, str),
             keep_default_na=False,
             na_values={name: [""] for name in NUMBERS},
             float_precision="round_trip",
@@ -79,26 +78,26 @@ class Cache:
         return len(self.index)
 
     def row_of(self, image: str) -> int:
-        """The image's row in `pixels` and `index`; KeyError where the cache lacks it."""
+        """The image's row in `pixels` and `index`. Raises KeyError where the cache does not have it."""
         return self.rows[image]
 
     def verify(self) -> list[str]:
-        """Ids of the images whose pixels are not what was written. Reads all pixels."""
-        wanted = list(enumerate(self.index["pixels_crc32"]))
-        intact = intact_squares(pixel_file(self.folder, self.size), self.size, wanted)
+        """Read all pixels; return the ids of images whose pixels have changed since they were written."""
+        checksums = enumerate(self.index["pixels_crc32"])
+        intact = intact_squares(pixel_file(self.folder, self.size), self.size, checksums)
         return [image for row, image in enumerate(self.index["patientId"]) if row not in intact]
 
 
 def cached_size(image_size: int) -> int:
     """Side of the squares from which images of `image_size` pixels are made: 256, 512, 1024, ...
 
-    A function of the image size alone: what a model sees of a DICOM does not depend on which caches happen to be there.
+    It depends on the image size alone, so that a model gets the same pixels whichever caches exist.
     """
     return max(SMALLEST, 1 << (image_size - 1).bit_length())
 
 
 def default_folder(name: str, content_key: str, size: int) -> Path:
-    """Where squares of `size` pixels of a competition are kept."""
+    """The folder for a competition's squares of `size` pixels."""
     return config.REPOSITORY / "cache" / f"{name}-{content_key}-{size}"
 
 
@@ -111,26 +110,26 @@ def journal_file(folder: Path, size: int) -> Path:
 
 
 def cache_info(folder: Path) -> dict:
-    """What cache.json says: version, size, images, index_sha256; Damaged where it is not there or not right."""
+    """Read cache.json: version, size, images, index_sha256. Raises Damaged where it is missing or invalid."""
     try:
-        facts = read_json(folder / "cache.json")
-        whole = facts["version"] == VERSION and facts["size"] > 0 and facts["images"] >= 0 and facts["index_sha256"]
+        info = read_json(folder / "cache.json")
+        is_valid = info["version"] == VERSION and info["size"] > 0 and info["images"] >= 0 and info["index_sha256"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(f"{folder}: there is no complete image cache; run ingest") from error
-    if not whole:
+    if not is_valid:
         raise Damaged(f"{folder}: the image cache is of another version; run ingest")
-    return facts
+    return info
 
 
 def square_crc32(pixels: bytes | np.ndarray) -> int:
-    """Checksum of one (size, size) uint8 square: against damage, not against malice, and three times as fast as SHA."""
+    """Checksum of one (size, size) uint8 square: it detects damage, and is three times as fast as SHA."""
     return zlib.crc32(pixels)
 
 
-def intact_squares(file: Path, size: int, wanted: Iterable[tuple[int, int]], threads: int = 2) -> set[int]:
-    """Those rows of the pixel file whose checksum is the wanted one. One square per thread is held in memory."""
+def intact_squares(file: Path, size: int, checksums: Iterable[tuple[int, int]], threads: int = 2) -> set[int]:
+    """Rows of the pixel file that match their checksum, of (row, checksum). Memory holds one square per thread."""
 
-    def intact(item: tuple[int, int]) -> int | None:
+    def check_square(item: tuple[int, int]) -> int | None:
         row, checksum = item
         with open(file, "rb", buffering=0) as pixels:
             pixels.seek(row * size**2)
@@ -140,10 +139,10 @@ def intact_squares(file: Path, size: int, wanted: Iterable[tuple[int, int]], thr
     if not file.exists():
         return set()
     with ThreadPoolExecutor(threads) as pool:  # reading and hashing let other threads run
-        return {row for row in pool.map(intact, wanted) if row is not None}
+        return {row for row in pool.map(check_square, checksums) if row is not None}
 
 
-# ------------------------------------------------------------------ on the way to a finished cache
+# ------------------------------------------------------------------ writing a cache
 
 
 def journal_line(row: int, record: dict) -> str:
@@ -151,7 +150,7 @@ def journal_line(row: int, record: dict) -> str:
 
 
 def read_journal(folder: Path, size: int) -> dict[int, dict]:
-    """{row: record} of every whole line; empty where there is no journal."""
+    """{row: record} of every complete line; empty where there is no journal."""
     records: dict[int, dict] = {}
     try:
         lines = journal_file(folder, size).read_bytes().splitlines()
@@ -165,18 +164,18 @@ def read_journal(folder: Path, size: int) -> dict[int, dict]:
 
 
 def write_journal(folder: Path, size: int, records: dict[int, dict]) -> None:
-    """The journal anew, with these records only."""
+    """Write the journal again, with these records only."""
     with atomic_write(journal_file(folder, size)) as journal:
         journal.writelines(journal_line(row, record) for row, record in sorted(records.items()))
 
 
 def index_records(cache: Cache) -> dict[int, dict]:
-    """The records that a finished cache was made of."""
+    """{row: record} of a finished cache."""
     return dict(enumerate(cache.index.to_dict("records")))
 
 
 def finish(folder: Path, size: int, records: dict[int, dict]) -> None:
-    """Write the index of rows 0 .. n-1 and then cache.json, which makes the folder a cache; the journal goes."""
+    """Write the index of rows 0 .. n-1, then cache.json, which marks the cache as finished; remove the journal."""
     table = pd.DataFrame([records[row] for row in range(len(records))], columns=COLUMNS)
     with atomic_write(folder / "index.csv") as file:
         table.to_csv(file, index=False, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Every fault of the competition's tables at once: row by row, against each other, and against the images."""
+"""Find every fault of the competition's tables at once: row by row, between tables, and against the images."""
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from pneumonia.data.tables import ClassRows, LabelRows, read_classes, read_label
 from pneumonia.system.csv_rows import format_exactly
 from pneumonia.system.errors import BadInput, Fault
 
-SLACK = 1e-6  # pixels by which x + width may leave the image: numbers as text are rounded
+SLACK = 1e-6  # pixels by which x + width may exceed the image, because numbers in text are rounded
 
 SizeOf = Callable[[str], tuple[int, int]]  # patientId to rows, columns
 
@@ -25,8 +25,8 @@ def table_faults(
     """Every fault of the tables, file by file in the order of their rows.
 
     Args:
-        clip_boxes: boxes are to be cut to their images, so that only those wholly outside are faults.
-        needs_images: a folder without images is a fault; else its tables are compared with each other only.
+        clip_boxes: boxes are clipped to their images later, so that only those completely outside are faults.
+        needs_images: a folder without images is a fault; otherwise its tables are only compared with each other.
         needs_sample: a folder without the sample submission is a fault.
     """
     faults: list[Fault] = []
@@ -39,18 +39,18 @@ def table_faults(
     else:
         samples = None
     if competition.test_labels is not None:
-        of_test = read_labels(competition.test_labels, faults, competition.has_uuids)
-        faults += outside_faults(of_test, competition.test_labels, clip_boxes, competition.size_of)
+        test_labels = read_labels(competition.test_labels, faults, competition.has_uuids)
+        faults += outside_faults(test_labels, competition.test_labels, clip_boxes, competition.size_of)
     faults += mapping_faults(competition, labels)
     if needs_images or competition.train_images or competition.test_images:
         faults += image_faults(labels, samples, competition)
-    tables = [competition.labels, competition.classes, competition.sample, competition.test_labels, competition.mapping]
-    order = {str(path): number for number, path in enumerate(tables) if path}
+    paths = [competition.labels, competition.classes, competition.sample, competition.test_labels, competition.mapping]
+    order = {str(path): number for number, path in enumerate(paths) if path}
     return sorted(faults, key=lambda fault: (order.get(fault.file, len(order)), fault.row or 0))
 
 
 def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: SizeOf) -> Iterator[Fault]:
-    """Boxes that leave their image; with `clip_boxes` only those that cutting would leave nothing of."""
+    """Boxes that extend beyond their image; with `clip_boxes` only those completely outside."""
     for name, line, box in zip(labels.ids, labels.lines, labels.boxes):
         if box is None:
             continue
@@ -58,25 +58,27 @@ def outside_faults(labels: LabelRows, path: Path, clip_boxes: bool, size_of: Siz
         rows, columns = size_of(name)
         size = f"the image's {columns} x {rows} pixels"
         if x >= columns or y >= rows or x + width <= 0 or y + height <= 0:
-            yield Fault("box-outside", str(path), line, f"the box is wholly outside {size}", "fix or remove the row")
+            yield Fault(
+                "box-outside", str(path), line, f"the box is completely outside {size}", "fix or remove the row"
+            )
         elif not clip_boxes and (min(x, y) < 0 or x + width > columns + SLACK or y + height > rows + SLACK):
             ends = f"{format_exactly(x)},{format_exactly(y)}-{format_exactly(x + width)},{format_exactly(y + height)}"
-            fix = "correct the row, or give clip_boxes=true to cut boxes to their images"
-            yield Fault("box-outside", str(path), line, f"the box {ends} leaves {size}", fix)
+            fix = "correct the row, or give clip_boxes=true to clip boxes to their images"
+            yield Fault("box-outside", str(path), line, f"the box {ends} exceeds {size}", fix)
 
 
 def class_faults(labels: LabelRows, classes: ClassRows, competition: Competition) -> Iterator[Fault]:
-    """Images of two classes, images in one table only, and Lung Opacity that is not exactly Target 1."""
+    """Images of two classes, images in one table only, and Lung Opacity without Target 1 or the reverse."""
     kinds: dict[str, tuple[str, int]] = {}
     path = str(competition.classes)
     for name, line, kind in zip(classes.ids, classes.lines, classes.classes):
-        before, where = kinds.setdefault(name, (kind, line))
-        if before != kind:
-            what = f"another class for {name} than in row {where}"
-            yield Fault("class-contradiction", path, line, what, "keep the rows that are true")
+        first_kind, first_line = kinds.setdefault(name, (kind, line))
+        if first_kind != kind:
+            what = f"another class for {name} than in row {first_line}"
+            yield Fault("class-contradiction", path, line, what, "keep the correct rows")
     targets = dict(zip(labels.ids, labels.targets))
     if not labels.mentioned or not classes.mentioned:
-        return  # the table could not be read, which is a fault already: not one more for every image
+        return  # an unreadable table is a fault already; do not add one per image
     for name, line in labels.mentioned.items():
         if name not in classes.mentioned and competition.is_id(name):
             what = f"{name} has no class in {competition.classes.name}"
@@ -92,44 +94,44 @@ def class_faults(labels: LabelRows, classes: ClassRows, competition: Competition
 
 
 def mapping_faults(competition: Competition, labels: LabelRows) -> list[Fault]:
-    """What is wrong with the table of people itself, or that it does not fit the labelled images."""
+    """Faults of the table of people itself, or between it and the labelled images."""
     try:
         people = competition.people()
     except BadInput as error:
         return error.faults
     if competition.mapping is None or not labels.mentioned:
         return []
-    table, allowed = competition.labels.name, competition.allow_unmapped
-    fault = mapping_fault(people, labels.mentioned, competition.mapping, table, allowed)
+    table, allow_unmapped = competition.labels.name, competition.allow_unmapped
+    fault = mapping_fault(people, labels.mentioned, competition.mapping, table, allow_unmapped)
     return [fault] if fault else []
 
 
 def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competition: Competition) -> Iterator[Fault]:
-    """Labels without image, images without label, and the sample's ids against the test images."""
+    """Labels without an image, images without a label, and sample ids that differ from the test images."""
     yield from competition.repeated_images
     train, test = competition.train_images, competition.test_images
     for images, folder in ((train, competition.train_folder), (test, competition.test_folder)):
         if not images:
             what = "has no images (DICOM, PNG or JPEG)" if folder.is_dir() else "is missing"
             yield Fault("no-images", str(folder), None, what, "download it from the competition's data page")
-    yield from against(labels.mentioned, train, competition.labels, competition.is_id)
+    yield from compare_ids(labels.mentioned, train, competition.labels, competition.is_id)
     if samples is not None:
-        yield from against(samples, test, competition.sample, competition.is_id)
+        yield from compare_ids(samples, test, competition.sample, competition.is_id)
     for name in sorted(train.keys() & test.keys()):
-        what = "is in the training folder too"
+        what = "is also in the training folder"
         yield Fault("train-and-test", str(test[name]), None, what, "remove it from one of the two")
 
 
-def against(
+def compare_ids(
     listed: Mapping[str, int], images: Mapping[str, Path], table: Path, is_id: Callable[[str], bool]
 ) -> Iterator[Fault]:
-    """Ids of a table without a file, files that the table does not list; nothing where one of the two is empty."""
+    """Ids of a table without a file, and files that the table does not list; nothing where one of the two is empty."""
     if not listed or not images:
         return
     folder, suffix = (file := next(iter(images.values()))).parent.name, file.suffix
     if images.keys().isdisjoint(listed):
-        alike = spelling_difference(images, listed.keys())
-        what = f"names none of the images in {folder}{alike}"
+        difference = spelling_difference(images, listed.keys())
+        what = f"names none of the images in {folder}{difference}"
         yield Fault("no-image", str(table), None, what, "name the files as the table names the images")
         return
     for name, line in listed.items():

@@ -116,7 +116,7 @@ def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool
 def open_competition(
     folder: str | Path, mapping: str = "", name: str = "", needs_images: bool = True, needs_sample: bool = True
 ) -> Competition:
-    """The competition in a folder or in its zip, which is unpacked once. What it lacks is `check`'s to report.
+    """The competition in a folder or in its zip, which is unpack_once once. What it lacks is `check`'s to report.
 
     Args:
         mapping: the table of images and people; "" takes the folder's own if it has one.
@@ -128,9 +128,9 @@ def open_competition(
     folder = Path(folder)
     name = name or (folder.resolve().name if folder.is_dir() else folder.stem)
     if folder.is_file():
-        from pneumonia.data.archive import unpacked
+        from pneumonia.data.archive import unpack_once
 
-        folder = root_in(unpacked(folder, config.REPOSITORY / "cache"), folder)
+        folder = find_root(unpack_once(folder, config.REPOSITORY / "cache"), folder)
     if not folder.is_dir():
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
     files = format_of(folder).read(folder)
@@ -153,8 +153,8 @@ def open_competition(
     )
 
 
-def root_in(folder: Path, archive: Path) -> Path:
-    """The folder of an unpacked zip that one of the formats knows, however deep it is.
+def find_root(folder: Path, archive: Path) -> Path:
+    """The folder of an unpack_once zip that one of the formats knows, however deep it is.
 
     Raises:
         BadInput: nowhere, or at several places; what is inside is named.

@@ -1,11 +1,11 @@
-"""DICOMs to image cache: whole or not at all. Killed at any moment, the next call goes on where it stood.
+"""Ingest: DICOMs to an image cache, complete or not at all. After a kill the next call continues.
 
-A finished cache is opened without reading a pixel: each DICOM's size and time are compared with the index, and its
-checksum where those differ. A DICOM that has changed is read again, the others stay. Squares are compared with their
-checksums where an interrupted ingest goes on, and where `verify` asks for it.
+A finished cache is opened without reading pixels: the size and time of each DICOM are compared with the index, and the
+checksum where they differ. A DICOM that has changed is read again, the others are kept. Squares are compared with their
+checksums when an interrupted ingest continues, and when `verify` asks for it.
 
-Work is done in blocks of images by spawned processes that write their squares themselves and hand back index rows,
-which one process appends to the journal.
+Spawned processes read blocks of images, write the squares themselves and return index rows, which one process appends
+to the journal.
 """
 
 import contextlib
@@ -27,15 +27,15 @@ from pneumonia.system.files import exclusive_lock, sha256
 from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress, say
 
-WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading so many
-BLOCK = 16  # images that a process reads before it reports: what an interruption can cost each process
+WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading these
+BLOCK = 16  # images that a process reads before it reports; an interruption loses at most these
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SPARE_BYTES = 1 << 20  # for what is small
-RECORD_BYTES = 2048  # per image in journal and index, generously
+SPARE_BYTES = 1 << 20  # for small files
+RECORD_BYTES = 2048  # upper bound per image in journal and index
 
 
 class Source(NamedTuple):
-    """One image to be cached: `row` of the cache, and where it comes from."""
+    """One image to cache: its `row` in the cache, and its file."""
 
     row: int
     image: str
@@ -50,22 +50,20 @@ def ingest(
     folder: str | Path | None = None,
     verify: bool = False,
 ) -> Cache:
-    """The competition's images as squares of at least `image_size` pixels.
+    """Cache the competition's images as squares of at least `image_size` pixels.
 
     Args:
-        workers: processes that read DICOMs; 0: one per core as far as it pays; 1: this process.
-        folder: where the cache is kept, at exactly that size; None: under cache/, in a folder named by the
-            competition, its content and the size that images of this size are made from.
+        workers: processes that read DICOMs; 0: up to one per core, where that is faster; 1: this process.
+        folder: for the cache, at exactly `image_size`; None: a folder under cache/, named by the competition, its
+            content and the cached size.
         verify: compare every square with its checksum, and read again what is damaged.
 
     Raises:
-        BadInput: every DICOM that cannot be read; the others are cached. Or `folder` holds squares of another size.
-        EnvironmentFailure: the disk is or would be full; what was done is kept.
+        BadInput: every DICOM that cannot be read (the others are cached), or `folder` has squares of another size.
+        EnvironmentFailure: the disk is or would be full; finished images are kept.
     """
     if image_size < 1:
-        raise BadInput(
-            [Fault("bad-size", "image_size", None, f"{image_size} is not an image size", "give pixels, 1 or more")]
-        )
+        raise bad_input("image_size", f"{image_size} is not an image size", "give pixels, 1 or more", code="bad-size")
     if folder is None:
         image_size = layout.cached_size(image_size)
         folder = layout.default_folder(competition.name, competition.content_key, image_size)
@@ -74,18 +72,18 @@ def ingest(
     images += [("test", *each) for each in competition.test_images.items()]
     sources = [Source(row, image, split, path) for row, (split, image, path) in enumerate(images)]
     with readable_errors(folder), exclusive_lock(folder / "lock", "the image cache", waits=True):
-        cache = finished(folder, image_size)
-        if cache and not verify and unchanged(cache, sources):
+        cache = open_finished(folder, image_size)
+        if cache and not verify and is_unchanged(cache, sources):
             return cache
         records = layout.index_records(cache) if cache else layout.read_journal(folder, image_size)
-        return complete(folder, image_size, sources, records, workers, compare=verify or cache is None)
+        return complete_cache(folder, image_size, sources, records, workers, compare=verify or cache is None)
 
 
-def finished(folder: Path, size: int) -> Cache | None:
-    """The cache that is there; None where there is none, or it cannot be used any more.
+def open_finished(folder: Path, size: int) -> Cache | None:
+    """Open the finished cache in a folder; None where there is none or it is damaged.
 
     Raises:
-        BadInput: it has squares of another size.
+        BadInput: its squares have another size.
     """
     try:
         cache = Cache(folder)
@@ -97,52 +95,54 @@ def finished(folder: Path, size: int) -> Cache | None:
     return cache
 
 
-def unchanged(cache: Cache, sources: list[Source]) -> bool:
-    """Whether the cache has these images, and every file has the size and time that it had."""
+def is_unchanged(cache: Cache, sources: list[Source]) -> bool:
+    """Whether the cache has these images, and every file has the same size and time as before."""
     index = cache.index
-    if index["patientId"].tolist() != [each.image for each in sources]:
+    if index["patientId"].tolist() != [source.image for source in sources]:
         return False
-    if index["split"].tolist() != [each.split for each in sources]:
+    if index["split"].tolist() != [source.split for source in sources]:
         return False
     rows = zip(sources, index["bytes"].tolist(), index["mtime_ns"].tolist())
     try:
-        return all((stat := each.path.stat()).st_size == size and stat.st_mtime_ns == time for each, size, time in rows)
+        return all(
+            (stat := source.path.stat()).st_size == size and stat.st_mtime_ns == time for source, size, time in rows
+        )
     except OSError:
         return False
 
 
-def complete(
+def complete_cache(
     folder: Path, size: int, sources: list[Source], records: dict[int, dict], workers: int, compare: bool
 ) -> Cache:
-    """Read what is missing or has changed, and finish the cache."""
-    right = still_right(folder, size, sources, records, compare)
-    missing = [source for source in sources if source.row not in right]
-    if right and missing:
-        say(f"ingest: {len(right)} of {len(sources)} images are in {folder}, {len(missing)} are to be read")
+    """Read images that are missing or have changed, and finish the cache."""
+    valid = valid_records(folder, size, sources, records, compare)
+    missing = [source for source in sources if source.row not in valid]
+    if valid and missing:
+        say(f"ingest: {len(valid)} of {len(sources)} images are in {folder}, {len(missing)} will be read")
     refuse_full_disk(folder, size, len(sources))
-    (folder / "cache.json").unlink(missing_ok=True)  # from here on it is not finished until it is finished again
-    layout.write_journal(folder, size, right)
+    (folder / "cache.json").unlink(missing_ok=True)  # from here on the cache is not finished
+    layout.write_journal(folder, size, valid)
     allocate(layout.pixel_file(folder, size), len(sources) * size**2)
     faults: list[Fault] = []
     with open(layout.journal_file(folder, size), "a", encoding="utf-8") as lines:
         for records, block_faults in progress(read_blocks(folder, size, missing, workers), "ingest", unit="batch"):
             lines.writelines(layout.journal_line(row, record) for row, record in records.items())
             lines.flush()
-            right |= records
+            valid |= records
             faults += block_faults
     if faults:
         raise BadInput(faults)
     with open(layout.pixel_file(folder, size), "rb") as pixels:
         os.fsync(pixels.fileno())
-    layout.finish(folder, size, right)
+    layout.finish(folder, size, valid)
     return Cache(folder)
 
 
-def still_right(
+def valid_records(
     folder: Path, size: int, sources: list[Source], records: dict[int, dict], compare: bool
 ) -> dict[int, dict]:
-    """Those records whose DICOM is as it was, with its present time; and, to `compare`, whose square is too."""
-    right = {}
+    """Records whose DICOM is unchanged, with its present time; with `compare`, whose square is unchanged too."""
+    valid = {}
     for source in sources:
         record = records.get(source.row)
         if record is None or (record["patientId"], record["split"]) != (source.image, source.split):
@@ -154,13 +154,13 @@ def still_right(
                     continue
                 record = record | {"mtime_ns": stat.st_mtime_ns}
         except OSError:
-            continue  # reading it will say what is the matter
-        right[source.row] = record
+            continue  # reading it reports the fault
+        valid[source.row] = record
     if not compare:
-        return right
-    wanted = ((row, record["pixels_crc32"]) for row, record in right.items())
-    intact = layout.intact_squares(layout.pixel_file(folder, size), size, wanted)
-    return {row: record for row, record in right.items() if row in intact}
+        return valid
+    checksums = ((row, record["pixels_crc32"]) for row, record in valid.items())
+    intact = layout.intact_squares(layout.pixel_file(folder, size), size, checksums)
+    return {row: record for row, record in valid.items() if row in intact}
 
 
 # ------------------------------------------------------------------ reading
@@ -169,7 +169,7 @@ def still_right(
 def read_blocks(
     folder: Path, size: int, sources: list[Source], workers: int
 ) -> Iterator[tuple[dict[int, dict], list[Fault]]]:
-    """Records and faults of each block as it is done."""
+    """Yield records and faults of each block when it is done."""
     blocks = [sources[start : start + BLOCK] for start in range(0, len(sources), BLOCK)]
     jobs = [(layout.pixel_file(folder, size), size, block) for block in blocks]
     workers = min(workers or min(count_cores(), len(sources) // WORTH_A_PROCESS), len(jobs))
@@ -180,7 +180,7 @@ def read_blocks(
 
 
 def read_block(job: tuple[Path, int, list[Source]]) -> tuple[dict[int, dict], list[Fault]]:
-    """Read some images and write their squares, one at a time; returns their records by row, and the faults."""
+    """Read some images and write their squares, one at a time; returns {row: record} and the faults."""
     file, size, sources = job
     records, faults = {}, []
     descriptor = os.open(file, os.O_WRONLY)
@@ -199,7 +199,8 @@ def read_block(job: tuple[Path, int, list[Source]]) -> tuple[dict[int, dict], li
 
 
 def read_image(source: Source, size: int) -> tuple[np.ndarray, dict]:
-    """(size, size) uint8 and its record. The file's time is taken first: a change while it is read shows later."""
+    """Read an image: (size, size) uint8, and its record. The file's time is taken first, so that a change during
+    reading is noticed later."""
     try:
         stat = source.path.stat()
     except OSError as error:
@@ -223,20 +224,20 @@ def write_at(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 def refuse_full_disk(folder: Path, size: int, count: int) -> None:
-    """EnvironmentFailure where the cache cannot fit, before any work."""
+    """Raise EnvironmentFailure before any work if the cache cannot fit on the disk."""
     file = layout.pixel_file(folder, size)
-    there = file.stat().st_blocks * 512 if file.exists() else 0
-    needed = max(0, count * size**2 - there) + count * RECORD_BYTES + SPARE_BYTES
+    existing = file.stat().st_blocks * 512 if file.exists() else 0
+    needed = max(0, count * size**2 - existing) + count * RECORD_BYTES + SPARE_BYTES
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise EnvironmentFailure(
             f"{folder}: {count} images of {size} x {size} need {needed / 1e6:.0f} MB more and {free / 1e6:.0f} MB are"
-            " free; free space, or take a smaller image_size"
+            " free; free space, or choose a smaller image_size"
         )
 
 
 def allocate(file: Path, length: int) -> None:
-    """Give the pixel file its length and its blocks, so that a disk that fills up later leaves room for it."""
+    """Reserve the pixel file's space on the disk, in case the disk fills up later."""
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         os.ftruncate(descriptor, length)
@@ -246,19 +247,21 @@ def allocate(file: Path, length: int) -> None:
         except OSError as error:
             if error.errno in FULL:
                 raise
-            # a file system that cannot reserve: writing finds out
+            # this file system cannot reserve space; a full disk shows when writing
     finally:
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def readable_errors(folder: Path) -> Iterator[None]:
-    """A full or read-only disk as EnvironmentFailure."""
+    """Turn errors of a full or read-only disk into EnvironmentFailure."""
     try:
         yield
     except OSError as error:
         if error.errno in FULL:
-            text = f"{folder}: the disk is full ({error.strerror}); free space and run it again: what was done is kept"
+            text = (
+                f"{folder}: the disk is full ({error.strerror}); free space and run it again; finished images are kept"
+            )
             raise EnvironmentFailure(text) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO):
             raise EnvironmentFailure(f"{folder}: cannot be written: {error.strerror}") from error

@@ -1,20 +1,20 @@
-"""Geometry and exposure with normal draws, as the winners had them; albumentations draws both evenly."""
+"""Geometry and exposure drawn from normal distributions, as the winners of 2018 did; albumentations draws evenly."""
 
 import albumentations as A
 import cv2
 import numpy as np
 
-ON_EDGE = np.array([0.25, 0.5, 0.75])  # where along each edge a box's points lie, as shares of the edge
+ON_EDGE = np.array([0.25, 0.5, 0.75])  # positions of points on each edge of a box, as shares of the edge
 
 
 class Warp(A.DualTransform):
-    """Shift, scale, rotation and shear about the centre, in one resampling; outside is black.
+    """Shift, scale, rotate and shear about the centre, in one resampling; outside is black.
 
-    A box is mapped by points on its edges, not by its corners, as second place of 2018 did: rotated corners reach
-    further than the finding.
+    A box is mapped by points on its edges, as second place of 2018 did, not by its corners: rotated corners reach
+    beyond the finding.
 
     Args:
-        shift: of the image's side, the most to either side, drawn evenly.
+        shift: largest shift to either side, as a share of the image's side; drawn evenly.
         scale: sigma of log2 of the factor.
         rotate, shear: sigma in degrees.
     """
@@ -30,13 +30,13 @@ class Warp(A.DualTransform):
         scale, angle, shear = self.random_generator.normal(0.0, (self.scale, self.rotate, self.shear))
         shift = self.random_generator.uniform(-self.shift, self.shift, 2) * (width, height)
         angle, shear = np.deg2rad(angle), np.deg2rad(shear)
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        linear = 2.0**scale * turn @ np.array([[1.0, np.tan(shear)], [0.0, 1.0]])
+        rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        linear = 2.0**scale * rotation @ np.array([[1.0, np.tan(shear)], [0.0, 1.0]])
         centre = np.array([width, height]) / 2
         return {"matrix": np.column_stack([linear, centre + shift - linear @ centre])}
 
     def apply(self, img, matrix, **params):
-        # OpenCV counts from the middle of the first pixel, boxes from its corner
+        # OpenCV's origin is the centre of the first pixel, that of boxes is its corner
         centred = matrix.copy()
         centred[:, 2] += matrix[:, :2].sum(axis=1) / 2 - 0.5
         height, width = img.shape[:2]
@@ -65,7 +65,7 @@ class Exposure(A.ImageOnlyTransform):
 
     Args:
         gamma: sigma of log2 of the exponent.
-        brightness, contrast: the most to either side, of the full range and of 1, drawn evenly.
+        brightness, contrast: largest change up or down, as shares of the full range and of 1; drawn evenly.
     """
 
     def __init__(self, gamma=0.0, brightness=0.0, contrast=0.0, p=1.0):
