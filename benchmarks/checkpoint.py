@@ -30,7 +30,7 @@ from pneumonia.data.samples import Samples
 from pneumonia.demo.folder import IMAGES
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs import checkpoint
-from pneumonia.runs.precision import computing
+from pneumonia.runs.precision import compute_policy
 from pneumonia.schema import setting
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner, compile_learner
@@ -99,7 +99,7 @@ def main(settings: Settings) -> None:
     sizes = {"image_size": settings.image_size, "batch_size": settings.batch_size}
     experiment = schema.Experiment(model=model, augment="none", **sizes)
     keras.utils.set_random_seed(0)
-    with computing(experiment), tempfile.TemporaryDirectory(dir=settings.folder or None) as scratch:
+    with compute_policy(experiment), tempfile.TemporaryDirectory(dir=settings.folder or None) as scratch:
         family = family_of(model, settings.image_size)
         samples, batches = batch_in_memory(settings, family, experiment)
         learner = compile_learner(experiment, family, family.build(), samples, 1000, Stage(0, 10, False))

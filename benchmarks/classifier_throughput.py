@@ -40,7 +40,7 @@ from pneumonia.inference.predict import passes
 from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs.environment import processor
-from pneumonia.runs.precision import computing, precision_of, uses_xla
+from pneumonia.runs.precision import compute_policy, precision_of, uses_xla
 from pneumonia.schema import setting
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import compile_learner
@@ -104,7 +104,7 @@ def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict
     family = family_of(experiment.model, settings.image_size)
     keras.utils.set_random_seed(0)
     images = settings.steps * settings.batch_size
-    with computing(experiment):
+    with compute_policy(experiment):
         network = family.build()
         learner = compile_learner(
             experiment, family, network, samples, settings.steps, Stage(0, settings.turns + 1, False)

@@ -62,7 +62,7 @@ from pneumonia.data.samples import Samples, samples_of
 from pneumonia.data.study_table import study_table
 from pneumonia.demo.competition import generate
 from pneumonia.models.registry import family as family_of
-from pneumonia.runs.precision import computing, on_gpu, precision_of
+from pneumonia.runs.precision import compute_policy, on_gpu, precision_of
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import Learner, compile_learner
 from pneumonia.training.loading import BatchLoader
@@ -204,7 +204,7 @@ def as_trained(model: schema.Model, samples: Samples, size: int, batch: int, ste
     keras.utils.set_random_seed(0)
     experiment = schema.Experiment(model=model, image_size=size, batch_size=batch)
     family = family_of(model, size)
-    with computing(experiment):
+    with compute_policy(experiment):
         learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, False))
         constant = batches_of(samples, family, batch, "none", batch=batch)[0]
         ways = {

@@ -142,7 +142,7 @@ def of_member(settings: Settings) -> dict:
     from pneumonia.inference.predict import predict
     from pneumonia.models.registry import family as family_of
     from pneumonia.runs import checkpoint
-    from pneumonia.runs.precision import computing
+    from pneumonia.runs.precision import compute_policy
     from pneumonia.training import loop
     from pneumonia.training.batches import Batches
     from pneumonia.training.learner import compile_learner
@@ -156,7 +156,7 @@ def of_member(settings: Settings) -> dict:
     looking = clocks() - looking  # its costs are measured apart
     samples = run_data_of(data, 0, experiment).samples
     batch, rng = experiment.batch_size, np.random.default_rng(0)
-    with computing(experiment):
+    with compute_policy(experiment):
         family = family_of(experiment.model, experiment.image_size)
         learner = compile_learner(
             experiment, family, family.build(), samples, settings.steps, loop.Stage(0, 100, False)

@@ -110,4 +110,4 @@ def test_what_is_trained_again_is_what_lies_in_the_folder(folder, tmp_path):
     done, result = run("train_run", f"run={folder}")
     assert done.returncode == 0 and result["runs"] == [str(folder)] and "done before" in done.stderr
     done, _ = run("train_run", f"run={tmp_path}")
-    assert done.returncode == 2 and "is no run's folder" in done.stderr
+    assert done.returncode == 2 and "is not the folder of a run" in done.stderr

@@ -15,7 +15,7 @@ def values(of):
 
 
 def restored(folder, into):
-    done, path = checkpoint.newest_sound(folder)
+    done, path = checkpoint.newest_valid(folder)
     checkpoint.restore(path, into)
     return done
 
@@ -26,7 +26,7 @@ def test_the_newest_checkpoint_comes_back(tmp_path):
     back = variables(0)
     assert restored(tmp_path, back) == 3
     assert values(back) == values(variables(3))
-    assert len(list(tmp_path.iterdir())) == checkpoint.CHECKPOINTS_KEPT
+    assert len(list(tmp_path.iterdir())) == checkpoint.MAX_CHECKPOINTS
 
 
 def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(tmp_path, capsys):
@@ -42,7 +42,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_used(tmp_path, capsy
 
 
 def test_nothing_to_restore_is_epoch_0(tmp_path):
-    assert checkpoint.newest_sound(tmp_path) == (0, None)
+    assert checkpoint.newest_valid(tmp_path) == (0, None)
 
 
 def test_a_checkpoint_that_cannot_be_read_is_passed_over(tmp_path, capsys):
@@ -55,7 +55,7 @@ def test_a_checkpoint_that_cannot_be_read_is_passed_over(tmp_path, capsys):
 def test_a_checkpoint_holds_its_history(tmp_path):
     history = [{"epoch": 1, "loss": 0.1 + 0.2}, {"epoch": 2, "loss": 1e-300}]
     path = checkpoint.write_checkpoint(tmp_path, 2, variables(2), history)
-    assert checkpoint.history_of(path) == history and checkpoint.history_of(None) == []
+    assert checkpoint.read_history(path) == history and checkpoint.read_history(None) == []
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-3], lambda content: content[:-1] + b"\xff"])

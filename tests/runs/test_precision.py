@@ -12,7 +12,7 @@ def test_auto_precision_is_bfloat16_on_a_gpu_only(monkeypatch, gpu, format):
     monkeypatch.setattr(precision, "on_gpu", lambda: gpu)
     assert precision.precision_of(Experiment()) == format
     assert precision.precision_of(Experiment(precision="mixed_float16")) == "mixed_float16"
-    with precision.computing(Experiment()):
+    with precision.compute_policy(Experiment()):
         assert keras.config.dtype_policy().name == format
     assert keras.config.dtype_policy().name == "float32"
 

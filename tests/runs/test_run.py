@@ -58,7 +58,7 @@ def test_who_makes_the_batches_may_be_changed_until_the_run_is_done(tmp_path, ex
 
 
 def test_a_folder_without_a_prepared_run_is_refused(tmp_path):
-    with pytest.raises(BadInput, match="is no run's folder"):
+    with pytest.raises(BadInput, match="is not the folder of a run"):
         Run(tmp_path).start()
 
 

@@ -10,7 +10,7 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.models.plain_classifiers import FCNN
 from pneumonia.runs import checkpoint
-from pneumonia.runs.memory import memory_errors_explained
+from pneumonia.runs.memory import explain_memory_errors
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.training.learner import Learner
@@ -69,7 +69,7 @@ def test_the_checkpoint_of_the_epoch_before_is_kept_and_sound(tmp_path, monkeypa
         patched.setattr(Learner, method, second_time)
         line = line_of(data, tmp_path, small())
     run = Run(tmp_path / "fold0")
-    done, _ = checkpoint.newest_sound(run.folder)
+    done, _ = checkpoint.newest_valid(run.folder)
     assert done == 1 and "; the checkpoint of the epoch before is kept; " in line
     train_run(run, small(), data, "test")
     assert run.is_done
@@ -88,7 +88,7 @@ def test_the_checkpoint_of_the_epoch_before_is_kept_and_sound(tmp_path, monkeypa
     ],
 )
 def test_what_to_try_is_a_batch_that_can_be_trained(changes, fix):
-    with pytest.raises(EnvironmentFailure) as caught, memory_errors_explained(small(**changes)):
+    with pytest.raises(EnvironmentFailure) as caught, explain_memory_errors(small(**changes)):
         exhausted()
     assert fix in str(caught.value)
 
@@ -107,12 +107,12 @@ def test_every_backend_s_words_for_it_are_known(monkeypatch, error):
         pytest.raises(
             EnvironmentFailure, match=r"^GPU memory is short at batch_size=16; use another device$"
         ) as caught,
-        memory_errors_explained(schema.Experiment(), fix="use another device"),
+        explain_memory_errors(schema.Experiment(), fix="use another device"),
     ):
         raise error
     assert caught.value.__cause__ is error
 
 
 def test_other_errors_stay_what_they_are():
-    with pytest.raises(ZeroDivisionError), memory_errors_explained(schema.Experiment()):
+    with pytest.raises(ZeroDivisionError), explain_memory_errors(schema.Experiment()):
         1 / 0  # noqa: B018

@@ -62,5 +62,5 @@ def test_where_nothing_is_hard_every_negative_has_the_same_chance():
 
 @pytest.mark.parametrize(("positives", "hardness"), [(0.5, None), (0.0, np.ones(100)), (1.0, np.ones(100))])
 def test_hard_negatives_without_hardness_or_room_are_refused(positives, hardness):
-    with pytest.raises(BadInput, match=r"sampling\.hard_negatives: has no batches of two kinds"):
+    with pytest.raises(BadInput, match=r"sampling\.hard_negatives: needs batches of positives and negatives"):
         epoch_order(POSITIVE, Sampling(positives=positives, hard_negatives=0.5), 8, 0, 0, hardness)

@@ -158,11 +158,11 @@ def of_ensemble(folder: Path, images: Radiographs) -> Detections:
 def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
     from pneumonia.inference.network import network_of
     from pneumonia.inference.predict import predict as predict_table
-    from pneumonia.runs.memory import memory_errors_explained
+    from pneumonia.runs.memory import explain_memory_errors
 
     network, family, experiment = network_of(run)
     title = f"{run.folder.parent.name} fold {run.fold}"
-    with memory_errors_explained(experiment, fix="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
+    with explain_memory_errors(experiment, fix="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
         return predict_table(network, family, images.images(experiment.image_size), experiment, title)
 
 

@@ -17,8 +17,8 @@ from pneumonia.models.classifier_losses import balanced_weights
 from pneumonia.models.family import Family
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs import checkpoint
-from pneumonia.runs.memory import memory_errors_explained
-from pneumonia.runs.precision import computing
+from pneumonia.runs.memory import explain_memory_errors
+from pneumonia.runs.precision import compute_policy
 from pneumonia.runs.run import Run
 from pneumonia.system.files import exclusive_lock
 from pneumonia.system.progress import say
@@ -47,7 +47,7 @@ def train_run(run: Run, experiment: schema.Experiment, data: Prepared, title: st
         if run.is_done:
             say(f"{title}: done before, in {run.folder}")
             return
-        with memory_errors_explained(experiment, run.folder):
+        with explain_memory_errors(experiment, run.folder):
             train_and_predict(run, experiment, data, title, nih)
 
 
@@ -88,7 +88,7 @@ def trained(run: Run, experiment: schema.Experiment, material: RunData, title: s
     """The network with its final weights: trained, or read where training had ended before."""
     if run.weights.exists():
         family = family_of(experiment.model, experiment.image_size, pretrained=False)
-        with computing(experiment):
+        with compute_policy(experiment):
             network = family.build()
         try:
             checkpoint.read_weights(run.weights, network.variables)

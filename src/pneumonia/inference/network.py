@@ -4,7 +4,7 @@ import dataclasses
 
 from pneumonia.models.registry import family as family_of
 from pneumonia.runs import checkpoint
-from pneumonia.runs.precision import computing
+from pneumonia.runs.precision import compute_policy
 from pneumonia.runs.run import Run, experiment_of
 
 
@@ -12,7 +12,7 @@ def network_of(run: Run):
     """A finished run's network with its weights, its family and its experiment; on one device, whatever trained it."""
     experiment = dataclasses.replace(experiment_of(run), devices=1)
     family = family_of(experiment.model, experiment.image_size, pretrained=False)
-    with computing(experiment):
+    with compute_policy(experiment):
         network = family.build()
     done = run.done()
     checkpoint.read_weights(run.weights, network.variables, done["weights_sha256"])

@@ -1,4 +1,4 @@
-"""Image classifiers on any backbone of keras.applications: opacity or not, the competition's three classes, NIH's 14."""
+"""Image classifiers on a backbone of keras.applications: opacity or not, the competition's three classes, NIH's 14."""
 
 from abc import abstractmethod
 

@@ -8,7 +8,7 @@ import keras
 # be close to their initial 0 and 1, and prediction would normalise differently from training.
 BATCH_NORM_MOMENTUM = 0.95
 
-# input ranges of keras.applications' pretrained weights, as (scale, offset) per channel, for gray 0..255 in each channel
+# input ranges of keras.applications' pretrained weights: (scale, offset) per channel, for gray 0..255 in each channel
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, red green blue, in 0..1
 RANGES = {
     "unit": (1 / 127.5, -1.0),

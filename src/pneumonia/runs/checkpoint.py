@@ -1,9 +1,9 @@
-"""Every variable of a training in one file, whole or not at all, its checksum in its name.
+"""Write and read checkpoints: all variables of a training in one file, written atomically, its checksum in its name.
 
-safetensors holds plain arrays: nothing in such a file can run. A checkpoint is named
-`epoch-<epochs done>-<first 16 hex digits of its SHA-256>.safetensors`; a file whose content does not match its name is
-damaged, and the one before is used. It holds the history up to there, so that nothing else is needed to go on. Weights
-alone have a fixed name, and their checksum inside.
+safetensors files hold plain arrays, no code. A checkpoint is named
+`epoch-<epochs done>-<first 16 hex digits of its SHA-256>.safetensors`; if its content does not match its name it is
+damaged, and the checkpoint before it is used. It also holds the history so far, so that a training can resume from this
+file alone. A file of weights has a fixed name, and its checksum inside.
 """
 
 import hashlib
@@ -20,25 +20,25 @@ from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.files import atomic_write, sha256
 from pneumonia.system.progress import say
 
-CHECKPOINTS_KEPT = 2  # the newest, and the one before in case the newest is damaged
+MAX_CHECKPOINTS = 2  # the newest, and the one before it in case the newest is damaged
 
 
 class DamagedWeights(EnvironmentFailure):
-    """A file of weights has another content than was written."""
+    """The content of a weights file is not what was written."""
 
 
 def tensors_of(variables: Iterable[keras.Variable]) -> dict[str, np.ndarray]:
-    """Arrays by position: within one experiment the order of variables is fixed, their names are not."""
+    """Return arrays by position: within one experiment the order of variables is fixed, their names are not."""
     return {f"{index:05d}": array_of(variable) for index, variable in enumerate(variables)}
 
 
 def array_of(variable: keras.Variable) -> np.ndarray:
-    """A variable's value, of any device's copy where it has several."""
+    """Return a variable's value; with several devices, of the first device's copy."""
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
 
 
 def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], source: Path) -> None:
-    """Raises EnvironmentFailure where number or shapes are those of another model."""
+    """Assign the tensors to the variables. Raises EnvironmentFailure if number or shapes differ."""
     shapes = [tuple(variable.shape) for variable in variables]
     if [tensors[name].shape for name in sorted(tensors)] != shapes:
         raise EnvironmentFailure(f"{source}: holds the variables of another model; remove it, or train again")
@@ -47,8 +47,8 @@ def assign(variables: list[keras.Variable], tensors: dict[str, np.ndarray], sour
 
 
 def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """A file's tensors and its metadata. Raises ValueError where it is cut, no such file, or has another content than
-    when it was written."""
+    """Return a file's tensors and metadata. Raises ValueError if it is cut off, is not a safetensors file, or its
+    checksum differs."""
     try:
         tensors = load(content)
     except SafetensorError as error:
@@ -60,7 +60,7 @@ def unpack(content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
 
 
 def digest_of(tensors: dict[str, np.ndarray]) -> str:
-    """SHA-256 of the values, in the order of their names."""
+    """Return the SHA-256 of the values, in the order of their names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         digest.update(np.ascontiguousarray(tensors[name]).tobytes())
@@ -68,7 +68,7 @@ def digest_of(tensors: dict[str, np.ndarray]) -> str:
 
 
 def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
-    """One file of variables; returns its SHA-256."""
+    """Write the variables into one file; return the file's SHA-256."""
     tensors = tensors_of(variables)
     content = save(tensors, {"sha256": digest_of(tensors)})
     with atomic_write(path, "wb") as file:
@@ -77,9 +77,14 @@ def write_weights(path: Path, variables: Iterable[keras.Variable]) -> str:
 
 
 def read_weights(path: Path, variables: list[keras.Variable], checksum: str | None = None) -> None:
-    """Raises DamagedWeights, or EnvironmentFailure where the file cannot be read or is another model's.
+    """Load the variables from a file of weights.
 
-    checksum: of the file.
+    Args:
+        checksum: the file's SHA-256, if it is known.
+
+    Raises:
+        DamagedWeights: the file is damaged.
+        EnvironmentFailure: it cannot be read, or has the weights of another model.
     """
     try:
         content = path.read_bytes()
@@ -97,39 +102,42 @@ def read_weights(path: Path, variables: list[keras.Variable], checksum: str | No
 def write_checkpoint(
     folder: Path, epochs_done: int, variables: list[keras.Variable], history: Sequence[dict] = ()
 ) -> Path:
-    """history: one dictionary per epoch done (metrics.jsonl)."""
+    """Write a checkpoint, remove all but the newest MAX_CHECKPOINTS, and return its path.
+
+    history: one dictionary per epoch done (metrics.jsonl).
+    """
     content = save(tensors_of(variables), {"history": json.dumps(list(history))})
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"epoch-{epochs_done:05d}-{digest}.safetensors"
     with atomic_write(path, "wb") as file:
         file.write(content)
-    for old in checkpoints(folder)[CHECKPOINTS_KEPT:]:
+    for old in checkpoints(folder)[MAX_CHECKPOINTS:]:
         old.unlink(missing_ok=True)
     return path
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """A run's checkpoints, the newest first."""
+    """Return the paths of a run's checkpoints, the newest first."""
     return sorted(folder.glob("epoch-*.safetensors"), reverse=True)
 
 
-def newest_sound(folder: Path) -> tuple[int, Path | None]:
-    """The newest checkpoint whose content matches its name, after the epochs it had done; (0, None) without any."""
+def newest_valid(folder: Path) -> tuple[int, Path | None]:
+    """Return the number of epochs done and the path of the newest undamaged checkpoint; (0, None) if there is none."""
     for path in checkpoints(folder):
         _, epochs_done, digest = path.stem.split("-")
         try:
-            digest_now = sha256(path)[:16]
+            is_valid = sha256(path)[:16] == digest
         except OSError as error:
             say(f"{path}: cannot be read ({error.strerror}); using the checkpoint before it")
             continue
-        if digest_now == digest:
+        if is_valid:
             return int(epochs_done), path
-        say(f"{path}: damaged, its checksum differs; using the checkpoint before it")
+        say(f"{path}: is damaged, its checksum differs; using the checkpoint before it")
     return 0, None
 
 
-def history_of(path: Path | None) -> list[dict]:
-    """The history in a checkpoint; empty without one."""
+def read_history(path: Path | None) -> list[dict]:
+    """Return the history in a checkpoint; empty if there is no checkpoint."""
     if path is None:
         return []
     _, metadata = unpack(path.read_bytes())
@@ -137,5 +145,5 @@ def history_of(path: Path | None) -> list[dict]:
 
 
 def restore(path: Path, variables: list[keras.Variable]) -> None:
-    """Load a checkpoint that `newest_sound` found."""
+    """Load the variables from a checkpoint that `newest_valid` returned."""
     assign(variables, unpack(path.read_bytes())[0], path)

@@ -1,4 +1,4 @@
-"""What else a run's numbers depend on: versions, commit, device, threads. Lies beside the run; `rerun` compares it."""
+"""environment.json: versions, commit, device and threads that a run's numbers depend on. `rerun` compares it."""
 
 import importlib.metadata
 import os
@@ -13,13 +13,13 @@ from pneumonia.system.processes import count_cores
 PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
             "opencv-python-headless", "pydicom", "safetensors",
             "nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cublas-cu12")  # fmt: skip
-# with another one of these a run's numbers have other bits
-OF_BITS = ("threads", "devices", "gpu", "processor", "precision", "packages", "learned_from")
-TIMEOUT = 10.0  # seconds that another program may take to answer
+# if one of these changes, results will not be bit-identical
+BIT_KEYS = ("threads", "devices", "gpu", "processor", "precision", "packages", "learned_from")
+TIMEOUT = 10.0  # seconds that git and nvidia-smi may take
 
 
 def environment(experiment: schema.Experiment) -> dict:
-    """environment.json, but for the data and what was learned from; None: not to be known."""
+    """Return the content of environment.json, without data hashes and `learned_from`; None for unknown values."""
     import keras
 
     from pneumonia.runs.precision import on_gpu, precision_of
@@ -47,33 +47,32 @@ def environment(experiment: schema.Experiment) -> dict:
     }
 
 
-def git(*words: str) -> str | None:
-    """What git says of the program's own repository; it takes no lock that a commit could wait for."""
-    return output_of("git", "--no-optional-locks", "-C", str(config.REPOSITORY), *words)
+def git(*args: str) -> str | None:
+    """Return the output of a git command on this repository; it takes no lock that a commit could wait for."""
+    return run_program("git", "--no-optional-locks", "-C", str(config.REPOSITORY), *args)
 
 
 def gpu() -> str | None:
-    """Model and driver version of the machine's GPUs: "NVIDIA H100 80GB HBM3, 550.54.15"; None without nvidia-smi."""
-    lines = output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    """Return the GPUs' model and driver version, "NVIDIA H100 80GB HBM3, 550.54.15"; None without nvidia-smi."""
+    lines = run_program("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     return "; ".join(sorted(set(lines.splitlines()))) if lines else None
 
 
-def output_of(*command: str) -> str | None:
-    """What a program prints; None where it is not there, fails, or does not answer."""
+def run_program(*command: str) -> str | None:
+    """Return what a program prints; None if it does not exist, fails, or takes longer than TIMEOUT."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        return subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True).stdout.strip()
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
 
 
 def threads(backend: str) -> int:
-    """Threads of one operation: what the backend's variable says, else one per core that the process may use."""
+    """Return the threads of one operation: the backend's environment variable, else the cores of this process."""
     return int(os.environ.get("NPROC" if backend == "jax" else "TF_NUM_INTRAOP_THREADS") or count_cores())
 
 
 def processor() -> str:
-    """The processor's name as a person knows it."""
+    """Return the processor's model name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -82,15 +81,15 @@ def processor() -> str:
 
 
 def differences(then: dict, now: dict) -> dict[str, tuple]:
-    """{dotted key: (then, now)} of what two environments say both, and differently; an older one says less, also of the
-    packages."""
-    known = then.keys() & now.keys()
-    then, now = ({key: each[key] for key in known} for each in (then, now))
+    """Return {dotted key: (then, now)} of the values that differ between two environments. Keys and packages that only
+    one of them has are left out."""
+    common = then.keys() & now.keys()
+    then, now = ({key: values[key] for key in common} for values in (then, now))
     changed = {key: (config.value_at(then, key), value) for key, value in config.difference(then, now).items()}
     return {key: pair for key, pair in changed.items() if not (key.startswith("packages.") and None in pair)}
 
 
 def difference_text(changed: dict[str, tuple], keys: Sequence[str]) -> str:
-    """Those of `differences` that are under one of the keys, for people."""
-    ours = {key: each for key, each in changed.items() if key.split(".")[0] in keys}
-    return ", ".join(f"{key} was {then} and is now {now}" for key, (then, now) in ours.items())
+    """Return those of `differences` that are under one of the keys, as text."""
+    selected = {key: pair for key, pair in changed.items() if key.split(".")[0] in keys}
+    return ", ".join(f"{key} was {then} and is now {now}" for key, (then, now) in selected.items())

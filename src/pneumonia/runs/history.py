@@ -1,4 +1,4 @@
-"""metrics.jsonl: one line per epoch."""
+"""Read and write metrics.jsonl, one line per epoch."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from pneumonia.system.files import atomic_write
 
 
 def read_history(folder: Path) -> list[dict]:
-    """The lines of a run's metrics.jsonl; empty where there is none."""
+    """Return one dictionary per line of a run's metrics.jsonl; empty if the file does not exist."""
     path = folder / "metrics.jsonl"
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 

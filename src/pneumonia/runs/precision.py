@@ -1,4 +1,4 @@
-"""How steps are computed: number format, XLA, determinism, devices. Decided once per process, before the network."""
+"""Number format, XLA, determinism and devices of a training; set once per process, before the network is built."""
 
 import contextlib
 
@@ -13,18 +13,19 @@ def on_gpu() -> bool:
 
 
 def precision_of(experiment: schema.Experiment) -> str:
-    """`auto` is mixed_bfloat16 on a GPU, whose range needs no loss scaling, and float32 on a CPU."""
+    """Return the number format: `auto` is mixed_bfloat16 on a GPU (it needs no loss scaling) and float32 on a CPU."""
     if experiment.precision != "auto":
         return experiment.precision
     return "mixed_bfloat16" if on_gpu() else "float32"
 
 
 @contextlib.contextmanager
-def computing(experiment: schema.Experiment):
-    """Build networks in here: layers take the number format of the experiment, and its devices.
+def compute_policy(experiment: schema.Experiment):
+    """Within this context networks are built with the experiment's number format and devices.
 
     Raises:
-        EnvironmentFailure: fewer devices than the experiment wants.
+        BadInput: the batch size is not a multiple of the devices.
+        EnvironmentFailure: there are fewer devices than the experiment asks for.
     """
     if experiment.deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -33,15 +34,15 @@ def computing(experiment: schema.Experiment):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(precision_of(experiment))
     try:
-        with shared(experiment):
+        with distribute(experiment):
             yield
     finally:
         keras.config.set_dtype_policy(before)
 
 
 @contextlib.contextmanager
-def shared(experiment: schema.Experiment):
-    """Variables made in here are on every one of the experiment's devices, and every batch is shared among them."""
+def distribute(experiment: schema.Experiment):
+    """Within this context variables are created on all of the experiment's devices, which share each batch."""
     count = experiment.devices
     if count <= 1:
         yield
@@ -50,7 +51,7 @@ def shared(experiment: schema.Experiment):
     if len(devices) < count:
         raise EnvironmentFailure(f"devices={count}, but this process sees {len(devices)}: {', '.join(devices)}")
     if experiment.batch_size % count:
-        what = f"{experiment.batch_size} does not divide among {count} devices"
+        what = f"{experiment.batch_size} cannot be divided among {count} devices"
         raise bad_input("batch_size", what, f"choose a multiple of {count}")
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -66,8 +67,8 @@ def shared(experiment: schema.Experiment):
             keras.distribution.set_distribution(before)
 
 
-def share_of_device(loss):
-    """One device's part of a loss that is a mean over its own part of the batch: gradients of devices are added up."""
+def scale_for_devices(loss):
+    """Divide a loss, a mean over one device's part of the batch, by the number of devices: gradients are summed."""
     if keras.backend.backend() != "tensorflow":
         return loss
     import tensorflow as tf
@@ -76,8 +77,8 @@ def share_of_device(loss):
 
 
 def uses_xla(experiment: schema.Experiment) -> bool:
-    """Whether steps are compiled. `auto`: on a GPU, and on JAX everywhere, where Keras runs a step that is not compiled
-    operation by operation: 1.17 s a step on a CPU against 0.10 s (MobileNetV2).
+    """Return whether XLA compiles training steps. `auto`: on a GPU, and always on JAX, where a step that is not
+    compiled took 1.17 s on a CPU against 0.10 s (MobileNetV2).
 
     Raises:
         BadInput: an unknown value of `xla`.

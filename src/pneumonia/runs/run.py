@@ -1,11 +1,11 @@
-"""One run: an experiment on one fold of one dataset. Its path is its identity; what it depended on lies beside it."""
+"""One run: an experiment on one fold of one dataset. Its path is its identity; its folder says what it depends on."""
 
 import datetime
 from dataclasses import dataclass
 from pathlib import Path
 
 from pneumonia import config, schema
-from pneumonia.runs.environment import OF_BITS, difference_text, differences, environment
+from pneumonia.runs.environment import BIT_KEYS, difference_text, differences, environment
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write, read_json, sha256, write_json
 from pneumonia.system.progress import say
@@ -19,13 +19,13 @@ class Run:
 
     @property
     def fold(self) -> int | str:
-        """A number, or `report` for the student report's split."""
+        """The fold's number, or `report` for the student report's split."""
         text = self.folder.name.removeprefix("fold")
         return int(text) if text.isdigit() else text.removeprefix("-")
 
     @property
     def dataset(self) -> Path:
-        """Folder of all runs on the same data and folds; the report's experiments lie one folder deeper."""
+        """Folder of all runs on the same data and folds; the report's experiments are one folder deeper."""
         experiments = self.folder.parent.parent
         return experiments.parent if experiments.name == "report" else experiments
 
@@ -38,66 +38,68 @@ class Run:
         return self.folder / "weights.safetensors"
 
     def table(self, images: str, kind: str) -> Path:
-        """Prediction table of `images` (oof, test, holdout) by a model of `kind` (classifier, localizer)."""
+        """Return the path of the prediction table of `images` (oof, test, holdout) by a model of `kind` (classifier,
+        localizer)."""
         return self.folder / f"{images}_{'classes' if kind == 'classifier' else 'detections'}.csv"
 
     @property
     def is_marked(self) -> bool:
-        """Whether it was done once: its weights are final, though a table may have gone since."""
+        """Whether the marker done.json exists: the weights are final, but a table may have been removed since."""
         return (self.folder / "done.json").exists()
 
     @property
     def is_done(self) -> bool:
-        """Whether its marker is there, and every table that the marker names."""
+        """Whether the marker done.json and every table that it names exist."""
         if not self.is_marked:
             return False
         return all((self.folder / table["file"]).exists() for table in self.done().get("tables", {}).values())
 
     def done(self) -> dict:
+        """Return the content of done.json."""
         return read_json(self.folder / "done.json")
 
     def write_settings(self, experiment: schema.Experiment, identity: dict) -> None:
-        """Write config.yaml; a run that was begun before must have been begun the same.
+        """Write config.yaml; if it exists, it must have the same settings and identity.
 
         Args:
             identity: what the run depends on besides its settings: dataset, hashes of data and fold table, fold.
 
         Raises:
-            BadInput: the folder holds a run with other settings, data or folds; the difference is shown.
+            BadInput: the folder holds a run with other settings, data or folds; the message shows the difference.
         """
         import yaml
 
-        self.refuse_other(experiment, identity)
+        self.check_same(experiment, identity)
         if self.settings_file.exists() and self.is_marked:
-            return  # what it was made with stays what it was
+            return  # a finished run keeps its file: the number of loaders may differ
         with atomic_write(self.settings_file) as stream:
             yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
 
     def write_start(self, start: dict) -> None:
-        """run.json: title, source (the data folder, or demo), nih, prepared (data/prepared.py)."""
+        """Write run.json: title, source (the data folder, or demo), nih, prepared (data/prepared.py)."""
         write_json(self.folder / "run.json", start)
 
     def start(self) -> dict:
-        """What run.json says. Raises BadInput for a folder without a prepared run."""
+        """Return the content of run.json. Raises BadInput for a folder without a prepared run."""
         file = self.folder / "run.json"
         if not file.is_file() or not self.settings_file.is_file():
-            fix = "give run= the folder of a run that a main job or `train` has begun"
-            raise bad_input(self.folder, "is no run's folder", fix)
+            fix = "give run= the folder of a run that the main job or `train` has begun"
+            raise bad_input(self.folder, "is not the folder of a run", fix)
         return read_json(file)
 
     def begin(self, experiment: schema.Experiment, identity: dict, learned_from: dict | None = None) -> None:
-        """Write config.yaml and environment.json; a run that was begun before must have been begun the same.
+        """Write config.yaml and environment.json; a run that was begun before must have the same settings.
 
-        environment.json stays what the run was first begun with, but for `starts`: of each start the time, and what of
-        the environment was another than at the first.
+        environment.json keeps the environment of the first start; `starts` gets one entry per start, with its time and
+        what was different from the first start.
 
         Args:
-            identity: as `write_settings` takes it.
-            learned_from: checksums of what it learns from besides the images, as training/run_data.py has them.
+            identity: see `write_settings`.
+            learned_from: checksums of what it learns from besides the images (training/run_data.py).
 
         Raises:
-            BadInput: the folder holds a run with other settings, data or folds, or one that another backend began; the
-                difference is shown.
+            BadInput: the folder holds a run with other settings, data or folds, or of another backend; the message
+                shows the difference.
         """
         self.write_settings(experiment, identity)
         if self.is_done:
@@ -107,34 +109,34 @@ class Run:
         first = read_json(file) if file.exists() else now
         changed = differences(first, now)
         if "backend" in changed:
-            fix = f"set KERAS_BACKEND={first['backend']} to go on with it, or remove {self.folder} to train it anew"
+            fix = f"set KERAS_BACKEND={first['backend']} to continue it, or remove {self.folder} to train it again"
             raise bad_input(file, f"was begun with another backend: {difference_text(changed, ('backend',))}", fix)
-        if of_bits := difference_text(changed, OF_BITS):
-            say(f"{self.folder}: goes on in other surroundings, so that its bits will differ: {of_bits}")
+        if bit_changes := difference_text(changed, BIT_KEYS):
+            say(f"{self.folder}: continues in another environment, results will not be bit-identical: {bit_changes}")
         start = {
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "changed": {key: value for key, (_, value) in changed.items()},
         }
         write_json(file, first | {"starts": [*first.get("starts", []), start]})
 
-    def refuse_other(self, experiment: schema.Experiment, identity: dict) -> None:
-        """Raises BadInput where the folder holds a run with other settings, data or folds, and shows the difference."""
+    def check_same(self, experiment: schema.Experiment, identity: dict) -> None:
+        """Raises BadInput, with the difference, if the folder holds a run with other settings, data or folds."""
         if not self.settings_file.exists():
             return
         before = config.read_yaml(self.settings_file)
         changed = config.difference(before, config.as_tree(experiment) | {"identity": identity})
-        changed.pop("loaders", None)  # who makes the batches does not change them
+        changed.pop("loaders", None)  # the number of loader threads does not change the batches
         if changed:
-            shown = ", ".join(
+            text = ", ".join(
                 f"{key} was {config.value_at(before, key)} and is now {value}" for key, value in changed.items()
             )
-            fix = f"remove {self.folder} to train it anew, or choose another out="
-            raise bad_input(self.settings_file, f"was begun with other settings: {shown}", fix)
+            fix = f"remove {self.folder} to train it again, or choose another out="
+            raise bad_input(self.settings_file, f"was begun with other settings: {text}", fix)
 
     def finish(self, kind: str, seconds: float, tables: dict[str, Path], decoder: dict) -> None:
-        """The marker, written last: with it the run is complete.
+        """Write the marker done.json, the last file of a complete run.
 
-        decoder: settings of `model` that were fitted after training, and predicted with.
+        decoder: settings of `model` that were fitted after training and used for prediction.
         """
         write_json(
             self.folder / "done.json",
@@ -149,7 +151,7 @@ class Run:
 
 
 def experiment_of(run: Run) -> schema.Experiment:
-    """The settings that a run was begun with."""
+    """Return the settings that a run was begun with."""
     tree = config.read_yaml(run.settings_file)
     tree.pop("identity")
     return config.from_tree(schema.Experiment, tree, str(run.settings_file))

@@ -1,4 +1,4 @@
-"""Training batches, a pure function of (seed, epoch, index): whatever the number of loaders, the same bits."""
+"""Training batches, a pure function of (seed, epoch, index): bit-identical for any number of loader threads."""
 
 import threading
 
@@ -12,10 +12,12 @@ from pneumonia.models.family import Family
 
 
 class Batches(keras.utils.PyDataset):
-    """One epoch's batches of a family's targets, augmented, in the order given.
+    """The augmented batches of one epoch.
 
     Each item is `(inputs, targets)`: images (batch, size, size, 1) uint8, or {gray: images, person: features} for a
-    network that sees the person too; targets as `family.targets` makes them.
+    network with person inputs; targets as `family.targets` returns them.
+
+    order: rows of `samples`, in the order in which the epoch trains on them.
     """
 
     def __init__(
@@ -30,20 +32,20 @@ class Batches(keras.utils.PyDataset):
         super().__init__()
         self.samples, self.order, self.batch_size, self.family = samples, order, batch_size, family
         self.augment, self.seed = augment, seed
-        self.of_thread = threading.local()
+        self.local = threading.local()
 
     def __len__(self) -> int:
         return -(-len(self.order) // self.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        if not hasattr(self.of_thread, "augmentation"):
-            self.of_thread.augmentation = Augmentation(self.augment)
+        if not hasattr(self.local, "augmentation"):
+            self.local.augmentation = Augmentation(self.augment)
         start = index * self.batch_size
         rows = self.order[start : start + self.batch_size]
         images, boxes = [], []
         for position, row in enumerate(rows, start):
             seed = int(np.random.SeedSequence([*self.seed, position]).generate_state(1)[0])
-            image, boxes_inside = self.of_thread.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
+            image, boxes_inside = self.local.augmentation(self.samples.images[row], self.samples.boxes[row], seed)
             images.append(image)
             boxes.append(boxes_inside)
         person_features = None if self.samples.person_features is None else self.samples.person_features[rows]
@@ -51,6 +53,6 @@ class Batches(keras.utils.PyDataset):
         return inputs, self.family.targets(boxes, self.samples.classes[rows])
 
     def ids(self, index: int) -> list[str]:
-        """patientIds of a batch, to name it when something is wrong with it."""
+        """Return the patientIds of a batch, for error messages."""
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         return [str(self.samples.ids[row]) for row in rows]

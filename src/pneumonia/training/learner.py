@@ -6,18 +6,18 @@ import numpy as np
 from pneumonia import schema
 from pneumonia.data.samples import Samples
 from pneumonia.models.family import Family
-from pneumonia.runs.precision import share_of_device, uses_xla
+from pneumonia.runs.precision import scale_for_devices, uses_xla
 from pneumonia.training.batches import Batches
 from pneumonia.training.schedules import optimizer_of
 
 
 class Learner(keras.Model):
-    """A family's network with the family's losses and metrics, each of them tracked by name, as a mean over images."""
+    """A family's network with the family's losses and metrics, each tracked under its name as a mean over images."""
 
     def __init__(self, network: keras.Model, family: Family, names: list[str]):
         super().__init__(name="learner")
         self.network, self.family = network, family
-        self.parts = {name: keras.metrics.Mean(name=name) for name in names}
+        self.means = {name: keras.metrics.Mean(name=name) for name in names}
 
     def call(self, images, training=None):
         return self.network(images, training=training)
@@ -25,21 +25,21 @@ class Learner(keras.Model):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         losses, images = self.family.losses(y, y_pred), keras.ops.shape(keras.tree.flatten(x)[0])[0]
         for name, value in (losses | self.family.metrics(y, y_pred)).items():
-            self.parts[name].update_state(value, sample_weight=images)
-        return share_of_device(sum(losses.values()))
+            self.means[name].update_state(value, sample_weight=images)
+        return scale_for_devices(sum(losses.values()))
 
     @property
     def metrics(self):
-        return [*super().metrics, *self.parts.values()]
+        return [*super().metrics, *self.means.values()]
 
 
 def compile_learner(
     experiment: schema.Experiment, family: Family, network: keras.Model, samples: Samples, steps: int, stage
 ) -> Learner:
-    """A new learner whose every variable exists, ready to train a stage (loop.Stage) or to restore.
+    """Return a compiled learner for a stage (loop.Stage), with all variables built, so that a checkpoint can be loaded.
 
     Args:
-        steps: of an epoch.
+        steps: per epoch.
     """
     if experiment.model.frozen_epochs:
         family.freeze(network, stage.frozen)

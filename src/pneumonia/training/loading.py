@@ -1,22 +1,22 @@
-"""Batches made ahead of the steps that need them, by threads."""
+"""Load batches in threads, ahead of the training steps."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 
-AHEAD = 2  # batches per thread that are made or waiting: enough to bridge a slow batch, too few to fill the memory
+AHEAD = 2  # batches per thread that are loaded in advance: enough for a slow batch, few enough for the memory
 
 
 class BatchLoader(keras.utils.PyDataset):
-    """A PyDataset whose items are made ahead by threads; they are the same as its own, whatever their number.
+    """Loads the items of another PyDataset in advance, in threads; they are the same for any number of threads.
 
-    OpenCV and NumPy let other threads run while they work, the Python around them does not: on two cores a second
+    OpenCV and NumPy release Python's lock while they work, the Python code around them does not: on two cores a second
     thread makes 1.6 times as many images of 224 px with the strong preset, and no more of 128 px, where one makes 4,000
-    a second. That is enough where a CPU trains; a fast GPU may have to wait. No image is copied between processes, and
-    it works alike on every backend of Keras. PyDataset's own workers took 1.2 times as long for an epoch, and raise
+    a second. That is enough where a CPU trains; a fast GPU may have to wait. Threads copy no images between processes,
+    and work on every backend of Keras. PyDataset's own workers took 1.2 times as long for an epoch, and raise
     TensorFlow's error in place of ours; benchmarks/input_pipeline.py compares them and others.
 
-    Use it as a context manager: its threads end with it. What making an item raises is raised when it is asked for.
+    Use it as a context manager, which ends the threads. An error of an item is raised when the item is asked for.
     """
 
     def __init__(self, batches: keras.utils.PyDataset, threads: int):
@@ -33,7 +33,7 @@ class BatchLoader(keras.utils.PyDataset):
         for position in range(index, min(index + self.ahead, len(self.batches))):
             if position not in self.futures:
                 self.futures[position] = self.pool.submit(self.batches.__getitem__, position)
-        # the one before stays: Keras looks at the first two to learn their shapes, and then begins anew
+        # the item before is kept: Keras takes the first two to get their shapes, and then starts again at the first
         for old in [position for position in self.futures if position < index - 1]:
             del self.futures[old]
         try:
@@ -49,4 +49,4 @@ class BatchLoader(keras.utils.PyDataset):
         self.futures.clear()
         self.pool.shutdown(wait=True, cancel_futures=True)
         if kind is not None and self.error is not None:
-            raise self.error from None  # TensorFlow hands it on as an error of its own, whose exit code is another
+            raise self.error from None  # TensorFlow wraps it in an error of its own, with another exit code

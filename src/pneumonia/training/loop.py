@@ -1,8 +1,8 @@
-"""Training of one model: one `fit` per epoch, a checkpoint after each, resumable to the same bits.
+"""Train one model: one `fit` per epoch, a checkpoint after each; a resumed training is bit-identical.
 
-By default the length is fixed and the averaged weights are kept: nothing that is scored later chooses anything here.
-What is to be chosen (best epoch, early stopping, a plateau) is chosen on the inner split, people of the training folds
-that are left out of training.
+By default the length is fixed and the averaged weights are kept: the held-out images choose nothing. The best epoch,
+early stopping and a plateau's learning rate are chosen on the inner split, people of the training folds that are left
+out of training.
 """
 
 import time
@@ -19,7 +19,7 @@ from pneumonia.models import pretrained
 from pneumonia.models.family import Family
 from pneumonia.runs import checkpoint
 from pneumonia.runs.history import write_history
-from pneumonia.runs.precision import computing, on_gpu
+from pneumonia.runs.precision import compute_policy, on_gpu
 from pneumonia.schema.relations import check_stopping
 from pneumonia.system.progress import say
 from pneumonia.training import disk_space
@@ -31,11 +31,11 @@ from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import assign_averages, averaged_weights
 from pneumonia.training.stopping import best_epoch, plateau_rate, should_stop
 
-INNER_EPOCH = 2**31 - 1  # in the seed of the inner split's batches: the same after every epoch, and no epoch's own
+INNER_EPOCH = 2**31 - 1  # stands for the epoch in the seed of the inner split's batches: always the same, never trained
 
 
 class Stage(NamedTuple):
-    """Epochs start .. end - 1, in which the backbone is frozen or learns."""
+    """Epochs start .. end - 1, in which the backbone is frozen or trained."""
 
     start: int
     end: int
@@ -43,7 +43,7 @@ class Stage(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What stays the same in every epoch of a training; `train` says what each part is."""
+    """What all epochs of a training share; see `train`."""
 
     experiment: schema.Experiment
     family: Family
@@ -53,7 +53,7 @@ class Training(NamedTuple):
 
 
 def stages_of(experiment: schema.Experiment) -> list[Stage]:
-    """One stage, or a frozen one and one in which everything learns."""
+    """Return one stage, or two: one with a frozen backbone and one in which everything is trained."""
     frozen, epochs = experiment.model.frozen_epochs, experiment.epochs
     if frozen < 0 or frozen >= epochs:
         return [Stage(0, epochs, True)]
@@ -69,14 +69,14 @@ def train(
     title: str,
     hardness: np.ndarray | None = None,
 ) -> keras.Model:
-    """Train `experiment` on `samples`; returns the network with the weights that `keep` and `ema` say.
+    """Train `experiment` on `samples`; return the network with the weights that `keep` and `ema` select.
 
     Args:
-        inner: images whose losses are measured after every epoch; None for none.
-        folder: the run's folder; gets checkpoints and metrics.jsonl (one line per epoch). Where it holds a
-            checkpoint, training goes on from there.
+        inner: images whose losses are measured after every epoch, or None.
+        folder: the run's folder, for checkpoints and metrics.jsonl (one line per epoch). If it has a checkpoint,
+            training continues from there.
         title: of progress lines.
-        hardness: of each sample, for sampling.hard_negatives.
+        hardness: (samples,) for sampling.hard_negatives.
 
     Raises:
         BadInput: settings that contradict each other.
@@ -88,14 +88,14 @@ def train(
         epoch_order, samples.positive, experiment.sampling, experiment.batch_size, experiment.seed, hardness=hardness
     )
     steps = len(order_of(0)) // experiment.batch_size
-    epochs_done, newest = checkpoint.newest_sound(folder)
-    history = checkpoint.history_of(newest)
+    epochs_done, newest = checkpoint.newest_valid(folder)
+    history = checkpoint.read_history(newest)
     if epochs_done:
-        write_history(folder, history)  # what a killed process left may be shorter, or longer
+        write_history(folder, history)  # a killed process may have left a shorter or a longer file
         say(f"{title}: goes on after epoch {epochs_done}/{experiment.epochs}")
     progress = ProgressCallback(title, experiment, steps, epochs_done)
     training = Training(experiment, family, samples, inner, progress)
-    with computing(experiment):
+    with compute_policy(experiment):
         network = family.build()
         if not epochs_done:
             pretrained.load_same_network(network, family.model)
@@ -103,7 +103,7 @@ def train(
             if stage.end < epochs_done:
                 continue
             if stage.start and len(history) <= stage.start and should_stop(history, experiment.patience):
-                break  # stopped in the stage before: a new optimizer's averages would be nobody's weights
+                break  # stopped in the stage before: a new optimizer would have no averages yet
             learner = compile_learner(experiment, family, network, samples, steps, stage)
             variables = [*learner.network.variables, *learner.optimizer.variables]
             disk_space.check_free(folder, variables, learner.network.variables, experiment.keep == "best")
@@ -128,7 +128,7 @@ def train(
 
 
 def train_epoch(learner: Learner, training: Training, order: np.ndarray, history: list[dict]) -> dict:
-    """Train one epoch on rows in this order; returns its line of metrics.jsonl.
+    """Train one epoch on rows in this order; return its line of metrics.jsonl.
 
     history: lines of the epochs before.
     """
@@ -153,15 +153,15 @@ def train_epoch(learner: Learner, training: Training, order: np.ndarray, history
 
 
 def loaders(experiment: schema.Experiment) -> int:
-    """Threads that make batches: one is enough where the CPU is also what trains."""
+    """Return the number of threads that make batches: one is enough where the CPU also trains."""
     return experiment.loaders or (8 if on_gpu() else 1)
 
 
 def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
-    """Losses and metrics on the inner split, without augmentation, as means over its images.
+    """Return losses and metrics on the inner split, without augmentation, as means over its images.
 
-    The last images, which do not divide among the experiment's devices, are given to each of them: a device without
-    images would have no mean.
+    The last images, too few to be divided among the experiment's devices, go to every device: a device without images
+    would have no mean.
     """
     rows, size, devices = np.arange(len(inner)), experiment.batch_size, experiment.devices
     even = len(inner) - len(inner) % devices
@@ -175,7 +175,7 @@ def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -
             with BatchLoader(batches, loaders(experiment)) as loader:
                 means.append(learner.evaluate(loader, verbose=0, return_dict=True))
     weights = [images for images in weights if images]
-    return {name: float(np.average([each[name] for each in means], weights=weights)) for name in means[0]}
+    return {name: float(np.average([mean[name] for mean in means], weights=weights)) for name in means[0]}
 
 
 def best_file(folder: Path, epoch: int) -> Path:
@@ -183,7 +183,8 @@ def best_file(folder: Path, epoch: int) -> Path:
 
 
 def remove_worse(folder: Path, history: list[dict]) -> None:
-    """Remove weights that were best once, but those of the epoch before: its checkpoint may still be needed."""
+    """Remove files of best weights, except those of the best epoch now and of the best one before the last epoch, which
+    a training that resumes from the checkpoint before the newest needs."""
     if "inner_loss" not in history[-1]:
         return
     needed = {best_file(folder, best_epoch(part)) for part in (history, history[:-1])}

@@ -1,4 +1,4 @@
-"""What a person sees of a training while it runs, and what stops it."""
+"""Show the progress of a training, and stop it if the loss is NaN or infinite."""
 
 import math
 import sys
@@ -9,14 +9,14 @@ import keras
 from tqdm import tqdm
 
 from pneumonia import schema
-from pneumonia.runs.memory import EPOCH_KEPT
+from pneumonia.runs.memory import CHECKPOINT_KEPT
 from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.progress import say
 from pneumonia.training.batches import Batches
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Shows how far training is, and stops it where the loss is NaN or infinite."""
+    """Shows a progress bar, or a line per epoch, and stops training if the loss is NaN or infinite."""
 
     def __init__(self, title: str, experiment: schema.Experiment, steps: int, done: int):
         super().__init__()
@@ -39,34 +39,35 @@ class ProgressCallback(keras.callbacks.Callback):
             self.bar.update()
 
     def weights_diverged(self) -> EnvironmentFailure:
-        """The error of an epoch whose losses were all finite, but whose last gradients left weights that are not."""
+        """Return the error of an epoch whose losses were all finite, but whose last gradients made a weight infinite
+        or NaN."""
         last, accumulated = len(self.batches) - 1, self.experiment.optimizer.gradient_accumulation_steps - 1
         return self.diverged("a weight is NaN or infinite", last, accumulated)
 
-    def diverged(self, what: str, batch: int, moved: int) -> EnvironmentFailure:
-        """The error that names the images of step `batch`, and of the `moved` steps before it in the epoch, whose
-        gradients moved the weights last: a gradient that is not finite leaves the loss of its own step finite."""
-        culprits = f"its images: {', '.join(self.batches.ids(batch))}"
-        steps = range(max(0, batch - moved), batch)
+    def diverged(self, problem: str, batch: int, steps_before: int) -> EnvironmentFailure:
+        """Return the error that names the images of step `batch` and of the `steps_before` steps before it in the
+        epoch: an infinite gradient shows only in the loss of a later step."""
+        images = f"its images: {', '.join(self.batches.ids(batch))}"
+        steps = range(max(0, batch - steps_before), batch)
         if steps:
             before = ", ".join(name for step in steps for name in self.batches.ids(step))
             where = "step before" if len(steps) == 1 else f"{len(steps)} steps before"
-            culprits += f"; those of the {where}, whose gradients moved the weights: {before}"
-        kept_checkpoint = f"{EPOCH_KEPT}; " if self.epoch else ""
+            images += f"; those of the {where}, whose gradients moved the weights: {before}"
+        kept_checkpoint = f"{CHECKPOINT_KEPT}; " if self.epoch else ""
         return EnvironmentFailure(
-            f"{self.title}: {what} in epoch {self.epoch + 1}, step {batch + 1}; {culprits}; {kept_checkpoint}lower "
+            f"{self.title}: {problem} in epoch {self.epoch + 1}, step {batch + 1}; {images}; {kept_checkpoint}lower "
             "optimizer.learning_rate or look at these images"
         )
 
     def end(self, line: dict, images_per_second: float) -> None:
-        """Say how an epoch ended. line: of metrics.jsonl."""
+        """Print how an epoch ended. line: of metrics.jsonl."""
         if self.bar is not None:
             return
         epochs, epoch = self.experiment.epochs, line["epoch"]
-        left = (time.monotonic() - self.started) / (epoch - self.done) * (epochs - epoch)
+        seconds_left = (time.monotonic() - self.started) / (epoch - self.done) * (epochs - epoch)
         inner = f", inner {line['inner_loss']:.4f}" if "inner_loss" in line else ""
-        rate = f"{images_per_second:.1f} images/s, {left:.0f} s left"
-        say(f"{self.title}: epoch {epoch}/{epochs}, loss {line['loss']:.4f}{inner}, {rate}")
+        speed = f"{images_per_second:.1f} images/s, {seconds_left:.0f} s left"
+        say(f"{self.title}: epoch {epoch}/{epochs}, loss {line['loss']:.4f}{inner}, {speed}")
 
     def close(self) -> None:
         if self.bar is not None:

@@ -14,25 +14,25 @@ def epoch_order(
     epoch: int,
     hardness: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Rows in the order in which an epoch trains on them, a whole number of batches.
+    """Return rows in the order in which an epoch trains on them, a whole number of batches.
 
-    With `sampling.positives` between 0 and 1 that share of every batch is positive images, the rest negative ones;
-    each kind is gone through as often as needed, in a new order every time. With 1 there are positives only. Of the
-    negative ones, the share `sampling.hard_negatives` is drawn with a chance proportional to `hardness`.
+    With `sampling.positives` between 0 and 1, this share of every batch is positive images and the rest negative ones;
+    each kind is repeated as often as needed, in a new order every time. With 1 there are positives only. The share
+    `sampling.hard_negatives` of the negatives is drawn with probabilities proportional to `hardness`.
 
     Args:
         positive: (images,) bool.
-        hardness: (images,) how sure an earlier model was of a finding, for hard negatives.
+        hardness: (images,) an earlier model's confidence in a finding, for hard negatives.
 
     Returns:
         (steps * batch_size,) int64 rows.
 
     Raises:
-        BadInput: hard negatives without a share of positives that leaves room for them.
+        BadInput: hard negatives without `hardness`, or without both positives and negatives in a batch.
     """
     if sampling.hard_negatives > 0 and (hardness is None or not 0 < sampling.positives < 1):
         fix = "set sampling.positives between 0 and 1, and sampling.hard_from to a trained experiment"
-        raise bad_input("sampling.hard_negatives", "has no batches of two kinds to choose for", fix)
+        raise bad_input("sampling.hard_negatives", "needs batches of positives and negatives", fix)
     rng = np.random.default_rng([seed, epoch])
     images = sampling.images or len(positive)
     steps = max(1, round(images / batch_size))
@@ -49,7 +49,7 @@ def epoch_order(
 
 
 def draw_by_hardness(rng: np.random.Generator, rows: np.ndarray, count: int, hardness: np.ndarray | None) -> np.ndarray:
-    """`count` rows, each drawn with a chance proportional to its hardness; evenly where all are 0."""
+    """Draw `count` rows with probabilities proportional to their hardness; uniform if all are 0."""
     if count == 0:
         return np.empty(0, dtype=np.int64)
     weights = hardness[rows]
@@ -57,7 +57,7 @@ def draw_by_hardness(rng: np.random.Generator, rows: np.ndarray, count: int, har
 
 
 def endless(rng: np.random.Generator, rows: np.ndarray, count: int) -> np.ndarray:
-    """`count` rows: permutation after permutation of them all."""
+    """Return `count` rows: one permutation of all rows after another."""
     if count == 0:
         return np.empty(0, dtype=np.int64)
     rounds = -(-count // len(rows))

@@ -1,4 +1,4 @@
-"""Optimizers by name, with the learning rate over the steps and averaged weights inside the compiled step."""
+"""Optimizers by name, with a learning rate schedule and averaged weights inside the compiled step."""
 
 import contextlib
 import math
@@ -13,7 +13,7 @@ from pneumonia.runs.checkpoint import array_of
 
 @keras.saving.register_keras_serializable(package="pneumonia")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Linear rise from 0 to `peak` over `warmup` steps, then constant, or a half cosine down to `final` at `steps`.
+    """Linear rise from 0 to `peak` over `warmup` steps, then constant, or a half cosine to `final` x peak at `steps`.
 
     Reference: Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983 (one cycle, without restarts).
     """
@@ -24,10 +24,10 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
     def __call__(self, step):
         step = ops.cast(step, "float32")
         rise = (step + 1.0) / max(1, self.warmup)
-        through = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0.0, 1.0)
+        progress = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0.0, 1.0)
         fall = 1.0
         if self.cosine:
-            fall = self.final + (1.0 - self.final) * 0.5 * (1.0 + ops.cos(math.pi * through))
+            fall = self.final + (1.0 - self.final) * 0.5 * (1.0 + ops.cos(math.pi * progress))
         return self.peak * ops.minimum(rise, fall)
 
     def get_config(self) -> dict:
@@ -37,21 +37,21 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class AveragedWeights:
-    """Keras's own moving average of the weights, but `fit` does not overwrite the model with it.
+    """Keras's moving average of the weights, which does not overwrite the model's weights at the end of `fit`.
 
     Keras overwrites the model with the averages whenever a `fit` ends; with one `fit` per epoch the next epoch would
-    start from them. As optimizer variables the averages live in the compiled step and in every checkpoint.
-    keras.callbacks.SwapEMAWeights is no substitute: on TensorFlow it swaps by adding and subtracting, which rounds.
+    start from them. As optimizer variables the averages are updated in the compiled step and saved in every checkpoint.
+    keras.callbacks.SwapEMAWeights cannot be used: on TensorFlow it swaps by adding and subtracting, which rounds.
     """
 
     def finalize_variable_values(self, variables):
         pass
 
     def write_averages(self, variables: list[keras.Variable]) -> None:
-        """Give the trainable variables their averages, where `use_ema` is set."""
+        """Assign the averages to the trainable variables, if `use_ema` is set."""
         super().finalize_variable_values(variables)
         for variable in variables:
-            variable.assign(array_of(variable))  # a copy: JAX shares the array, and gives it away with the next step
+            variable.assign(array_of(variable))  # a copy: JAX shares the array, and the next step donates it
 
 
 class AdamW(AveragedWeights, keras.optimizers.AdamW):
@@ -70,14 +70,14 @@ OPTIMIZERS = {"adamw": AdamW, "adam": Adam, "sgd": SGD}
 
 
 def optimizer_of(experiment: schema.Experiment, steps: int) -> AveragedWeights:
-    """The experiment's optimizer for a training of `steps` steps."""
+    """Return the experiment's optimizer for a training of `steps` steps."""
     settings, accumulate = experiment.optimizer, max(1, experiment.optimizer.gradient_accumulation_steps)
     common = {
         "learning_rate": rate_of(experiment, max(1, steps // accumulate)),
         "weight_decay": settings.weight_decay or None,
         "global_clipnorm": settings.clip_norm or None,
         "use_ema": experiment.ema > 0,
-        # Keras averages at every step, also where the weights do not move
+        # Keras averages at every step, also at those that only accumulate gradients
         "ema_momentum": (experiment.ema or 0.99) ** (1 / accumulate),
         "gradient_accumulation_steps": accumulate if accumulate > 1 else None,
     }
@@ -90,7 +90,8 @@ def optimizer_of(experiment: schema.Experiment, steps: int) -> AveragedWeights:
 
 
 def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
-    """Learning rate over `steps` updates; for the plateau a number, which the loop sets before every epoch."""
+    """Return the learning rate schedule over `steps` updates; for the plateau a number, which the loop sets again
+    before every epoch."""
     schedule, peak = experiment.schedule, experiment.optimizer.learning_rate
     if schedule.name == "plateau":
         return peak
@@ -101,14 +102,14 @@ def rate_of(experiment: schema.Experiment, steps: int) -> WarmUp | float:
 
 
 def assign_averages(learner: keras.Model) -> None:
-    """Give a compiled model its averaged weights, where its optimizer keeps any."""
+    """Assign the averaged weights to a compiled model, if its optimizer has any."""
     optimizer = getattr(learner.optimizer, "inner_optimizer", learner.optimizer)  # float16 wraps it to scale the loss
     optimizer.write_averages(learner.trainable_variables)
 
 
 @contextlib.contextmanager
 def averaged_weights(learner: keras.Model) -> Iterator[None]:
-    """Inside, the model has its averaged weights; afterwards those that training goes on with."""
+    """Within this context the model has its averaged weights; afterwards the weights that training continues with."""
     before = [array_of(variable) for variable in learner.trainable_variables]
     assign_averages(learner)
     try:

@@ -1,6 +1,6 @@
-"""Whether an experiment's settings make sense together, before any DICOM is read for it.
+"""Check that an experiment's settings make sense together, before any DICOM is read.
 
-Each setting on its own was checked when it was read (schema/).
+Each setting on its own has been checked when it was read (schema/).
 """
 
 from pneumonia import schema
@@ -9,13 +9,14 @@ from pneumonia.system.errors import BadInput
 
 
 def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
-    """Nothing that contradicts itself or would do nothing, and known transforms and test-time variants.
+    """Check an experiment for settings that contradict each other or have no effect, and for unknown transforms and
+    test-time variants.
 
     Args:
-        split: `report` where the student report's split is used: its own part is looked at in place of an inner split.
+        split: `report` for the student report's split, whose `val` part is the inner split.
 
     Raises:
-        BadInput: everything that makes no sense, by the name that it has on the command line.
+        BadInput: all faults, each with the setting's name on the command line.
     """
     from pneumonia.data.augment import Augmentation
     from pneumonia.inference.tta import variants

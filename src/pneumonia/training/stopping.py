@@ -1,12 +1,12 @@
-"""What the inner split decides: the plateau's learning rate, when to stop, which epoch was best.
+"""Decisions on the inner split: the plateau's learning rate, when to stop, which epoch was best.
 
-Each is a pure function of the history (metrics.jsonl), so that a resumed training decides as an uninterrupted one does,
-without any state of its own. The inner split is people of the training folds, never the held-out fold.
+Each is a pure function of the history (metrics.jsonl), so that a resumed training decides like an uninterrupted one
+without any other state. The inner split is people of the training folds, never the held-out fold.
 """
 
 from pneumonia import schema
 
-LEAST_GAIN = 1e-4  # smaller improvements of a loss do not count, as in Keras's callbacks
+MIN_DELTA = 1e-4  # smaller improvements of the loss do not count, as in Keras's callbacks
 
 
 def inner_losses(history: list[dict]) -> list[float]:
@@ -14,29 +14,29 @@ def inner_losses(history: list[dict]) -> list[float]:
 
 
 def best_epoch(history: list[dict]) -> int:
-    """The epoch, counted from 1, with the lowest inner loss; the first of equals; 0 where there is none."""
+    """Return the epoch, counted from 1, with the lowest inner loss; the first of equals; 0 for an empty history."""
     losses = inner_losses(history)
     return losses.index(min(losses)) + 1 if losses else 0
 
 
 def epochs_without_gain(history: list[dict], since: int = 0) -> int:
-    """Epochs at the end of the history that brought no better inner loss, counted from epoch `since` on."""
-    lowest, waiting = float("inf"), 0
+    """Return the number of epochs since the inner loss last improved, counting only epochs after `since`."""
+    lowest, count = float("inf"), 0
     for epoch, loss in enumerate(inner_losses(history), 1):
-        better = loss < lowest - LEAST_GAIN
-        lowest = loss if better else lowest
-        waiting = 0 if better or epoch <= since else waiting + 1
-    return waiting
+        is_better = loss < lowest - MIN_DELTA
+        lowest = loss if is_better else lowest
+        count = 0 if is_better or epoch <= since else count + 1
+    return count
 
 
 def should_stop(history: list[dict], patience: int) -> bool:
-    """Whether training ends after this history: `patience` epochs without a better inner loss; 0: never."""
+    """Return whether training ends: after `patience` epochs without a better inner loss; with 0 never."""
     return patience > 0 and epochs_without_gain(history) >= patience
 
 
 def plateau_rate(history: list[dict], peak: float, schedule: schema.Schedule) -> float:
-    """The next epoch's learning rate: `peak`, times `schedule.factor` whenever `schedule.patience` epochs have brought
-    no better inner loss, but never below `schedule.final` of the peak."""
+    """Return the next epoch's learning rate: `peak`, times `schedule.factor` after every `schedule.patience` epochs
+    without a better inner loss, but at least `schedule.final` of the peak."""
     rate, since = peak, 0
     for epoch in range(1, len(history) + 1):
         if epochs_without_gain(history[:epoch], since) >= schedule.patience:
