@@ -139,7 +139,7 @@ def test_held_out_images_of_nobody_known_are_named(nih_run, fold):
     group = data.study["group"].where(~data.study["patientId"].isin(nobody), data.study["patientId"])
     data = dataclasses.replace(data, study=data.study.assign(group=group))
     named = ", ".join(nobody[:3])
-    match = rf"mapping\.csv: names no person for {len(nobody)} held-out images \({named}.*official JSON"
+    match = rf"mapping\.csv: has no person for {len(nobody)} held-out images \({named}.*official JSON"
     with pytest.raises(BadInput, match=match):
         run_data_of(data, 0, experiment, folder)
     with pytest.raises(BadInput, match="give mapping="):

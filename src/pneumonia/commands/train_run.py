@@ -23,7 +23,7 @@ from pneumonia.runs.run import Run
 from pneumonia.system.files import exclusive_lock
 from pneumonia.system.progress import say
 from pneumonia.training import loop
-from pneumonia.training.run_data import RunData, learned_from, run_data_of, start_of
+from pneumonia.training.run_data import RunData, learned_from, run_data_of, with_weights_file
 
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
@@ -99,7 +99,7 @@ def trained(run: Run, experiment: schema.Experiment, material: RunData, title: s
             (run.folder / "done.json").unlink(missing_ok=True)
     samples, inner = material.samples, material.inner
     say(f"{title}: {len(samples)} training images, {int(samples.positive.sum())} positive")
-    model, loss = start_of(experiment.model, run), experiment.loss
+    model, loss = with_weights_file(experiment.model, run), experiment.loss
     if loss.class_weights == "balanced":
         is_binary = not HEADS[model.head].exclusive
         labels, n_classes = (samples.positive.astype(int), 2) if is_binary else (samples.classes, len(CLASSES))
