@@ -111,7 +111,7 @@ def help_text(name: str | None, settings: object = None) -> str:
                 *(f"  {left:40s} {right}" if len(left) <= 40 else f"  {left}\n{'':43s}{right}" for left, right in rows),
                 "\nSettings of the main job (./run.sh COMMAND --help for another command's):\n",
                 *setting_lines(schema.Job()),
-                "\nWithout data= the main job takes $RSNA_DATA, else a synthetic demo, whose scores say nothing about RSNA.",
+                "\nWithout data= the main job takes $RSNA_DATA, else a demo, whose scores say nothing about RSNA.",
                 "Exit code 0: done. 2: bad input. 3: environment (disk full, weights missing, GPU memory). 1: a bug.",
             ]
         )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.jobs.process import mark
+from pneumonia.jobs.process import attempt_line
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -36,8 +36,8 @@ def test_files_of_one_folder_only_are_no_equality(executors, tmp_path):
 
 def test_the_second_process_is_quoted_and_a_run_of_one_process_is_refused(executors, tmp_path):
     first, second = (
-        f"{mark(1, 'x')}unet: epoch 1/3\n",
-        f"{mark(2, 'x')}unet: goes on after epoch 1/3\nunet: epoch 2/3\n",
+        f"{attempt_line(1, 'x')}unet: epoch 1/3\n",
+        f"{attempt_line(2, 'x')}unet: goes on after epoch 1/3\nunet: epoch 2/3\n",
     )
     (tmp_path / "train.log").write_text(first + second)
     assert executors.second_process(tmp_path) == "unet: goes on after epoch 1/3"

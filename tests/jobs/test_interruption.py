@@ -51,7 +51,7 @@ def test_ctrl_c_reaches_the_job_and_the_same_command_goes_on(executor, tmp_path)
     assert (tmp_path / "a" / "interrupted").exists()
     assert b"Traceback" not in said
     if executor == "local":
-        assert b"0 done, 0 failed, 1 stopped in the middle, 1 not begun" in said
+        assert b"0 done, 0 failed, 1 stopped, 1 not started" in said
     (tmp_path / "a" / "pause").unlink()
     again = start("local", tmp_path, *words)
     said = again.communicate()[1]

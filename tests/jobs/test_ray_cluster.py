@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 @pytest.fixture(scope="module")
 def ray():
-    with ray_cluster.connected(num_cpus=2, num_gpus=0) as ray:
+    with ray_cluster.connect(num_cpus=2, num_gpus=0) as ray:
         yield ray
 
 
@@ -123,9 +123,9 @@ def test_a_job_too_large_for_every_node_is_refused(ray, stepper):
 
 
 def test_a_node_that_does_not_see_the_runs_folder_is_named(ray, stepper, monkeypatch):
-    """The node looks elsewhere, as one does where the folder is not mounted."""
-    see = process.look
-    monkeypatch.setattr(process, "look", lambda token, python: see(token + ".elsewhere", python))
+    """The node reads another path, as a node does where the folder is not mounted."""
+    check_node = process.check_node
+    monkeypatch.setattr(process, "check_node", lambda token, python: check_node(token + ".elsewhere", python))
     job = stepper("a")
     with pytest.raises(EnvironmentFailure, match=r"node .* does not see"):
         run_all([job], executor="ray")

@@ -18,7 +18,7 @@ def test_each_job_sees_its_gpus(stepper, tmp_path, monkeypatch):
     before = dict(os.environ)
     pair = [stepper("a", f"meet={tmp_path / 'b'}"), stepper("b", f"meet={tmp_path / 'a'}")]
     both = stepper("both", gpus=2)
-    with ray_cluster.connected(num_cpus=2, num_gpus=2):
+    with ray_cluster.connect(num_cpus=2, num_gpus=2):
         run_all([*pair, both], executor="ray")
         with pytest.raises(EnvironmentFailure, match=r"greedy: no node has 1 CPU, 3 GPU"):
             run_all([stepper("greedy", gpus=3)], executor="ray")

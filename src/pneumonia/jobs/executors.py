@@ -1,4 +1,4 @@
-"""Where jobs run, by name. A job is the same everywhere: its command line, its environment, its log in the run's folder."""
+"""Where jobs run, by name. A job has the same command line, environment and log everywhere."""
 
 import importlib
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""One (experiment, fold) job: the command line that trains it, the folder it trains in, and how it ended."""
+"""One (experiment, fold) job: its command line, its folder, and its outcome."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from pneumonia.config import REPOSITORY
 from pneumonia.system.allocator import with_allocator
 
 LOG = "train.log"
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")  # NPROC: JAX's
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")  # NPROC: JAX
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class TrainJob:
     """One run to train, in a process of its own.
 
     Attributes:
-        title: its name for people.
-        folder: the run's folder; the job's log is written there, and its lock is `folder/lock`.
+        title: its name in messages.
+        folder: the run's folder, with the job's log and its lock, `folder/lock`.
         command: the command line, the same on this machine and on a cluster.
-        gpus: GPUs it shares its batches over, where there are GPUs.
+        gpus: number of GPUs that share its batches, where there are GPUs.
     """
 
     title: str
@@ -45,20 +45,20 @@ class Outcome:
     note: str = ""
 
     def __str__(self) -> str:
-        said = f"exit code {self.code}" if self.code is not None else "its worker was lost"
-        return f"{said}, {self.note}" if self.note else said
+        text = f"exit code {self.code}" if self.code is not None else "its worker was lost"
+        return f"{text}, {self.note}" if self.note else text
 
 
 def train_command(folder: Path) -> tuple[str, ...]:
-    """The command line that trains the run which lies prepared in `folder`."""
+    """The command line that trains the run prepared in `folder`."""
     return (sys.executable, "-P", "-m", "pneumonia", "train_run", f"run={folder.absolute()}")
 
 
 def job_environment(threads: int = 0) -> dict[str, str]:
-    """This process's environment for its jobs, with the allocator that trains fastest (system/allocator.py).
+    """The environment of jobs: this process's, with the fastest allocator for training (system/allocator.py).
 
     Args:
-        threads: of one job, 0 to leave the number to the libraries (one per core). It changes bits.
+        threads: threads of one job; 0: the libraries' default, one per core. The number changes bits of the results.
     """
     source = str(REPOSITORY / "src")
     paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != source]

@@ -1,4 +1,4 @@
-"""What every job is doing, on stderr: a table that is redrawn on a terminal, else a line per change."""
+"""The state of every job, on stderr: a table that is redrawn on a terminal, else a line per change."""
 
 import os
 import re
@@ -14,157 +14,153 @@ from rich.table import Table
 from rich.text import Text
 
 from pneumonia.jobs.job import Outcome, TrainJob
-from pneumonia.jobs.process import ATTEMPT, attempts, last_lines
+from pneumonia.jobs.process import ATTEMPT, find_attempts, last_lines
 from pneumonia.system.progress import say
 
 WAITING, RUNNING, DONE, FAILED = STATES = ("waiting", "running", "done", "failed")
 COLOURS = {WAITING: "dim", RUNNING: "cyan", DONE: "green", FAILED: "bold red"}
-LINES_SHOWN = 10
+TAIL_LINES = 10  # printed of a failed job's log
 
-# a line of TensorFlow's C++ log, which its log level does not stop: it stays in the run's log, nobody needs to see it
-CHATTER = re.compile(r"[IWE]\d{4} \d\d:\d\d:|.*\.cc:\d+\] |WARNING: All log messages before absl")
+# lines of TensorFlow's C++ log that its log level does not stop: they stay in the run's log and are not printed
+CPP_LOG = re.compile(r"[IWE]\d{4} \d\d:\d\d:|.*\.cc:\d+\] |WARNING: All log messages before absl")
 
 
 class JobTable:
-    """States of jobs, known by their position in the list. A context: the table is drawn while it is entered.
+    """States of jobs, identified by their position in the list. A context manager: in its block the table is drawn.
 
     Args:
-        logged: every job writes its log; otherwise there is one job, which speaks for itself on stderr.
-        driver: token of who runs the jobs; a log is shown from his first attempt on.
-        alone: jobs run one at a time. Their lines are then shown as they come where stderr is no terminal; several
-            at once would talk through each other.
+        logged: every job writes its log; otherwise there is one job, which writes to stderr itself.
+        driver: token of the process that runs the jobs; a log is printed from that process's first attempt on.
+        one_at_a_time: jobs run one after the other. Where stderr is not a terminal their lines are then printed at
+            once; lines of several jobs would be mixed.
     """
 
-    def __init__(self, jobs: Sequence[TrainJob], logged: bool, driver: str, alone: bool):
-        self.jobs, self.logged, self.driver, self.alone = jobs, logged, driver, alone
+    def __init__(self, jobs: Sequence[TrainJob], logged: bool, driver: str, one_at_a_time: bool):
+        self.jobs, self.logged, self.driver, self.one_at_a_time = jobs, logged, driver, one_at_a_time
         self.console = Console(stderr=True)
         self.states = [WAITING] * len(jobs)
-        self.began = [0.0] * len(jobs)
-        self.ended = [0.0] * len(jobs)
-        self.beginning: dict[int, int] = {}  # in the job's log, in bytes
-        self.read: dict[int, int] = {}
+        self.start_times = [0.0] * len(jobs)
+        self.end_times = [0.0] * len(jobs)
+        self.log_starts: dict[int, int] = {}  # bytes before this driver's first attempt, by job
+        self.printed_bytes: dict[int, int] = {}  # end of the last printed line in the log, by job
         self.live = Live(
-            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, get_renderable=self.drawing
+            console=self.console, auto_refresh=False, transient=True, redirect_stdout=False, get_renderable=self.render
         )
-        self.draws = logged and sys.stderr.isatty() and not self.console.is_dumb_terminal
+        self.is_live = logged and sys.stderr.isatty() and not self.console.is_dumb_terminal
 
     def __enter__(self) -> "JobTable":
-        if self.draws:
+        if self.is_live:
             self.live.start(refresh=True)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
-        if self.draws:
+        if self.is_live:
             self.live.stop()
-            self.console.print(self.table(self.jobs_shown(len(self.jobs))))
+            self.console.print(self.build_table(range(len(self.jobs))))
         if kind is not None and len(self.jobs) > 1:
             counts = Counter(self.states)
-            unfinished = f"{counts[RUNNING]} stopped in the middle, {counts[WAITING]} not begun"
+            unfinished = f"{counts[RUNNING]} stopped, {counts[WAITING]} not started"
             say(f"jobs: {counts[DONE]} done, {counts[FAILED]} failed, {unfinished}")
 
-    def running(self, job: int) -> None:
-        self.states[job], self.began[job] = RUNNING, time.time()
-        self.tell(job, "running")
+    def mark_running(self, job: int) -> None:
+        self.states[job], self.start_times[job] = RUNNING, time.time()
+        self.report_change(job, "running")
 
-    def begun_again(self, job: int, attempt: int) -> None:
-        self.tell(job, f"its worker was lost; attempt {attempt}")
+    def report_retry(self, job: int, attempt: int) -> None:
+        self.report_change(job, f"its worker was lost; attempt {attempt}")
 
-    def ended_with(self, job: int, outcome: Outcome) -> None:
-        """The job is over; where it failed, its log and the log's last lines are shown."""
-        self.follow(job)
+    def mark_ended(self, job: int, outcome: Outcome) -> None:
+        """Set the job's final state; print the last lines of a failed job's log."""
+        self.print_new_lines(job)
         if self.states[job] == WAITING:
-            self.began[job] = time.time()
-        self.states[job], self.ended[job] = DONE if outcome.code == 0 else FAILED, time.time()
-        why = outcome.note if outcome.code == 0 else str(outcome)
-        self.tell(job, f"{self.states[job]} after {self.seconds(job)}" + (f" ({why})" if why else ""))
+            self.start_times[job] = time.time()
+        self.states[job], self.end_times[job] = DONE if outcome.code == 0 else FAILED, time.time()
+        reason = outcome.note if outcome.code == 0 else str(outcome)
+        self.report_change(job, f"{self.states[job]} after {self.duration(job)}" + (f" ({reason})" if reason else ""))
         if outcome.code != 0 and self.logged:
             log = self.jobs[job].log
-            lines = [f"  {line}" for line in last_lines(str(log), LINES_SHOWN, self.log_begins(job))]
+            lines = [f"  {line}" for line in last_lines(str(log), TAIL_LINES, self.log_start(job))]
             if lines:
-                self.say("\n".join([f"{self.jobs[job].title}: the last lines of {log}:", *lines]))
+                self.write("\n".join([f"{self.jobs[job].title}: the last lines of {log}:", *lines]))
 
     def refresh(self) -> None:
-        """Show what has changed: the table, or the running jobs' new lines."""
-        if self.draws:
+        """Redraw the table, or print the running jobs' new lines."""
+        if self.is_live:
             self.live.refresh()
         for job, state in enumerate(self.states):
             if state == RUNNING:
-                self.follow(job)
+                self.print_new_lines(job)
 
-    def follow(self, job: int) -> None:
-        """Show the whole lines that a job has written since the last time."""
-        if self.draws or not (self.logged and self.alone) or not os.access(self.jobs[job].log, os.R_OK):
+    def print_new_lines(self, job: int) -> None:
+        """Print the complete lines that a job has written since the last call."""
+        if self.is_live or not (self.logged and self.one_at_a_time) or not os.access(self.jobs[job].log, os.R_OK):
             return
         with open(self.jobs[job].log, "rb") as file:
-            begin = self.read.get(job, self.log_begins(job))
-            file.seek(begin)
+            start = self.printed_bytes.get(job, self.log_start(job))
+            file.seek(start)
             text = file.read()
-        whole = text[: text.rfind(b"\n") + 1]
-        self.read[job] = begin + len(whole)
-        for line in whole.decode(errors="replace").splitlines():
-            if line and not line.startswith(ATTEMPT) and not CHATTER.match(line):
-                self.say(line)
+        lines = text[: text.rfind(b"\n") + 1]
+        self.printed_bytes[job] = start + len(lines)
+        for line in lines.decode(errors="replace").splitlines():
+            if line and not line.startswith(ATTEMPT) and not CPP_LOG.match(line):
+                self.write(line)
 
-    def log_begins(self, job: int) -> int:
-        """Where in a log this driver's first attempt begins; what lies before it is of earlier times, or others'."""
-        if job not in self.beginning:
+    def log_start(self, job: int) -> int:
+        """Byte of a log at which this driver's first attempt starts; before it are attempts of other drivers."""
+        if job not in self.log_starts:
             log = self.jobs[job].log
-            mine = attempts(str(log), self.driver)
-            if not mine:
+            starts = find_attempts(str(log), self.driver)
+            if not starts:
                 return log.stat().st_size if os.access(log, os.R_OK) else 0
-            self.beginning[job] = mine[0]
-        return self.beginning[job]
+            self.log_starts[job] = starts[0]
+        return self.log_starts[job]
 
-    def tell(self, job: int, what: str) -> None:
-        """A change of state, as a line; a terminal's table shows it anyway."""
-        if len(self.jobs) > 1 and not self.draws:
-            over = sum(state in (DONE, FAILED) for state in self.states)
-            self.say(f"[{over}/{len(self.jobs)}] {self.jobs[job].title}: {what}")
-        elif self.draws:
+    def report_change(self, job: int, change: str) -> None:
+        """Print a change of state as a line, or redraw the terminal's table."""
+        if self.is_live:
             self.live.refresh()
+        elif len(self.jobs) > 1:
+            ended = sum(state in (DONE, FAILED) for state in self.states)
+            self.write(f"[{ended}/{len(self.jobs)}] {self.jobs[job].title}: {change}")
 
-    def say(self, text: str) -> None:
-        if self.draws:
-            self.console.print(Text(text), soft_wrap=True)  # a path stays whole
+    def write(self, text: str) -> None:
+        if self.is_live:
+            self.console.print(Text(text), soft_wrap=True)  # without a line break in a path
         else:
             print(text, file=sys.stderr, flush=True)
 
-    def seconds(self, job: int) -> str:
-        return duration((self.ended[job] or time.time()) - self.began[job])
+    def duration(self, job: int) -> str:
+        return format_duration((self.end_times[job] or time.time()) - self.start_times[job])
 
-    def drawing(self) -> Group:
-        """The table, cut to the terminal: what runs or has failed first, then what waits, then what is done."""
-        room = max(1, self.console.size.height - 4)
-        return Group(self.table(self.jobs_shown(room)), Text(self.summary(), style="dim"))
+    def render(self) -> Group:
+        """The table with as many jobs as the terminal has lines: running and failed first, then waiting, then done."""
+        order, height = (RUNNING, FAILED, WAITING, DONE), max(1, self.console.size.height - 4)
+        jobs = sorted(range(len(self.jobs)), key=lambda job: order.index(self.states[job]))[:height]
+        return Group(self.build_table(sorted(jobs)), Text(self.summary(), style="dim"))
 
-    def jobs_shown(self, room: int) -> list[int]:
-        order = (RUNNING, FAILED, WAITING, DONE)
-        ranked = sorted(range(len(self.jobs)), key=lambda job: order.index(self.states[job]))
-        return sorted(ranked[:room])
-
-    def table(self, shown: Sequence[int]) -> Table:
+    def build_table(self, jobs: Sequence[int]) -> Table:
         table = Table(box=None, pad_edge=False, show_header=False)
         for _ in range(3):
             table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
-        for job in shown:
+        for job in jobs:
             state = self.states[job]
-            at = time.strftime("since %H:%M", time.localtime(self.began[job])) if state == RUNNING else ""
-            took = "" if state == WAITING else self.seconds(job)
+            since = time.strftime("since %H:%M", time.localtime(self.start_times[job])) if state == RUNNING else ""
+            duration = "" if state == WAITING else self.duration(job)
             line = self.last_line(job) if state in (RUNNING, FAILED) else ""
-            words = Text(f"{state} {at}".rstrip(), style=COLOURS[state])
-            table.add_row(Text(self.jobs[job].title), words, took, Text(line))
+            state_text = Text(f"{state} {since}".rstrip(), style=COLOURS[state])
+            table.add_row(Text(self.jobs[job].title), state_text, duration, Text(line))
         return table
 
     def last_line(self, job: int) -> str:
-        return "".join(last_lines(str(self.jobs[job].log), 1, self.log_begins(job)))
+        return "".join(last_lines(str(self.jobs[job].log), 1, self.log_start(job)))
 
     def summary(self) -> str:
         counts = Counter(self.states)
         return f"{len(self.jobs)} jobs: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     minutes, seconds = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

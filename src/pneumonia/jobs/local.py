@@ -1,6 +1,6 @@
-"""Jobs on this machine: a process each, as many at once as its GPUs allow, or one on a CPU.
+"""Jobs on this machine: as many at once as its GPUs allow, or one at a time on a CPU.
 
-A process of its own for each, because TensorFlow keeps GPU memory until its process ends. Each sees only its GPUs.
+Each job is a process, because TensorFlow keeps GPU memory until its process ends, and sees only its own GPUs.
 """
 
 import os
@@ -16,50 +16,52 @@ from pneumonia.jobs.job_table import JobTable
 from pneumonia.system import die_with_parent
 from pneumonia.system.errors import EnvironmentFailure
 
-SECONDS_BETWEEN_LOOKS = 0.2
+POLL_SECONDS = 0.2
 
 
 def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
-    """Run every job to its end; an exception (Ctrl-C) ends those that run. One that cannot be started has failed.
+    """Run every job to its end; an exception (Ctrl-C) ends the running ones. A job that cannot be started has failed.
 
     Raises:
-        EnvironmentFailure: a job wants more GPUs than there are.
+        EnvironmentFailure: a job needs more GPUs than there are.
     """
     gpus = gpu_names()
-    greedy = [job.title for job in jobs if gpus and job.gpus > len(gpus)]
-    if greedy:
-        raise EnvironmentFailure(f"{', '.join(greedy)}: more GPUs are wanted than the {len(gpus)} here; lower devices=")
+    too_large = [job.title for job in jobs if gpus and job.gpus > len(gpus)]
+    if too_large:
+        raise EnvironmentFailure(f"{', '.join(too_large)}: needs more than the {len(gpus)} GPUs here; lower devices=")
     logged, driver = len(jobs) > 1, secrets.token_hex(4)
-    free = list(gpus) or [""]
+    free_gpus = list(gpus) or [""]
     waiting = list(range(len(jobs)))
     running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
     outcomes: dict[int, Outcome] = {}
-    with JobTable(jobs, logged, driver, alone=len(free) == 1) as board:
+    with JobTable(jobs, logged, driver, one_at_a_time=len(free_gpus) == 1) as table:
         try:
             while waiting or running:
-                while waiting and (need := jobs[waiting[0]].gpus if gpus else 1) <= len(free):
-                    number, mine, free = waiting.pop(0), free[:need], free[need:]
+                while waiting and (count := jobs[waiting[0]].gpus if gpus else 1) <= len(free_gpus):
+                    number, job_gpus, free_gpus = waiting.pop(0), free_gpus[:count], free_gpus[count:]
                     try:
-                        running[number] = (begin(jobs[number], environment, mine, driver, logged), mine)
-                        board.running(number)
+                        running[number] = (start_job(jobs[number], environment, job_gpus, driver, logged), job_gpus)
+                        table.mark_running(number)
                     except OSError as error:
-                        free += mine
+                        free_gpus += job_gpus
                         outcomes[number] = Outcome(EnvironmentFailure.exit_code, f"it cannot be started: {error}")
-                        board.ended_with(number, outcomes[number])
-                time.sleep(SECONDS_BETWEEN_LOOKS)
-                for number, (child, mine) in list(running.items()):
+                        table.mark_ended(number, outcomes[number])
+                time.sleep(POLL_SECONDS)
+                for number, (child, job_gpus) in list(running.items()):
                     if child.poll() is not None:
                         del running[number]
-                        free += mine
+                        free_gpus += job_gpus
                         outcomes[number] = Outcome(child.returncode)
-                        board.ended_with(number, outcomes[number])
-                board.refresh()
+                        table.mark_ended(number, outcomes[number])
+                table.refresh()
         finally:
             process.stop(child for child, _ in running.values())
     return [outcomes[number] for number in range(len(jobs))]
 
 
-def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], driver: str, logged: bool) -> subprocess.Popen:
+def start_job(
+    job: TrainJob, environment: dict[str, str], gpus: list[str], driver: str, logged: bool
+) -> subprocess.Popen:
     if any(gpus):
         environment = environment | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     log = str(job.log) if logged else None
@@ -67,12 +69,12 @@ def begin(job: TrainJob, environment: dict[str, str], gpus: list[str], driver: s
 
 
 def gpu_names() -> list[str]:
-    """Identifiers of this machine's NVIDIA GPUs that CUDA_VISIBLE_DEVICES lets through; empty where there are none."""
+    """Identifiers of this machine's NVIDIA GPUs that CUDA_VISIBLE_DEVICES allows; empty where there are none."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+        listing = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False).stdout
     except FileNotFoundError:
         return []
-    return [str(index) for index in range(sum(line.startswith("GPU ") for line in listed.stdout.splitlines()))]
+    return [str(index) for index in range(sum(line.startswith("GPU ") for line in listing.splitlines()))]

@@ -1,5 +1,7 @@
-"""A job's process: started, attended to its end, stopped. Only the standard library, because Ray carries this file's
-functions to nodes that do not have the package on their path."""
+"""Starts, watches and stops the process of a job.
+
+Imports only the standard library: Ray sends these functions to nodes that do not have the package on their path.
+"""
 
 import contextlib
 import fcntl
@@ -12,7 +14,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-ATTEMPT = "-- attempt"  # how the log marks where a process was started; the line ends in whose process it was
+ATTEMPT = "-- attempt"  # first words of the log line that marks the start of a process; its last word is the driver
 SECONDS_TO_STOP = 30.0  # from Ctrl-C to SIGKILL; training ends at its next step
 
 
@@ -27,14 +29,14 @@ def start(
     """Start a job's process, which dies with this one.
 
     Args:
-        log: file that its stdout and stderr are added to; None: they go to this process's stderr. What is there is
-            never removed: it may be of a process that runs, another driver's.
+        log: file to which its stdout and stderr are appended, because another driver's process may be writing to it;
+            None: both are this process's stderr.
         wrapper: path of die_with_parent.py.
-        driver: token of who runs the jobs, by which he knows his attempts in the log.
-        folder: where the command's relative paths begin; "" or one that is not here: where this process is.
+        driver: token of the process that runs the jobs, to recognise its attempts in the log.
+        folder: working directory; this process's where it is "" or does not exist.
 
     Raises:
-        OSError: the log cannot be written, or the process not started.
+        OSError: the log cannot be written, or the process cannot be started.
     """
     line = [sys.executable, "-P", wrapper, str(os.getpid()), *command]
     cwd = folder if folder and Path(folder).is_dir() else None
@@ -42,35 +44,36 @@ def start(
         return subprocess.Popen(line, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=2)
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     with open(log, "ab", buffering=0) as file:
-        file.write(mark(len(attempts(log, driver)) + 1, driver).encode())
+        file.write(attempt_line(len(find_attempts(log, driver)) + 1, driver).encode())
         return subprocess.Popen(
             line, env=environment, cwd=cwd, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
 
 
 def stop(processes: Iterable[subprocess.Popen], grace: float = 5.0) -> None:
-    """End processes as Ctrl-C does, and what does not listen by SIGKILL.
+    """End processes by SIGINT, as Ctrl-C does, and by SIGKILL where that has no effect in SECONDS_TO_STOP.
 
-    A terminal's Ctrl-C has reached them already: for `grace` seconds they are left to end by themselves, since a
-    second one would disturb them at it.
+    Args:
+        grace: seconds before SIGINT. A terminal's Ctrl-C has reached the processes already, and a second one would
+            interrupt them while they stop.
     """
-    left = list(processes)
+    processes = list(processes)
     try:
         for number, wait in ((None, grace), (signal.SIGINT, SECONDS_TO_STOP)):
             deadline = time.monotonic() + wait
-            for process in left:
+            for process in processes:
                 if number is not None and process.poll() is None:
                     process.send_signal(number)
-            while time.monotonic() < deadline and any(process.poll() is None for process in left):
+            while time.monotonic() < deadline and any(process.poll() is None for process in processes):
                 time.sleep(0.05)
     finally:
-        for process in left:
+        for process in processes:
             if process.poll() is None:
                 process.kill()
             process.wait()
 
 
-def attend(
+def run_job(
     command: list[str],
     environment: dict[str, str],
     log: str,
@@ -80,34 +83,34 @@ def attend(
     folder: str,
     gpu_variable: str,
 ) -> tuple[int, int, str]:
-    """A task on a cluster: one job from start to end.
+    """Run one job from start to end: a task on a cluster.
 
     Args:
-        lock: the run's lock file. Where an earlier attempt's worker was lost, its process is being killed and may hold
-            the lock for a moment; it is waited for.
-        driver: token of who runs the jobs.
+        lock: the run's lock file. Where the worker of an earlier attempt was lost, its process is being killed and may
+            hold the lock for a moment; the task waits for it.
+        driver: token of the process that runs the jobs.
         folder: the driver's working directory.
-        gpu_variable: environment variable by which the cluster says which GPUs are this task's; "" for none.
+        gpu_variable: environment variable in which the cluster names this task's GPUs; "" without GPUs.
 
     Returns:
         Exit code, number of attempts, last lines of the log.
     """
     if gpu_variable:
         environment = environment | {gpu_variable: os.environ.get(gpu_variable, "")}
-    if attempts(log, driver):
+    if find_attempts(log, driver):
         wait_until_free(lock)
     process = start(command, environment, log, wrapper, driver, folder)
     try:
-        while process.poll() is None:  # not wait(): the cancelling of a task is noticed between two bytecodes only
+        while process.poll() is None:  # not wait(): Python notices the cancelling of a task only between two bytecodes
             time.sleep(0.1)
     finally:
         stop([process], grace=0.0)
-    begun = attempts(log, driver)
-    return process.returncode, len(begun), "\n".join(last_lines(log, 20, *begun[:1]))
+    starts = find_attempts(log, driver)
+    return process.returncode, len(starts), "\n".join(last_lines(log, 20, *starts[:1]))
 
 
-def look(token: str, python: str) -> tuple[str | None, bool]:
-    """A task pinned to a node: what it reads in a file (None: it is not there), and whether it has an interpreter."""
+def check_node(token: str, python: str) -> tuple[str | None, bool]:
+    """A task on one node: the content of the file `token` (None: no such file), and whether `python` can be run."""
     for _ in range(20):  # shared storage may take a moment to show a new file
         try:
             with open(token, encoding="utf-8") as file:
@@ -118,7 +121,7 @@ def look(token: str, python: str) -> tuple[str | None, bool]:
 
 
 def wait_until_free(lock: str, seconds: float = 60.0) -> None:
-    """Wait until nobody holds a lock file, for `seconds` at most; whoever needs it will say that it is held."""
+    """Wait until no process holds a lock file, for at most `seconds`; the job reports a lock that is still held."""
     with contextlib.suppress(FileNotFoundError), open(lock, "rb+") as file:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -129,26 +132,26 @@ def wait_until_free(lock: str, seconds: float = 60.0) -> None:
                 time.sleep(0.2)
 
 
-def mark(attempt: int, driver: str) -> str:
+def attempt_line(attempt: int, driver: str) -> str:
     return f"{ATTEMPT} {attempt}, {socket.gethostname()}, {time.strftime('%F %T')}, for {driver}\n"
 
 
-def attempts(log: str, driver: str) -> list[int]:
-    """Where in the log, in bytes, each process begins that was started for a driver; none where there is no log."""
-    found, at = [], 0
+def find_attempts(log: str, driver: str) -> list[int]:
+    """Positions in the log, in bytes, at which processes of a driver start; empty where there is no log."""
+    starts, position = [], 0
     try:
         with open(log, "rb") as file:
             for line in file:
                 if line.startswith(ATTEMPT.encode()) and line.endswith(f", for {driver}\n".encode()):
-                    found.append(at)
-                at += len(line)
-    except OSError:  # its folder may be none
+                    starts.append(position)
+                position += len(line)
+    except OSError:  # also where the log's folder is a file
         return []
-    return found
+    return starts
 
 
 def last_lines(log: str, count: int, begin: int = 0) -> list[str]:
-    """The last lines with something in them, after a log's byte `begin`; a progress bar's is what it last showed."""
+    """The last `count` lines that are not empty, after byte `begin` of a log; of a progress bar its last state."""
     try:
         with open(log, "rb") as file:
             file.seek(max(begin, os.fstat(file.fileno()).st_size - 400 * count))

@@ -35,7 +35,7 @@ class Entry:
 
 
 def entries(settings: object, prefix: str = "") -> Iterator[Entry]:
-    """Yield a command's settings with their values. Where no model is chosen, the settings of all families come last."""
+    """Yield a command's settings with their values; those of all families come last where no model is named."""
     hints = typing.get_type_hints(type(settings))
     needs_model = False
     for field in dataclasses.fields(settings):
