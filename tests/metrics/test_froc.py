@@ -10,7 +10,7 @@ from pneumonia.metrics.froc import (
     SMALL,
     curve,
     false_positives_at,
-    found_at,
+    hits_at,
     match,
     means_by_label,
     points,
@@ -109,7 +109,7 @@ def test_every_point_is_what_a_plain_loop_counts(seed):
         found, false = plain_counts(truth, detections, threshold, 0.4)
         assert sensitivity == pytest.approx(np.mean([each for image in found for each in image]))
         assert false_positives == pytest.approx(np.mean(false))
-        assert found_at(matches, [threshold])[:, 0].tolist() == [each for image in found for each in image]
+        assert hits_at(matches, [threshold])[:, 0].tolist() == [each for image in found for each in image]
         assert false_positives_at(matches, [threshold])[:, 0].tolist() == false
     assert (np.diff(whole.sensitivity) >= 0).all() and (np.diff(whole.false_positives) >= 0).all()
 
@@ -171,10 +171,10 @@ def test_empty_tables_give_no_sensitivity_or_none_found(images):
     for point in points(matches, np.arange(len(images)), draws=10):
         value = point.sensitivity.value
         assert value == 0.0 if len(truth.boxes) else np.isnan(value)
-    assert found_at(matches, [0.1]).shape == (len(truth.boxes), 1)
+    assert hits_at(matches, [0.1]).shape == (len(truth.boxes), 1)
     assert false_positives_at(matches, [0.1]).shape == (len(images), 1)
     lesions = np.array(["all"] * len(truth.boxes))
-    assert len(means_by_label(found_at(matches, [0.1]), lesions, matches.image_of_lesion, 5)) == min(1, len(lesions))
+    assert len(means_by_label(hits_at(matches, [0.1]), lesions, matches.image_of_lesion, 5)) == min(1, len(lesions))
 
 
 def test_rates_ascend_and_sensitivity_with_them():

@@ -12,7 +12,7 @@ from pneumonia import schema
 from pneumonia.commands import evaluate
 from pneumonia.commands import results as results_command
 from pneumonia.metrics.calibration import calibration_error
-from pneumonia.metrics.classification import average_precision_interval, best_threshold, cross_fitted
+from pneumonia.metrics.classification import average_precision_interval, best_threshold, cross_fit_thresholds
 from pneumonia.reports.evaluated import read_evaluated
 from pneumonia.system.errors import BadInput
 
@@ -82,7 +82,7 @@ def test_the_threshold_of_a_part_is_fitted_on_the_others():
     """The second part would choose 0.9 for itself; it is called at what is best on the first."""
     labels = np.array([0, 1, 1, 0, 0, 1])
     scores = np.array([0.1, 0.2, 0.3, 0.5, 0.6, 0.9])
-    called, thresholds = cross_fitted(labels, scores, np.array([0, 0, 0, 1, 1, 1]))
+    called, thresholds = cross_fit_thresholds(labels, scores, np.array([0, 0, 0, 1, 1, 1]))
     assert thresholds == {0: 0.9, 1: 0.2}
     assert called.tolist() == [False, False, False, True, True, True]
     assert best_threshold(np.zeros(3), np.arange(3)) == 0.5

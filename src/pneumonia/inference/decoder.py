@@ -1,4 +1,4 @@
-"""Settings of a decoder, chosen after training on the inner images: at which probability a mask is cut, for example."""
+"""Choose a decoder's settings after training, on the inner images: a mask's threshold, for example."""
 
 from collections.abc import Hashable, Mapping
 
@@ -14,7 +14,7 @@ from pneumonia.metrics.iou_map import Truth, image_scores, sweep
 from pneumonia.models.family import Family
 from pneumonia.system.progress import say
 
-FEWEST_POSITIVES = 20  # inner images with a finding, below which nothing is fitted
+MIN_POSITIVES = 20  # inner images with a finding that are needed to choose
 
 
 def fit_decoder(
@@ -25,44 +25,44 @@ def fit_decoder(
     people: Mapping[str, Hashable],
     title: str,
 ) -> dict:
-    """The settings among `family.decoders()` that score best on the inner images, each at its own best threshold.
+    """Return the settings among `family.decoders()` that score best on the inner images, each at its best threshold.
 
-    The family's own stay where there are too few inner images with a finding to say, as on a small competition, or the
-    gain's 95 % interval over people includes zero. The held-out fold is not looked at.
+    The family's defaults stay if too few inner images have a finding, or if the gain's 95 % interval over people
+    includes zero. The held-out fold is not used.
 
     Args:
         inner: images of people that the network was not trained on.
         people: {patientId: person}.
 
     Returns:
-        Settings of `model`; empty where the family's own stay.
+        Settings of `model`; empty if the defaults stay.
     """
     choices = family.decoders()
-    if not choices or inner is None or inner.positive.sum() < FEWEST_POSITIVES:
+    if not choices or inner is None or inner.positive.sum() < MIN_POSITIVES:
         return {}
-    tables = tables_of(network, [family.with_decoder(each) for each in choices], inner, experiment)
+    tables = decode_images(network, [family.with_decoder(choice) for choice in choices], inner, experiment)
     truth = Truth.from_lists(inner.ids, inner.boxes)
     scores = [image_scores(truth, table, sweep(truth, table).best()[0]) for table in tables]
-    means = [np.nanmean(each) for each in scores]
+    means = [np.nanmean(of_images) for of_images in scores]
     best = int(np.argmax(means))
     gain = difference_interval(scores[best], scores[0], people_of(inner.ids, people), seed=experiment.seed)
     if not gain.low > 0:
         return {}
-    shown = ", ".join(f"{key} {value:g}" for key, value in choices[best].items())
-    say(f"{title}: {shown} in place of its own: {means[0]:.3f} becomes {means[best]:.3f} on {len(inner)} inner images")
+    changes = ", ".join(f"{key} {value:g}" for key, value in choices[best].items())
+    say(f"{title}: decoder uses {changes}: score {means[best]:.3f}, was {means[0]:.3f}, on {len(inner)} inner images")
     return choices[best]
 
 
-def tables_of(
+def decode_images(
     network: keras.Model, families: list[Family], inner: Samples, experiment: schema.Experiment
 ) -> list[Detections]:
-    """What each family's decoder makes of the same outputs; boxes in pixels of the model's square."""
-    found: list[list] = [[] for _ in families]
+    """Return the boxes of each family's decoder from the same outputs, in pixels of the model's square."""
+    decoded: list[list] = [[] for _ in families]
     for start in range(0, len(inner), experiment.batch_size):
         rows = range(start, min(start + experiment.batch_size, len(inner)))
         batch = np.stack([inner.images[row] for row in rows])[..., None]
         for outputs in passes(network, batch, experiment.batch_size):
-            for family, own in zip(families, found):
-                own.extend(family.decode(outputs))
-    tables = [Detections.from_lists(inner.ids, *zip(*own)) for own in found]
+            for family, images in zip(families, decoded):
+                images.extend(family.decode(outputs))
+    tables = [Detections.from_lists(inner.ids, *zip(*images)) for images in decoded]
     return [table.keep(table.scores >= experiment.min_score) for table in tables]

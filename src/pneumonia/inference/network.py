@@ -9,11 +9,11 @@ from pneumonia.runs.run import Run, experiment_of
 
 
 def network_of(run: Run):
-    """A finished run's network with its weights, its family and its experiment; on one device, whatever trained it."""
+    """Build a finished run's network with its weights; returns network, family and experiment, all for one device."""
     experiment = dataclasses.replace(experiment_of(run), devices=1)
     family = family_of(experiment.model, experiment.image_size, pretrained=False)
     with compute_policy(experiment):
         network = family.build()
-    done = run.done()
-    checkpoint.read_weights(run.weights, network.variables, done["weights_sha256"])
-    return network, family.with_decoder(done.get("decoder", {})), experiment
+    result = run.done()
+    checkpoint.read_weights(run.weights, network.variables, result["weights_sha256"])
+    return network, family.with_decoder(result.get("decoder", {})), experiment

@@ -1,4 +1,4 @@
-"""A trained network's predictions with test-time augmentation, as prediction tables in original pixels."""
+"""Predict with a trained network and test-time augmentation; boxes are in pixels of the original images."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -24,14 +24,14 @@ def predict(
     experiment: schema.Experiment,
     title: str,
 ) -> Detections | ClassProbabilities:
-    """Predict every image under every variant, and merge the variants.
+    """Predict every variant of every image, and merge the variants.
 
     Args:
-        images: the boxes are returned in the pixels of their original sizes.
-        experiment: of its settings, tta: names of inference/tta.py; batch_size: images per pass of the network, each
-            variant of an image being one; max_boxes: at most so many boxes of an image, the most confident;
-            min_score: of a box that is kept, of each variant and of the merged table.
-        title: what the progress is called.
+        images: boxes are returned in the pixels of their original sizes.
+        experiment: its settings tta (variants, inference/tta.py), batch_size (pictures per pass of the network; each
+            variant is one picture), max_boxes (of an image, the most confident) and min_score (of a box, for each
+            variant and for the merged table) are used.
+        title: of the progress bar.
 
     Returns:
         Detections (a localizer) or ClassProbabilities (a classifier), in the order of the images.
@@ -39,70 +39,75 @@ def predict(
     Raises:
         BadInput: an unknown variant.
     """
-    chosen, batch_size, facts = variants(experiment.tta), experiment.batch_size, images.person_features
+    tta, batch_size, features = variants(experiment.tta), experiment.batch_size, images.person_features
     starts = range(0, len(images), batch_size)
-    tables: list[list] = [[] for _ in chosen]
+    tables: list[list] = [[] for _ in tta]
     for start in progress(starts, title, unit="batch"):
         batch = np.stack([images.pixels[row] for row in range(start, min(start + batch_size, len(images)))])[..., None]
-        pictures = np.concatenate([variant.picture(batch) for variant in chosen])
-        people = None if facts is None else np.tile(facts[start : start + batch_size], (len(chosen), 1))
+        pictures = np.concatenate([variant.picture(batch) for variant in tta])
+        people = None if features is None else np.tile(features[start : start + batch_size], (len(tta), 1))
         inputs = model_input(pictures, people, family.person_inputs)
-        decoded = [each for outputs in passes(network, inputs, batch_size) for each in family.decode(outputs)]
-        for row, (table, variant) in enumerate(zip(tables, chosen)):
-            own = decoded[row * len(batch) : (row + 1) * len(batch)]
+        decoded = [image for outputs in passes(network, inputs, batch_size) for image in family.decode(outputs)]
+        for k, (table, variant) in enumerate(zip(tables, tta)):
+            part = decoded[k * len(batch) : (k + 1) * len(batch)]
             if family.kind == "localizer":
-                own = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in own]
-            table.extend(own)
+                part = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in part]
+            table.extend(part)
     if family.kind == "classifier":
         return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0))
-    kept = (experiment.max_boxes, experiment.min_score)
-    found = [detection_table(images, table, family.image_size, *kept) for table in tables]
-    return found[0] if len(found) == 1 else most_confident(merge_same_model(found), *kept)
+    limits = (experiment.max_boxes, experiment.min_score)
+    variant_tables = [detection_table(images, table, family.image_size, *limits) for table in tables]
+    if len(variant_tables) == 1:
+        return variant_tables[0]
+    return keep_most_confident(merge_same_model(variant_tables), *limits)
 
 
 def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-    """Outputs of (n, size, size, 1) pictures, or of a dict of arrays, pass by pass, as numpy: together n rows.
+    """Yield the outputs of (n, size, size, 1) pictures, or of a dict of arrays, pass by pass, as numpy: n rows in all.
 
-    A pass always has batch_size rows, the last one filled up with zeros (black): one shape compiles once, and a
-    picture's output does not depend on how many others came with it.
+    A pass always has batch_size rows, the last one padded with zeros (black): one shape compiles once, and a picture's
+    output does not depend on the number of pictures.
     """
     rows = len(keras.tree.flatten(inputs)[0])
     for start in range(0, rows, batch_size):
-        own = min(batch_size, rows - start)
+        count = min(batch_size, rows - start)
 
-        def one_pass(array: np.ndarray, start: int = start, missing: int = batch_size - own) -> np.ndarray:
+        def one_pass(array: np.ndarray, start: int = start, missing: int = batch_size - count) -> np.ndarray:
             part = array[start : start + batch_size]
             return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
 
         outputs = network.predict_on_batch(keras.tree.map_structure(one_pass, inputs))
-        yield {name: np.asarray(value)[:own] for name, value in outputs.items()}
+        yield {name: np.asarray(value)[:count] for name, value in outputs.items()}
 
 
 def class_table(ids: Sequence[str], probabilities: np.ndarray) -> ClassProbabilities:
-    """probabilities: (n, labels) of one of data/labels.py's sets: opacity alone, the three classes, or NIH's 14, whose
-    positive label is the opacity."""
+    """Build the table of a classifier.
+
+    Args:
+        probabilities: (n, labels) of a head of data/labels.py: opacity alone, the three classes, or NIH's 14, whose
+            positive label is used as opacity.
+    """
     probabilities = probabilities.astype(np.float64)
-    labels = next(each for each in HEADS.values() if len(each) == probabilities.shape[1])
+    labels = next(head for head in HEADS.values() if len(head) == probabilities.shape[1])
     if labels.exclusive:
         return ClassProbabilities(tuple(ids), **dict(zip(labels.names, probabilities.T)))
     return ClassProbabilities(tuple(ids), opacity=probabilities[:, labels.positive_index])
 
 
 def detection_table(images: Images, decoded: Iterable, model_size: int, max_boxes: int, min_score: float) -> Detections:
-    """Boxes of the model's square, to the pixels of the originals and inside their frames; a box that a variant found
-    beyond the frame is none."""
+    """Scale boxes from the model's square to original pixels and clip them to the image; drop boxes outside it."""
     boxes_list, scores_list = [], []
     for (boxes, scores), (rows, columns) in zip(decoded, images.sizes):
         boxes = geometry.scale(np.reshape(boxes, (-1, 4)), columns / model_size, rows / model_size)
         boxes = geometry.clip(boxes, columns, rows)
-        inside = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
-        boxes_list.append(boxes[inside])
-        scores_list.append(np.asarray(scores, dtype=np.float64)[inside])
-    return most_confident(Detections.from_lists(images.ids, boxes_list, scores_list), max_boxes, min_score)
+        is_inside = (boxes[:, 2] > 0) & (boxes[:, 3] > 0)
+        boxes_list.append(boxes[is_inside])
+        scores_list.append(np.asarray(scores, dtype=np.float64)[is_inside])
+    return keep_most_confident(Detections.from_lists(images.ids, boxes_list, scores_list), max_boxes, min_score)
 
 
-def most_confident(detections: Detections, max_boxes: int, min_score: float) -> Detections:
-    """At most max_boxes boxes of every image, by descending confidence, none below min_score."""
+def keep_most_confident(detections: Detections, max_boxes: int, min_score: float) -> Detections:
+    """Keep at most max_boxes boxes of every image, in descending confidence, none below min_score."""
     ordered = detections.keep(detections.scores >= min_score).by_confidence()
     rank = np.arange(len(ordered.scores)) - np.repeat(ordered.offsets[:-1], ordered.counts)
     return ordered.keep(rank < max_boxes)

@@ -1,4 +1,4 @@
-"""Whether a probability means what it says."""
+"""Calibration of probabilities: reliability curve, expected calibration error, Brier score."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,10 @@ BINS = 10
 
 
 class Reliability(NamedTuple):
-    """Per bin of equally many images: predicted (bins,) mean probability, observed (bins,) share of positives, images
-    (bins,)."""
+    """Bins of equally many images.
+
+    predicted: (bins,) mean probability. observed: (bins,) share of positives. images: (bins,) number of images.
+    """
 
     predicted: np.ndarray
     observed: np.ndarray
@@ -17,10 +19,15 @@ class Reliability(NamedTuple):
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> Reliability:
-    """Bins by rank: as many images in each, so that none is judged by a handful. labels: (n,) 0 or 1."""
+    """Compare predicted and observed shares of positives in bins of equally many images, by rank.
+
+    Args:
+        labels: (n,) 0 or 1.
+        probabilities: (n,).
+    """
     labels, probabilities = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     _, value = np.unique(probabilities, return_inverse=True)
-    labels = (np.bincount(value, labels) / np.bincount(value))[value]  # ties may fall into two bins: share them evenly
+    labels = (np.bincount(value, labels) / np.bincount(value))[value]  # ties may be in two bins: each gets their mean
     order = np.argsort(probabilities, kind="stable")
     parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
     return Reliability(
@@ -31,17 +38,15 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: mean distance of predicted and observed over `reliability`'s bins, by images.
+    """Return the expected calibration error: mean |predicted - observed| over `reliability`'s bins, weighted by images.
 
     Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, AAAI 2015; with bins of equal count.
-    NaN without images. Biased upwards for few images: random deviations count as miscalibration.
+    NaN without images. With few images it is too high: random deviations count as miscalibration.
     """
-    found = reliability(labels, probabilities, bins)
-    if not len(found.images):
-        return float("nan")
-    return float(np.average(np.abs(found.predicted - found.observed), weights=found.images))
+    predicted, observed, images = reliability(labels, probabilities, bins)
+    return float(np.average(np.abs(predicted - observed), weights=images)) if len(images) else float("nan")
 
 
 def brier_scores(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """(n,) squared errors, whose mean is the Brier score."""
+    """Return the (n,) squared errors, whose mean is the Brier score."""
     return (np.asarray(probabilities, dtype=np.float64) - np.asarray(labels, dtype=np.float64)) ** 2

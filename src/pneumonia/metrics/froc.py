@@ -1,9 +1,9 @@
-"""FROC: sensitivity by finding against false positives per image, and who and what is found at one threshold.
+"""FROC: sensitivity against false positives per image, and counts at fixed thresholds by box size and by group.
 
 Matching is the competition's at one IoU threshold (metrics/iou_map.py): an image's predictions in descending
-confidence, ties in file order; each takes the unmatched true box of highest IoU if that is strictly greater; every
-other prediction is a false positive, a second box on a true box that is taken included. Because matching goes in
-descending confidence, the whole curve follows from one sorted pass over all boxes. Chakraborty, Medical Physics 16,
+confidence, ties in file order; each matches the unmatched true box of highest IoU if that is strictly greater; every
+other prediction is a false positive, also a second box on a true box. Because matching is in descending confidence, one
+sorted pass over all boxes gives the whole curve. Chakraborty, Medical Physics 16,
 561 (1989), https://doi.org/10.1118/1.596358.
 """
 
@@ -15,13 +15,13 @@ import numpy as np
 from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.intervals import DRAWS, Interval, bootstrap_means, percentile_interval, person_draws
 from pneumonia.metrics.iou_kernels import iou as overlap_of
-from pneumonia.metrics.iou_map import Truth, aligned_to
+from pneumonia.metrics.iou_map import Truth, align_to
 from pneumonia.system.jit import jit
 
 IOU = 0.4  # the lowest of the competition's thresholds
 RATES = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0)  # false positives per image
-# square pixels of the original image, 1024 x 1024 in the competition; near the terciles (46,000 and 89,179) of its
-# 9,555 boxes, and fixed so that figures of several data sets compare
+# limits in square pixels of the original image, 1024 x 1024 in the competition; near the terciles (46,000 and 89,179)
+# of its 9,555 boxes, and fixed so that data sets can be compared
 SMALL, LARGE = 45_000, 90_000
 SIZES = ("small", "medium", "large")
 
@@ -30,27 +30,30 @@ SIZES = ("small", "medium", "large")
 class Matches:
     """Every predicted box in descending confidence over all images, ties in file order.
 
-    truth: the images in the predictions' order. confidence: (n,). image: (n,) its image. found: (n,) the row of
-    `truth.boxes` that it found, -1 for a false positive. last: (n,) bool, the last of boxes of equal confidence: where
-    a threshold can lie.
+    truth: the images in the predictions' order. confidence: (n,). image: (n,) position of the box's image. lesion: (n,)
+    row of the matched box in `truth.boxes`, -1 for a false positive. is_last: (n,) bool, the last of boxes of equal
+    confidence, where a threshold is possible.
     """
 
     truth: Truth
     confidence: np.ndarray
     image: np.ndarray
-    found: np.ndarray
-    last: np.ndarray
+    lesion: np.ndarray
+    is_last: np.ndarray
 
     @property
     def image_of_lesion(self) -> np.ndarray:
-        """(lesions,) position of the image of each true box."""
+        """(lesions,) position of each true box's image."""
         return np.repeat(np.arange(len(self.truth)), np.diff(self.truth.offsets))
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Operating points from nothing predicted to everything: thresholds (k,) descending, the first infinite;
-    false_positives (k,) per image; sensitivity (k,), NaN where there is nothing to find."""
+    """Operating points from no predicted box to all.
+
+    thresholds: (k,) descending, the first infinite. false_positives: (k,) per image. sensitivity: (k,), NaN if there is
+    no true box.
+    """
 
     thresholds: np.ndarray
     false_positives: np.ndarray
@@ -63,8 +66,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Point:
-    """rate: false positives per image that are allowed; false_positives: that there are, at `threshold` (infinite where
-    nothing may be predicted)."""
+    """An operating point.
+
+    rate: allowed false positives per image. false_positives: actual ones at `threshold`, which is infinite if no box
+    can be predicted.
+    """
 
     rate: float
     threshold: float
@@ -73,33 +79,33 @@ class Point:
 
 
 def match(truth: Truth, detections: Detections, iou: float = IOU) -> Matches:
-    """The sorted pass. truth: must have every image of `detections`; the others are not looked at."""
-    aligned, ordered = aligned_to(truth, detections), detections.by_confidence()
-    found = np.full(len(ordered.scores), -1, dtype=np.int64)
+    """Match all boxes in one sorted pass. truth: has every image of `detections`; others are ignored."""
+    aligned, ordered = align_to(truth, detections), detections.by_confidence()
+    lesion = np.full(len(ordered.scores), -1, dtype=np.int64)
     for image in np.flatnonzero(aligned.positive & (ordered.counts > 0)):
         start, first = ordered.offsets[image], aligned.offsets[image]
         true = aligned.boxes[first : aligned.offsets[image + 1]]
-        # the metric's own kernel: a box at exactly the threshold must not match here and miss there
-        overlap = np.array([[overlap_of(box, each) for each in true] for box in ordered.image(image)[0]])
+        # the metric's own kernel, so that a box at exactly the threshold matches in both or in neither
+        overlap = np.array([[overlap_of(box, true_box) for true_box in true] for box in ordered.image(image)[0]])
         for row in np.flatnonzero((overlap > iou).any(axis=1)):
             best = int(np.argmax(overlap[row]))
             if overlap[row, best] > iou:
-                found[start + row] = first + best
-                overlap[:, best] = -1.0  # taken
+                lesion[start + row] = first + best
+                overlap[:, best] = -1.0  # a true box is matched once
     order = np.argsort(-ordered.scores, kind="stable")
     confidence = ordered.scores[order]
-    last = np.append(confidence[1:] != confidence[:-1], True)[: len(order)]
-    return Matches(aligned, confidence, ordered.image_of_box[order], found[order], last)
+    is_last = np.append(confidence[1:] != confidence[:-1], True)[: len(order)]
+    return Matches(aligned, confidence, ordered.image_of_box[order], lesion[order], is_last)
 
 
 def curve(matches: Matches) -> Curve:
-    """The exact FROC curve."""
-    hit = matches.found >= 0
-    hits, misses = np.cumsum(hit)[matches.last], np.cumsum(~hit)[matches.last]
+    """Return the exact FROC curve."""
+    is_hit = matches.lesion >= 0
+    hits, false_positives = np.cumsum(is_hit)[matches.is_last], np.cumsum(~is_hit)[matches.is_last]
     lesions, images = len(matches.truth.boxes), len(matches.truth)
     return Curve(
-        np.concatenate([[np.inf], matches.confidence[matches.last]]),
-        np.concatenate([[0.0], misses / max(images, 1)]),
+        np.concatenate([[np.inf], matches.confidence[matches.is_last]]),
+        np.concatenate([[0.0], false_positives / max(images, 1)]),
         np.concatenate([[0.0], hits]) / (lesions or np.nan),
     )
 
@@ -107,9 +113,9 @@ def curve(matches: Matches) -> Curve:
 def points(
     matches: Matches, people: np.ndarray, rates: Sequence[float] = RATES, draws: int = DRAWS, seed: int = 0
 ) -> list[Point]:
-    """Sensitivity at fixed false positives per image, with intervals over people.
+    """Return the sensitivity at fixed false positives per image, with intervals over people.
 
-    In every draw the threshold moves to where the drawn images have that many false positives.
+    Each bootstrap draw has its own threshold, at which its images have that many false positives.
 
     Args:
         people: (images,) person of each image, numbered from 0.
@@ -119,46 +125,53 @@ def points(
     count = int(people.max(initial=-1)) + 1
     lesions = np.bincount(people[matches.image_of_lesion], minlength=count).astype(float)
     images = np.bincount(people, minlength=count).astype(float)
-    person, wanted = people[matches.image], np.asarray(rates, dtype=np.float64)
-    drawn = [
-        sensitivities_kernel(matches.found, person, matches.last, drawn, drawn @ lesions, wanted * (drawn @ images))
-        for chunk in person_draws(count, draws if count else 0, seed)
-        for drawn in chunk
+    person, ascending = people[matches.image], np.asarray(rates, dtype=np.float64)
+    sensitivities = [
+        sensitivities_kernel(
+            matches.lesion, person, matches.is_last, weight, weight @ lesions, ascending * (weight @ images)
+        )
+        for weights in person_draws(count, draws if count else 0, seed)
+        for weight in weights
     ]
-    drawn = np.reshape(drawn, (-1, len(rates)))
-    places = [whole.at(rate) for rate in rates]
+    sensitivities = np.reshape(sensitivities, (-1, len(rates)))
+    positions = [whole.at(rate) for rate in rates]
     return [
         Point(
             rate,
-            float(whole.thresholds[place]),
-            float(whole.false_positives[place]),
-            percentile_interval(float(whole.sensitivity[place]), drawn[:, column]),
+            float(whole.thresholds[position]),
+            float(whole.false_positives[position]),
+            percentile_interval(float(whole.sensitivity[position]), sensitivities[:, column]),
         )
-        for column, (rate, place) in enumerate(zip(rates, places))
+        for column, (rate, position) in enumerate(zip(rates, positions))
     ]
 
 
 @jit
-def sensitivities_kernel(found, person, last, weight, lesions, allowed):
-    """Sensitivity at the lowest threshold whose false positives are at most `allowed`, (rates,) ascending counts.
+def sensitivities_kernel(lesion, person, is_last, weight, lesions, allowed):
+    """Return the sensitivity at the lowest threshold with at most `allowed` false positives; (rates,).
 
-    person: (boxes,) of each box; weight: (people,) how often each is drawn; lesions: of the drawn images.
+    Args:
+        lesion, is_last: (boxes,) as in Matches.
+        person: (boxes,) person of each box.
+        weight: (people,) how often each person is drawn.
+        lesions: number of true boxes in the drawn images.
+        allowed: (rates,) ascending numbers of false positives.
     """
     sensitivity = np.full(len(allowed), np.nan)
-    hits, false, reached, rate = 0.0, 0.0, 0.0, 0
-    for box in range(len(found)):
-        if found[box] >= 0:
+    hits, false_positives, last_hits, rate = 0.0, 0.0, 0.0, 0
+    for box in range(len(lesion)):
+        if lesion[box] >= 0:
             hits += weight[person[box]]
         else:
-            false += weight[person[box]]
-        if last[box]:
-            while rate < len(allowed) and false > allowed[rate]:
-                sensitivity[rate] = reached / lesions if lesions > 0.0 else np.nan
+            false_positives += weight[person[box]]
+        if is_last[box]:
+            while rate < len(allowed) and false_positives > allowed[rate]:
+                sensitivity[rate] = last_hits / lesions if lesions > 0.0 else np.nan
                 rate += 1
             if rate == len(allowed):
                 return sensitivity
-            reached = hits
-    sensitivity[rate:] = reached / lesions if lesions > 0.0 else np.nan
+            last_hits = hits
+    sensitivity[rate:] = last_hits / lesions if lesions > 0.0 else np.nan
     return sensitivity
 
 
@@ -166,47 +179,47 @@ def sensitivities_kernel(found, person, last, weight, lesions, allowed):
 
 
 def sizes_of(boxes: np.ndarray) -> np.ndarray:
-    """(n, 4) boxes to (n,) names of SIZES: area up to SMALL, up to LARGE, or above."""
+    """Return the (n,) size names of (n, 4) boxes: area up to SMALL, up to LARGE, or above."""
     return np.array(SIZES)[np.searchsorted([SMALL, LARGE], boxes[:, 2] * boxes[:, 3], side="left")]
 
 
-def found_at(matches: Matches, thresholds: Sequence[float]) -> np.ndarray:
-    """(lesions, thresholds) 1.0 where a box of confidence >= threshold found the true box, else 0.0."""
+def hits_at(matches: Matches, thresholds: Sequence[float]) -> np.ndarray:
+    """Return (lesions, thresholds): 1.0 where a box of confidence >= threshold matches the true box, else 0.0."""
     confidence = np.full(len(matches.truth.boxes), -np.inf)
-    hit = matches.found >= 0
-    confidence[matches.found[hit]] = matches.confidence[hit]
+    is_hit = matches.lesion >= 0
+    confidence[matches.lesion[is_hit]] = matches.confidence[is_hit]
     return (confidence[:, None] >= np.asarray(thresholds)).astype(float)
 
 
 def false_positives_at(matches: Matches, thresholds: Sequence[float]) -> np.ndarray:
-    """(images, thresholds) number of false positives of each image."""
-    missed = matches.found < 0
-    image, confidence = matches.image[missed], matches.confidence[missed]
-    counts = [np.bincount(image[confidence >= each], minlength=len(matches.truth)) for each in thresholds]
+    """Return the number of false positives of each image, (images, thresholds)."""
+    is_false = matches.lesion < 0
+    image, confidence = matches.image[is_false], matches.confidence[is_false]
+    counts = [np.bincount(image[confidence >= threshold], minlength=len(matches.truth)) for threshold in thresholds]
     return np.stack(counts, axis=1).astype(float)
 
 
 def means_by_label(
     values: np.ndarray, labels: np.ndarray, people: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> dict[str, list[Interval]]:
-    """Mean of each column over the rows of each label, with intervals over people, the same draws for all.
+    """Return the mean of each column over the rows of each label, with intervals over people; all have the same draws.
 
     Args:
         values: (n, columns), of lesions or of images.
         labels: (n,) names; people: (n,) person of each row.
 
     Returns:
-        {label, in order of appearance in sorted labels: [Interval of each column]}.
+        {label, in sorted order: [Interval of each column]}.
     """
     names = sorted(set(labels.tolist()))
     if not names:
         return {}
     masked = np.concatenate([np.where((labels == name)[:, None], values, np.nan) for name in names], axis=1)
-    drawn = bootstrap_means(masked, people, draws, seed)
+    draw_means = bootstrap_means(masked, people, draws, seed)
     columns = values.shape[1]
-    made = {}
-    for place, name in enumerate(names):
+    intervals = {}
+    for k, name in enumerate(names):
         means = values[labels == name].mean(axis=0)
-        own = drawn[:, place * columns : (place + 1) * columns]
-        made[name] = [percentile_interval(float(mean), own[:, column]) for column, mean in enumerate(means)]
-    return made
+        draws_of_name = draw_means[:, k * columns : (k + 1) * columns]
+        intervals[name] = [percentile_interval(float(mean), draws_of_name[:, j]) for j, mean in enumerate(means)]
+    return intervals

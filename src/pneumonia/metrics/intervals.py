@@ -1,8 +1,8 @@
 """Confidence intervals by bootstrap over people.
 
-Images of one person are not independent: the people are drawn, each with all their images. A score is a ratio of sums
-(points over images that count), so that a draw is one weighted sum, computed for all draws at once. Bootstrapping over
-images instead gives intervals that are too narrow, for prevalence on the RSNA tables by a factor of 2.05.
+Images of one person are not independent, so people are drawn, each with all their images. A score is a ratio of sums
+(points / images that count), so each draw is one weighted sum, computed for many draws at once. Bootstrapping over
+images would give intervals that are too narrow, by a factor of 2.05 for prevalence on the RSNA tables.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -17,7 +17,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """value: the score itself; low, high: its interval. NaN where no image counts."""
+    """A score (value) and its confidence interval (low, high). NaN if no image counts."""
 
     value: float
     low: float
@@ -28,10 +28,10 @@ class Interval:
 
 
 def people_of(ids: Sequence[str], groups: Mapping[str, Hashable] | None) -> np.ndarray:
-    """(n,) int64 number of each image's person; an image that the mapping lacks is a person of its own."""
+    """Number each image's person, (n,) int64; an image that is not in the mapping counts as one person."""
     numbers: dict[Hashable, int] = {}
-    given = groups or {}
-    keys = (("person", given[name]) if name in given else ("image", name) for name in ids)
+    groups = groups or {}
+    keys = (("person", groups[name]) if name in groups else ("image", name) for name in ids)
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
 
 
@@ -40,19 +40,19 @@ def person_draws(people: int, draws: int, seed: int):
     generator = np.random.default_rng(seed)
     for start in range(0, draws, DRAWS_AT_ONCE):
         count = min(DRAWS_AT_ONCE, draws - start)
-        drawn = generator.integers(people, size=(count, people)) + np.arange(count)[:, None] * people
-        yield np.bincount(drawn.ravel(), minlength=count * people).reshape(count, people).astype(np.float64)
+        numbers = generator.integers(people, size=(count, people)) + np.arange(count)[:, None] * people
+        yield np.bincount(numbers.ravel(), minlength=count * people).reshape(count, people).astype(np.float64)
 
 
 def bootstrap_means(image_scores: np.ndarray, people: np.ndarray, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
-    """The mean score in every draw of people.
+    """Return the mean score of every bootstrap draw of people.
 
     Args:
         image_scores: (n,) or (n, recipes); NaN where an image does not count.
         people: (n,) person of each image, numbered from 0.
 
     Returns:
-        (draws,) or (draws, recipes); NaN for a draw in which no image counts. The same draws for all recipes.
+        (draws,) or (draws, recipes); NaN for a draw in which no image counts. All recipes have the same draws.
     """
     scores = image_scores if image_scores.ndim == 2 else image_scores[:, None]
     size = int(people.max()) + 1 if len(people) else 0
@@ -73,7 +73,7 @@ def bootstrap_means(image_scores: np.ndarray, people: np.ndarray, draws: int = D
 
 
 def mean_interval(image_scores: np.ndarray, people: np.ndarray, draws: int = DRAWS, seed: int = 0) -> Interval:
-    """The mean over the images that count, with its percentile interval over people."""
+    """Return the mean over the images that count, with its percentile interval over people."""
     counted = ~np.isnan(image_scores)
     value = float(image_scores[counted].mean()) if counted.any() else float("nan")
     return percentile_interval(value, bootstrap_means(image_scores, people, draws, seed))
@@ -82,7 +82,7 @@ def mean_interval(image_scores: np.ndarray, people: np.ndarray, draws: int = DRA
 def difference_interval(
     first: np.ndarray, second: np.ndarray, people: np.ndarray, draws: int = DRAWS, seed: int = 0
 ) -> Interval:
-    """Mean of `first` minus mean of `second`, paired: both are taken on the same people in every draw.
+    """Return mean of `first` minus mean of `second`, paired: every draw takes the same people for both.
 
     Args:
         first, second: (n,) image scores of two recipes on the same images; NaN where an image does not count.
@@ -94,6 +94,7 @@ def difference_interval(
 
 
 def percentile_interval(value: float, draws: np.ndarray) -> Interval:
+    """Return `value` with the percentiles of its bootstrap draws; NaN draws are ignored."""
     draws = draws[~np.isnan(draws)]
     if not len(draws):
         return Interval(value, float("nan"), float("nan"))

@@ -1,4 +1,4 @@
-"""The compiled loops of the metric. Boxes are x, y, width, height in any one unit; IoU is of areas, without any +1."""
+"""The compiled loops of the metric. Boxes are x, y, width, height in one unit; areas are width * height, without +1."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ FIRST_STEP = 8  # thresholds k / 20, k = 8 .. 15: 0.40, 0.45, ..., 0.75
 
 @jit
 def iou(a, b):
-    """Intersection over union of two boxes (4,)."""
+    """Return the intersection over union of two boxes, (4,) each."""
     width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
     height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
     if width <= 0.0 or height <= 0.0:
@@ -21,9 +21,11 @@ def iou(a, b):
 
 @jit
 def match(box, truth, taken, hits):
-    """Let one prediction take, at each threshold, the unmatched truth of highest IoU if that is strictly above it.
+    """Match one prediction, at each threshold, with the unmatched true box of highest IoU if that is strictly above it.
 
-    taken: (8, truths) bool, hits: (8,) int64; both are changed. Returns nothing.
+    Args:
+        taken: (8, truths) bool, changed: true boxes that are matched.
+        hits: (8,) int64, changed: number of matches.
     """
     ious = np.empty(len(truth))
     highest = 0.0
@@ -45,7 +47,7 @@ def match(box, truth, taken, hits):
 
 @jit
 def image_score_after(hits, predictions, truths):
-    """Mean over the thresholds of TP / (TP + FP + FN), which is TP / (predictions + truths - TP)."""
+    """Return the mean over the thresholds of TP / (TP + FP + FN), which is TP / (predictions + truths - TP)."""
     total = 0.0
     for step in range(STEPS):
         total += hits[step] / (predictions + truths - hits[step])
@@ -54,7 +56,7 @@ def image_score_after(hits, predictions, truths):
 
 @jit
 def scores_kernel(truth_offsets, truth, offsets, boxes):
-    """Score of every image whose boxes come in descending confidence; NaN where the image does not count."""
+    """Return the score of every image; NaN where it does not count. Boxes are in descending confidence per image."""
     images = len(offsets) - 1
     scores = np.empty(images)
     for i in range(images):
@@ -63,20 +65,20 @@ def scores_kernel(truth_offsets, truth, offsets, boxes):
         if truths == 0:
             scores[i] = np.nan if predictions == 0 else 0.0
             continue
-        mine = truth[truth_offsets[i] : truth_offsets[i + 1]]
+        true_boxes = truth[truth_offsets[i] : truth_offsets[i + 1]]
         taken = np.zeros((STEPS, truths), dtype=np.bool_)
         hits = np.zeros(STEPS, dtype=np.int64)
         for row in range(offsets[i], offsets[i + 1]):
-            match(boxes[row], mine, taken, hits)
+            match(boxes[row], true_boxes, taken, hits)
         scores[i] = image_score_after(hits, predictions, truths)
     return scores
 
 
 @jit
 def steps_kernel(truth_offsets, truth, offsets, boxes):
-    """How each box, taken in descending confidence, changes its image's score, and whether it makes the image count.
+    """Return how each box, in descending confidence, changes its image's score, and whether it makes the image count.
 
-    Returns gains (n,) and counted (n,): 1.0 for the first box of an image without truth, else 0.0.
+    Returns gains (n,) and counted (n,): 1.0 for the first box of an image without true boxes, else 0.0.
     """
     gains = np.zeros(len(boxes))
     counted = np.zeros(len(boxes))
@@ -86,12 +88,12 @@ def steps_kernel(truth_offsets, truth, offsets, boxes):
             if offsets[i + 1] > offsets[i]:
                 counted[offsets[i]] = 1.0
             continue
-        mine = truth[truth_offsets[i] : truth_offsets[i + 1]]
+        true_boxes = truth[truth_offsets[i] : truth_offsets[i + 1]]
         taken = np.zeros((STEPS, truths), dtype=np.bool_)
         hits = np.zeros(STEPS, dtype=np.int64)
         before = 0.0
         for row in range(offsets[i], offsets[i + 1]):
-            match(boxes[row], mine, taken, hits)
+            match(boxes[row], true_boxes, taken, hits)
             after = image_score_after(hits, row - offsets[i] + 1, truths)
             gains[row] = after - before
             before = after
@@ -100,19 +102,19 @@ def steps_kernel(truth_offsets, truth, offsets, boxes):
 
 @jit
 def credits_kernel(truth_offsets, truth, offsets, boxes):
-    """For each box, taken in descending confidence: the share of the thresholds at which it matched a truth."""
-    credits = np.zeros(len(boxes))
+    """Return for each box, in descending confidence, the share of the thresholds at which it matches; (n,)."""
+    shares = np.zeros(len(boxes))
     for i in range(len(offsets) - 1):
         truths = truth_offsets[i + 1] - truth_offsets[i]
         if truths == 0:
             continue
-        mine = truth[truth_offsets[i] : truth_offsets[i + 1]]
+        true_boxes = truth[truth_offsets[i] : truth_offsets[i + 1]]
         taken = np.zeros((STEPS, truths), dtype=np.bool_)
         hits = np.zeros(STEPS, dtype=np.int64)
         before = 0
         for row in range(offsets[i], offsets[i + 1]):
-            match(boxes[row], mine, taken, hits)
+            match(boxes[row], true_boxes, taken, hits)
             after = hits.sum()
-            credits[row] = (after - before) / STEPS
+            shares[row] = (after - before) / STEPS
             before = after
-    return credits
+    return shares

@@ -1,9 +1,9 @@
 """The competition's metric, and its exact value at every possible confidence threshold.
 
 Per image and per IoU threshold t = 0.40, 0.45, ..., 0.75: predictions in descending confidence (ties in file order);
-each takes the unmatched truth of highest IoU if that IoU is strictly greater than t; precision = TP / (TP + FP + FN).
-The image's score is the mean over t. An image without truth scores 0 if anything is predicted, and is left out of the
-mean if nothing is. https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge/overview/evaluation
+each matches the unmatched true box of highest IoU if that IoU is strictly greater than t; precision = TP / (TP + FP +
+FN). The image's score is the mean over t. An image without true boxes scores 0 if any box is predicted, and does not
+count if none is. https://www.kaggle.com/competitions/rsna-pneumonia-detection-challenge/overview/evaluation
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,11 @@ from pneumonia.system.errors import BadInput, Fault
 
 @dataclass(eq=False)
 class Truth:
-    """True boxes of many images, ragged like Detections. ids: (images,); offsets: (images + 1,) int64;
-    boxes: (n, 4) float64 x, y, width, height in pixels."""
+    """True boxes of many images, in one array like Detections.
+
+    ids: (images,). offsets: (images + 1,) int64, where each image's boxes start. boxes: (n, 4) float64 x, y, width,
+    height in pixels.
+    """
 
     ids: tuple[str, ...]
     offsets: np.ndarray
@@ -30,9 +33,9 @@ class Truth:
 
     @classmethod
     def from_lists(cls, ids: Sequence[str], boxes_list: Sequence[np.ndarray]) -> "Truth":
-        """One (k, 4) array of boxes per image."""
+        """Build from one (k, 4) array of boxes per image."""
         boxes = [np.reshape(np.asarray(boxes, dtype=np.float64), (-1, 4)) for boxes in boxes_list]
-        counts = np.array([len(each) for each in boxes], dtype=np.int64)
+        counts = np.array([len(image_boxes) for image_boxes in boxes], dtype=np.int64)
         return cls(tuple(ids), offsets_of(counts), np.concatenate([np.empty((0, 4)), *boxes]))
 
     def __len__(self) -> int:
@@ -40,25 +43,25 @@ class Truth:
 
     @property
     def positive(self) -> np.ndarray:
-        """(images,) bool: has a box."""
+        """(images,) bool: whether the image has a box."""
         return np.diff(self.offsets) > 0
 
     def rows(self, positions: np.ndarray) -> "Truth":
         """The images at these positions, in this order."""
-        taken = Detections(self.ids, self.offsets, self.boxes, np.zeros(len(self.boxes))).rows(positions)
-        return Truth(taken.ids, taken.offsets, taken.boxes)
+        table = Detections(self.ids, self.offsets, self.boxes, np.zeros(len(self.boxes))).rows(positions)
+        return Truth(table.ids, table.offsets, table.boxes)
 
     def select(self, ids: Sequence[str]) -> "Truth":
-        """The named images, in the order named. Raises KeyError for an id that is not there."""
+        """The images with these ids, in this order. Raises KeyError for an unknown id."""
         position = {name: row for row, name in enumerate(self.ids)}
         return self.rows(np.array([position[name] for name in ids], dtype=np.int64))
 
 
 def read_truth(path: str | Path) -> Truth:
-    """The competition's label table, of any ids: one row per box, or one with empty cells for an image without any.
+    """Read the competition's label table: a row per box, or one row with empty cells for an image without boxes.
 
     Raises:
-        BadInput: every bad row, with its line number.
+        BadInput: names every bad row with its line number.
     """
     faults: list[Fault] = []
     rows = read_labels(Path(path), faults, uuids=False)
@@ -74,43 +77,46 @@ def read_truth(path: str | Path) -> Truth:
 
 
 def image_scores(truth: Truth, detections: Detections, threshold: float = 0.0) -> np.ndarray:
-    """Score of every image of `detections`; NaN where the image does not count.
+    """Return the score of every image of `detections`; NaN where it does not count.
 
     Args:
-        truth: must have every image of `detections`; the others are not looked at.
-        threshold: boxes of lower confidence are not predicted.
+        truth: has every image of `detections`; others are ignored.
+        threshold: boxes of lower confidence are left out.
 
     Returns:
         (images,) float64 in the order of `detections.ids`.
     """
     if threshold > 0.0:
         detections = detections.keep(detections.scores >= threshold)
-    aligned, ordered = aligned_to(truth, detections), detections.by_confidence()
+    aligned, ordered = align_to(truth, detections), detections.by_confidence()
     return scores_kernel(aligned.offsets, aligned.boxes, ordered.offsets, ordered.boxes)
 
 
 def mean_iou_map(truth: Truth, detections: Detections, threshold: float = 0.0) -> float:
-    """The competition's score: the mean over the images that count; NaN if none does."""
+    """Return the competition's score: the mean over the images that count; NaN if none does."""
     return mean_of_counted(image_scores(truth, detections, threshold))
 
 
 def mean_of_counted(scores: np.ndarray) -> float:
-    """The mean of what is not NaN; NaN if everything is."""
+    """Return the mean of the values that are not NaN; NaN if all are."""
     counted = scores[~np.isnan(scores)]
     return float(counted.mean()) if len(counted) else float("nan")
 
 
 def box_credits(truth: Truth, detections: Detections) -> np.ndarray:
-    """For each box the share of the eight IoU thresholds at which it matches a truth, its own image's more confident
-    boxes having gone first. (n,) in the order of `detections.boxes`."""
+    """Return for each box the share of the eight IoU thresholds at which it matches a true box.
+
+    Boxes are matched in descending confidence; the result is (n,) in the order of `detections.boxes`.
+    """
     order = np.lexsort((-detections.scores, detections.image_of_box))
-    aligned = aligned_to(truth, detections)
-    credits = np.empty(len(order))
-    credits[order] = credits_kernel(aligned.offsets, aligned.boxes, detections.offsets, detections.boxes[order])
-    return credits
+    aligned = align_to(truth, detections)
+    shares = np.empty(len(order))
+    shares[order] = credits_kernel(aligned.offsets, aligned.boxes, detections.offsets, detections.boxes[order])
+    return shares
 
 
-def aligned_to(truth: Truth, detections: Detections) -> Truth:
+def align_to(truth: Truth, detections: Detections) -> Truth:
+    """Return the true boxes of the images of `detections`, in their order."""
     return truth if truth.ids == detections.ids else truth.select(detections.ids)
 
 
@@ -119,30 +125,32 @@ def aligned_to(truth: Truth, detections: Detections) -> Truth:
 
 @dataclass
 class ThresholdCurve:
-    """The score at every threshold that makes a difference. thresholds: (k,) descending, the first above every
-    confidence (nothing is predicted); scores: (k,) score when boxes of confidence >= threshold are predicted, NaN where
-    no image counts."""
+    """The score at every threshold that changes it.
+
+    thresholds: (k,) descending, the first above every confidence (no box is predicted). scores: (k,) score if boxes of
+    confidence >= threshold are predicted, NaN where no image counts.
+    """
 
     thresholds: np.ndarray
     scores: np.ndarray
 
     def best(self) -> tuple[float, float]:
-        """Threshold and score of the peak, the highest threshold if several; score NaN if no image ever counts."""
+        """Return the best threshold (the highest if several) and its score, NaN if no image ever counts."""
         if np.isnan(self.scores).all():
             return float(self.thresholds[0]), float("nan")
         peak = int(np.nanargmax(self.scores))
         return float(self.thresholds[peak]), float(self.scores[peak])
 
     def at(self, threshold: float) -> float:
-        """The score at any threshold."""
+        """Return the score at any threshold."""
         position = np.searchsorted(-self.thresholds, -threshold, side="right") - 1
         return float(self.scores[max(position, 0)])
 
 
 def sweep(truth: Truth, detections: Detections, weights: np.ndarray | None = None) -> ThresholdCurve:
-    """The exact score at every possible threshold, from one sorted pass.
+    """Return the exact score at every possible threshold, from one sorted pass.
 
-    Because matching goes in descending confidence, lowering the threshold never undoes an earlier match: each box
+    Because matching is in descending confidence, a lower threshold never changes an earlier match: each box
     changes its own image's score by a fixed amount, and the whole curve is a cumulative sum.
 
     Args:
@@ -153,8 +161,11 @@ def sweep(truth: Truth, detections: Detections, weights: np.ndarray | None = Non
 
 @dataclass
 class Steps:
-    """What each box changes when the threshold falls below it. confidence, gain, counted: (n,) in descending
-    confidence; image: (n,) its image; positive: (images,) bool, the images that count before anything is predicted."""
+    """How each box changes the score when the threshold falls to its confidence; boxes in descending confidence.
+
+    confidence: (n,). gain: (n,) change of its image's score. counted: (n,) 1.0 if it makes its image count, else 0.0.
+    image: (n,) position of its image. positive: (images,) bool, images that count with no box predicted.
+    """
 
     confidence: np.ndarray
     gain: np.ndarray
@@ -164,24 +175,25 @@ class Steps:
 
 
 def steps_of(truth: Truth, detections: Detections) -> Steps:
-    """The sorted pass itself, before the images are weighted."""
-    aligned, ordered = aligned_to(truth, detections), detections.by_confidence()
+    """Return the steps of all boxes, before the images are weighted."""
+    aligned, ordered = align_to(truth, detections), detections.by_confidence()
     gain, counted = steps_kernel(aligned.offsets, aligned.boxes, ordered.offsets, ordered.boxes)
     order = np.argsort(-ordered.scores, kind="stable")
     return Steps(ordered.scores[order], gain[order], counted[order], ordered.image_of_box[order], aligned.positive)
 
 
 def curve_of(steps: Steps, weights: np.ndarray | None = None) -> ThresholdCurve:
+    """Sum the steps to the score at every threshold. weights: (images,) how often each image counts; 1 by default."""
     if weights is None:
         weight, start = 1.0, float(steps.positive.sum())
     else:
         weight, start = weights[steps.image], float(weights[steps.positive].sum())
     total = np.concatenate([[0.0], np.cumsum(steps.gain * weight)])
     count = np.concatenate([[start], start + np.cumsum(steps.counted * weight)])
-    # boxes of equal confidence come together: only the last of them is a threshold
-    last = np.ones(len(total), dtype=bool)
-    last[1:-1] = steps.confidence[1:] != steps.confidence[:-1]
+    # boxes of equal confidence share a threshold: only the last of them counts
+    is_last = np.ones(len(total), dtype=bool)
+    is_last[1:-1] = steps.confidence[1:] != steps.confidence[:-1]
     highest = steps.confidence[0] if len(steps.confidence) else 1.0
-    thresholds = np.concatenate([[np.nextafter(max(1.0, highest), 2.0)], steps.confidence])[last]
+    thresholds = np.concatenate([[np.nextafter(max(1.0, highest), 2.0)], steps.confidence])[is_last]
     scores = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
-    return ThresholdCurve(thresholds, scores[last])
+    return ThresholdCurve(thresholds, scores[is_last])

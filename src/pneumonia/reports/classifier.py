@@ -11,7 +11,7 @@ from pneumonia.metrics.classification import (
     auc,
     auc_interval,
     average_precision_interval,
-    cross_fitted,
+    cross_fit_thresholds,
     per_class,
 )
 from pneumonia.metrics.intervals import mean_interval
@@ -39,7 +39,7 @@ def measure(evaluated: Evaluated, draws: int, seed: int) -> dict:
     """Everything as nested plain values; intervals are {value, low, high}, 95 %, by bootstrap over people."""
     table, people = evaluated.table, evaluated.people
     labels, scores = table["target"].to_numpy(), table["opacity"].to_numpy()
-    predicted, thresholds = cross_fitted(labels, scores, evaluated.parts())
+    predicted, thresholds = cross_fit_thresholds(labels, scores, evaluated.parts())
     return {
         **evaluated.described(),
         "auc": json_interval(auc_interval(labels, scores, people, draws, seed)),

@@ -6,7 +6,7 @@ from pneumonia.data.cache import Cache
 from pneumonia.data.labels import HEADS
 from pneumonia.data.person_features import model_input, person_features_of
 from pneumonia.data.samples import CachedImages
-from pneumonia.metrics.classification import cross_fitted
+from pneumonia.metrics.classification import cross_fit_thresholds
 from pneumonia.reports.evaluated import Evaluated
 from pneumonia.system.errors import BadInput, EnvironmentFailure
 from pneumonia.system.progress import say
@@ -19,7 +19,7 @@ def grad_cam_gallery(evaluated: Evaluated) -> list[tuple[str, str]]:
     """(data URI, caption) of held-out images of the first run, positive at thresholds that were fitted on other
     people; none where it has no feature map or its image cache is gone."""
     run, table = evaluated.runs[0], evaluated.table
-    is_positive, _ = cross_fitted(table["target"].to_numpy(), table["opacity"].to_numpy(), evaluated.parts())
+    is_positive, _ = cross_fit_thresholds(table["target"].to_numpy(), table["opacity"].to_numpy(), evaluated.parts())
     own = table[is_positive & (table["fold"].astype(str) == str(run.fold)).to_numpy()]
     surest_first = own.sort_values("opacity", ascending=False, kind="stable")
     chosen = pd.concat([surest_first[surest_first["target"] == target][:PICTURES] for target in (1, 0)])

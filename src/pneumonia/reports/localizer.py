@@ -125,7 +125,7 @@ def by_size_and_person(localized: Localized, thresholds: list[float], draws: int
     """Sensitivity of each size of box, and of each group of people with its own false positives per image, at the
     thresholds that have the fixed rates over all images: one threshold for everybody, as in use."""
     matches, table, people = localized.matches, localized.table, localized.people
-    hits, false = froc.found_at(matches, thresholds), froc.false_positives_at(matches, thresholds)
+    hits, false = froc.hits_at(matches, thresholds), froc.false_positives_at(matches, thresholds)
     image, sizes = matches.image_of_lesion, froc.sizes_of(matches.truth.boxes)
     by_size = froc.means_by_label(hits, sizes, people[image], draws, seed)
     groups, seen = [], {}
