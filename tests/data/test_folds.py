@@ -12,7 +12,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from pneumonia import cli
 from pneumonia.data.competition import open_competition
-from pneumonia.data.folds import leaking, make_folds, report_split, with_holdout
+from pneumonia.data.folds import count_leaks, make_folds, make_holdout_folds, make_report_split
 from pneumonia.data.headers import read_headers
 from pneumonia.data.study_table import study_table
 from pneumonia.demo import competition as phantom
@@ -43,7 +43,7 @@ def study(people=300, seed=0) -> pd.DataFrame:
 def test_nobody_is_in_two_folds_and_every_fold_is_like_the_whole():
     table = study()
     folds = make_folds(table)
-    assert leaking(folds) == (0, 0)
+    assert count_leaks(folds) == (0, 0)
     merged = folds.merge(table, on="patientId")
     shares = merged.groupby("fold")["target"].mean()
     assert (shares - table["target"].mean()).abs().max() < 0.01
@@ -59,20 +59,20 @@ def test_the_order_of_the_rows_does_not_matter_and_the_seed_does():
 
 def test_missing_headers_are_a_stratum_like_any_other():
     table = study().assign(sex=None, view=None, age=np.nan)
-    assert leaking(make_folds(table)) == (0, 0)
+    assert count_leaks(make_folds(table)) == (0, 0)
 
 
 def test_leaks_are_counted():
     table = pd.DataFrame({"group": ["a", "a", "b", "b", "c", "c"], "fold": [0, 1, 0, 0, 1, "removed"]})
-    assert leaking(table) == (1, 2)
+    assert count_leaks(table) == (1, 2)
 
 
 def test_everybody_in_the_holdout_leaves_training():
     table = study()
     chosen = list(table["patientId"][:40])
-    folds = with_holdout(table, chosen, 5, 0)
+    folds = make_holdout_folds(table, chosen, 5, 0)
     assert set(folds.loc[folds["fold"] == "holdout", "patientId"]) == set(chosen)
-    assert leaking(folds) == (0, 0)
+    assert count_leaks(folds) == (0, 0)
     assert sorted(folds["patientId"]) == sorted(table["patientId"])
     removed = set(folds.loc[folds["fold"] == "removed", "group"])
     assert removed <= set(folds.loc[folds["fold"] == "holdout", "group"])
@@ -80,7 +80,7 @@ def test_everybody_in_the_holdout_leaves_training():
 
 def test_the_reports_split_is_eight_one_one_by_target():
     table = study(people=800)
-    folds = report_split(table, 0).merge(table, on="patientId")
+    folds = make_report_split(table, 0).merge(table, on="patientId")
     tenth = round(len(table) / 10)
     assert folds["fold"].value_counts().to_dict() == {"train": len(table) - 2 * tenth, "val": tenth, "test": tenth}
     assert folds.groupby("fold")["target"].mean().pipe(lambda shares: shares.max() - shares.min()) < 0.01
@@ -188,14 +188,14 @@ def real() -> pd.DataFrame:
 @needs_tables
 def test_real_folds_are_even(real):
     folds = make_folds(real)
-    assert leaking(folds) == (0, 0)
+    assert count_leaks(folds) == (0, 0)
     shares = folds.merge(real, on="patientId").groupby("fold")["target"].mean()
     assert (shares - 0.2253).abs().max() <= 0.0015
 
 
 @needs_tables
 def test_the_real_reports_split_has_its_sizes(real):
-    assert report_split(real, 0)["fold"].value_counts().to_dict() == {"train": 21348, "val": 2668, "test": 2668}
+    assert make_report_split(real, 0)["fold"].value_counts().to_dict() == {"train": 21348, "val": 2668, "test": 2668}
 
 
 @needs_tables

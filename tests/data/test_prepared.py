@@ -54,7 +54,9 @@ def test_a_run_reads_what_was_prepared_to_the_last_bit(tmp_path):
     assert read.folds["fold"].tolist() == whole.folds["fold"].astype(str).tolist()
     changed = tmp_path / "study.csv"
     changed.write_text("another")
-    with pytest.raises(EnvironmentFailure, match="is not as it was written; run the command that began the run again"):
+    with pytest.raises(
+        EnvironmentFailure, match="has changed since it was written; repeat the command that started the run"
+    ):
         read_prepared(files | {"study": str(changed)})
     with pytest.raises(EnvironmentFailure, match="No such file"):
         read_prepared(files | {"folds": str(tmp_path / "gone.csv")})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pneumonia import schema
 from pneumonia.data.check import all_faults, fault_lines, labelled_images
 from pneumonia.data.competition import Competition, resolve
-from pneumonia.data.people import unmapped_of
+from pneumonia.data.people import find_unmapped
 from pneumonia.system.errors import BadInput, Fault
 
 
@@ -33,7 +33,7 @@ def unmapped_json(competition: Competition) -> dict | None:
     """Labelled images whose person the mapping lacks; null where there is no mapping, or none that can be read."""
     with contextlib.suppress(BadInput):
         if competition.mapping is not None:
-            return unmapped_of(competition.people(), labelled_images(competition)).as_json()
+            return find_unmapped(competition.people(), labelled_images(competition)).as_json()
     return None
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 
 from pneumonia import config, schema
 from pneumonia.data.competition import Competition, resolve
-from pneumonia.data.folds import NO_MAPPING, fold_table, holdout_of, leaking
+from pneumonia.data.folds import NO_MAPPING, count_leaks, fold_table, holdout_of
 from pneumonia.data.headers import check_headers, read_headers
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.people import Unmapped, check_people
@@ -47,7 +47,7 @@ def leaks(table: pd.DataFrame, unmapped: Unmapped | None) -> dict:
     if unmapped is None:
         print("\nleaking people: not known, there is no mapping=")
         return {"leaking_people": None, "leaking_images": None, "unmapped": None}
-    people, images = leaking(table)
+    people, images = count_leaks(table)
     not_known = f"; not known of {unmapped}, whose people the mapping lacks" if unmapped.count else ""
     print(f"\nleaking people: {people} ({images} images){not_known}")
     return {"leaking_people": people, "leaking_images": images, "unmapped": unmapped.as_json()}
@@ -69,7 +69,7 @@ def audit(competition: Competition, file: Path) -> dict:
     people = competition.people()
     unmapped = check_people(people, names, competition.mapping, file.name, competition.allow_unmapped)
     table = pd.DataFrame({"group": [people.get(name, name) for name in names], "fold": [row[-1] for _, row in rows]})
-    found, images = leaking(table)
+    found, images = count_leaks(table)
     share = images / max(len(table), 1)
     print(f"{file}: {found} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})")
     return {

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pneumonia.data import check_tables, tables
 from pneumonia.data.check_dicoms import dicom_faults
 from pneumonia.data.competition import Competition
-from pneumonia.data.people import MOST_UNMAPPED, unmapped_of
+from pneumonia.data.people import MAX_UNMAPPED, find_unmapped
 from pneumonia.system.errors import BadInput, Fault
 
 MAX_LINES = 20  # faults of a kind that are printed; json=true lists them all
@@ -40,10 +40,10 @@ def folder_warnings(competition: Competition) -> list[Fault]:
         warnings.append(Fault("no-mapping", root, None, what, fix))
         return warnings
     with contextlib.suppress(BadInput):  # table_faults reports them
-        unmapped = unmapped_of(competition.people(), labelled_images(competition))
-        is_fault = unmapped.count > MOST_UNMAPPED * unmapped.images and not competition.allow_unmapped
+        unmapped = find_unmapped(competition.people(), labelled_images(competition))
+        is_fault = unmapped.count > MAX_UNMAPPED * unmapped.images and not competition.allow_unmapped
         if 0 < unmapped.count < unmapped.images and not is_fault:
-            what = f"lacks {unmapped} of {competition.labels.name}: each counts as a person of its own"
+            what = f"lacks {unmapped} of {competition.labels.name}: each counts as a separate person"
             fix = "add them if their people are known"
             warnings.append(Fault("mapping-lacks", str(competition.mapping), None, what, fix))
     return warnings

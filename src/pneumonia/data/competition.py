@@ -1,4 +1,4 @@
-"""A competition folder, resolved: which tables and images it has."""
+"""Open a competition folder: its tables and images."""
 
 import hashlib
 from collections.abc import Collection
@@ -14,17 +14,16 @@ from pneumonia.data.people import Unmapped, check_people, read_people
 from pneumonia.data.tables import UUID
 from pneumonia.system.errors import Fault, bad_input
 
-FRAME = (1024, 1024)  # rows, columns of an image that is not there to be asked
+FRAME = (1024, 1024)  # rows, columns of an image without a readable file
 
 
 @dataclass(frozen=True)
 class Competition:
-    """The files of a competition; the three tables are where they should be, whether they are there or not.
+    """The files of a competition; the paths of the three tables may not exist.
 
-    mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM, PNG or
-    JPEG file}, in train_folder and test_folder. repeated_images: images of which a folder has two files.
-    has_uuids: whether its images are named by lower-case UUIDs.
-    needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
+    mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM, PNG or JPEG file}, in
+    train_folder and test_folder. repeated_images: faults of images with two files. has_uuids: whether image ids are
+    lower-case UUIDs. needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
     allow_unmapped: whether the mapping may lack more than a few of the images.
     """
 
@@ -47,7 +46,7 @@ class Competition:
 
     @cached_property
     def content_key(self) -> str:
-        """Names the content: tables byte by byte, images by name and size."""
+        """Short hash of the content: of the bytes of tables, of the names and sizes of images."""
         digest = hashlib.sha256()
         for table in (self.labels, self.classes, self.sample, self.mapping):
             digest.update(table.read_bytes() if table and table.is_file() else b"none")
@@ -58,25 +57,25 @@ class Competition:
 
     @cached_property
     def sizes(self) -> dict[str, tuple[int, int]]:
-        """What `size_of` has learned so far."""
+        """{patientId: (rows, columns)}, filled by `size_of`."""
         return {}
 
     def size_of(self, image: str) -> tuple[int, int]:
-        """Rows and columns of an image by its header; 1024 x 1024 where there is no image or none to be read."""
+        """Rows and columns of an image by its header; 1024 x 1024 where it is missing or cannot be read."""
         if image not in self.sizes:
             path = self.train_images.get(image) or self.test_images.get(image)
             self.sizes[image] = (size_of(path) if path else None) or FRAME
         return self.sizes[image]
 
     def is_id(self, name: str) -> bool:
-        """Whether a text can name an image; one that cannot is a fault of its own."""
+        """Whether a text can be an image id."""
         return not self.has_uuids or UUID.fullmatch(name) is not None
 
     def people(self) -> dict[str, str]:
-        """Image to person; images that the mapping lacks are not in it.
+        """{image: person}, without images that the mapping lacks.
 
         Raises:
-            BadInput: the mapping is no mapping, or gives an image two people.
+            BadInput: the mapping cannot be read, or gives an image two people.
         """
         return self._people
 
@@ -85,10 +84,10 @@ class Competition:
         return {} if self.mapping is None else read_people(self.mapping)
 
     def check_mapping(self, ids: Collection[str]) -> Unmapped | None:
-        """Those of the images `ids` whose people the mapping lacks, said in one line; None where there is no mapping.
+        """Find and report the images `ids` that the mapping lacks; None where there is no mapping.
 
         Raises:
-            BadInput: the mapping does not fit them.
+            BadInput: the mapping does not fit the images.
         """
         if self.mapping is None:
             return None
@@ -96,10 +95,10 @@ class Competition:
 
 
 def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool = True) -> Competition:
-    """The competition that a command's settings name; the demo is generated where it is not there yet.
+    """Open the competition that a command's settings name; the demo is generated on first use.
 
     Raises:
-        BadInput: there is no such folder or zip, or the zip is unsafe.
+        BadInput: the folder or zip does not exist, or the zip is unsafe.
     """
     source = settings.source()
     if source == "demo":
@@ -116,14 +115,14 @@ def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool
 def open_competition(
     folder: str | Path, mapping: str = "", name: str = "", needs_images: bool = True, needs_sample: bool = True
 ) -> Competition:
-    """The competition in a folder or in its zip, which is unpack_once once. What it lacks is `check`'s to report.
+    """Open the competition in a folder, or in a zip, which is unpacked once. `check` reports what is missing.
 
     Args:
-        mapping: the table of images and people; "" takes the folder's own if it has one.
-        name: what the competition is called in paths; "" takes the name of the folder or zip.
+        mapping: the table of images and people; "": the one in the folder, if any.
+        name: of the competition in paths; "": the name of the folder or zip.
 
     Raises:
-        BadInput: there is no such folder or zip, or the zip is unsafe.
+        BadInput: the folder or zip does not exist, or the zip is unsafe.
     """
     folder = Path(folder)
     name = name or (folder.resolve().name if folder.is_dir() else folder.stem)
@@ -154,13 +153,13 @@ def open_competition(
 
 
 def find_root(folder: Path, archive: Path) -> Path:
-    """The folder of an unpack_once zip that one of the formats knows, however deep it is.
+    """Find the folder of an unpacked zip, at any depth, that matches one of the formats.
 
     Raises:
-        BadInput: nowhere, or at several places; what is inside is named.
+        BadInput: there is none, or several; the message lists what is inside.
     """
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
-    roots = sorted(each for each in folders if any(kind.matches(each) for kind in FORMATS.values()))
+    roots = sorted(path for path in folders if any(kind.matches(path) for kind in FORMATS.values()))
     if len(roots) == 1:
         return roots[0]
     if roots:

@@ -1,7 +1,7 @@
-"""Fold tables: no person in two folds, and every fold like the whole.
+"""Fold tables: no person is in two folds, and every fold has the mix of the whole.
 
-In RSNA every image has a patientId of its own, but people come back: a split by image puts 70 % of the images in a fold
-whose person is also in another.
+In RSNA every image has its own patientId, but people have several images: in a split by image, 70 % of the images share
+their person with another fold.
 """
 
 import warnings
@@ -21,15 +21,15 @@ from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write
 
 AGE_BANDS = [0, 20, 40, 60, 200]  # years, right-closed
-STRATUM = 10  # images per fold that a stratum must have
+MIN_STRATUM = 10  # images per fold that a stratum must have
 NO_MAPPING = (
     "warning: without mapping= the folds are by image, and about 70 % of RSNA's images then share a person with "
-    "another fold: scores come out too good. Get pneumonia-challenge-dataset-mappings_2018.json from RSNA's page"
+    "another fold: scores will be too high. Get pneumonia-challenge-dataset-mappings_2018.json from RSNA's page"
 )
 
 
 def make_folds(study: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.DataFrame:
-    """Folds 0 .. n_folds - 1: whole people, strata of class x view x sex x age band as even as whole people allow.
+    """Make folds 0 .. n_folds - 1 of whole people, with strata of class x view x sex x age band as even as possible.
 
     Args:
         study: patientId, class, group, and where known sex, age, view. The order of its rows does not matter.
@@ -38,19 +38,19 @@ def make_folds(study: pd.DataFrame, n_folds: int = 5, seed: int = 0) -> pd.DataF
         patientId, group, fold; ordered by patientId.
     """
     study = study.sort_values("patientId", ignore_index=True)
-    strata = strata_of(study, STRATUM * n_folds)
+    strata = number_strata(study, MIN_STRATUM * n_folds)
     fold = np.zeros(len(study), dtype=np.int64)
     split = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of strata with fewer images than folds: they spread as far as they go
+        warnings.simplefilter("ignore")  # about strata with fewer images than folds
         for number, (_, held_out) in enumerate(split.split(study, strata, study["group"])):
             fold[held_out] = number
     return study[["patientId", "group"]].assign(fold=fold)
 
 
-def strata_of(study: pd.DataFrame, least: int) -> np.ndarray:
+def number_strata(study: pd.DataFrame, least: int) -> np.ndarray:
     """(images,) number of each image's stratum: class x view x sex x age band, coarser where that has fewer than
-    `least` images. Many small strata would each be spread unevenly, and the classes with them."""
+    `least` images. Many small strata would be spread unevenly, and with them the classes."""
     ages = pd.cut(plausible_ages(study["age"].astype(float)), AGE_BANDS).astype(str)
     stratum = pd.Series("", index=study.index)
     finer = stratum
@@ -60,17 +60,18 @@ def strata_of(study: pd.DataFrame, least: int) -> np.ndarray:
     return pd.factorize(stratum)[0]
 
 
-def with_holdout(study: pd.DataFrame, holdout: Collection[str], n_folds: int, seed: int) -> pd.DataFrame:
-    """Folds of everybody who does not appear in `holdout`: those images say holdout, their people's others removed."""
+def make_holdout_folds(study: pd.DataFrame, holdout: Collection[str], n_folds: int, seed: int) -> pd.DataFrame:
+    """Make folds without the people of `holdout`: its images are in fold `holdout`, their other images in `removed`."""
     is_holdout = study["patientId"].isin(set(holdout))
-    appears = study["group"].isin(set(study.loc[is_holdout, "group"]))
-    apart = study.loc[appears, ["patientId", "group"]].assign(fold=np.where(is_holdout[appears], "holdout", "removed"))
-    table = make_folds(study[~appears], n_folds, seed)
-    return pd.concat([table, apart]).sort_values("patientId", ignore_index=True)
+    is_excluded = study["group"].isin(set(study.loc[is_holdout, "group"]))
+    fold = np.where(is_holdout[is_excluded], "holdout", "removed")
+    excluded = study.loc[is_excluded, ["patientId", "group"]].assign(fold=fold)
+    table = make_folds(study[~is_excluded], n_folds, seed)
+    return pd.concat([table, excluded]).sort_values("patientId", ignore_index=True)
 
 
-def report_split(study: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The student report's split: a tenth of the images to val and to test, stratified by target, people ignored."""
+def make_report_split(study: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Make the student report's split: a tenth of the images in val and in test, stratified by target, not person."""
     study = study.sort_values("patientId", ignore_index=True)
     tenth = round(len(study) / 10)
     rest, test = train_test_split(study.index, test_size=tenth, stratify=study["target"], random_state=seed)
@@ -81,8 +82,8 @@ def report_split(study: pd.DataFrame, seed: int) -> pd.DataFrame:
     return study[["patientId", "group"]].assign(fold=fold)
 
 
-def leaking(table: pd.DataFrame) -> tuple[int, int]:
-    """People with images in more than one fold, and how many images those people have; removed images do not count."""
+def count_leaks(table: pd.DataFrame) -> tuple[int, int]:
+    """Count people with images in several folds, and the images of these people; removed images do not count."""
     used = table[table["fold"].astype(str) != "removed"]
     folds_of_person = used.groupby("group")["fold"].nunique()
     people = folds_of_person.index[folds_of_person > 1]
@@ -100,7 +101,7 @@ def fold_table(
 ) -> tuple[Path, pd.DataFrame]:
     """Make a fold table and write it; the same input always gives the same file.
 
-    Its path names every setting, so that two configurations never share one.
+    Its path contains a hash of every setting, so that two configurations never share a file.
 
     Raises:
         BadInput: fewer people than folds, or an unknown split.
@@ -111,14 +112,14 @@ def fold_table(
     if split not in ("", "report"):
         raise bad_input("split", f"there is no split '{split}'", "known: report")
     if split == "report":
-        table, label = report_split(study, seed), "report"
+        table, label = make_report_split(study, seed), "report"
     elif holdout:
-        table, label = with_holdout(study, holdout, n_folds, seed), f"{n_folds}-holdout"
+        table, label = make_holdout_folds(study, holdout, n_folds, seed), f"{n_folds}-holdout"
     else:
         table, label = make_folds(study, n_folds, seed), str(n_folds)
-    # the headers decide the strata, and are no part of the folder's content key where headers= brings them
-    facts = study.sort_values("patientId")[["patientId", "class", "group", "sex", "age", "view"]].astype(str)
-    key = config.short_hash([n_folds, seed, sorted(holdout), split, facts.to_numpy().tolist()])
+    # headers decide the strata, but the folder's content key does not cover a table given as headers=
+    rows = study.sort_values("patientId")[["patientId", "class", "group", "sex", "age", "view"]].astype(str)
+    key = config.short_hash([n_folds, seed, sorted(holdout), split, rows.to_numpy().tolist()])
     folder = REPOSITORY / "folds" / f"{competition.name}-{competition.content_key}"
     path = out or folder / f"{label}-seed{seed}-{key}.csv"
     with atomic_write(path) as file:
@@ -127,20 +128,20 @@ def fold_table(
 
 
 def holdout_of(competition: Competition, study: pd.DataFrame, text: str) -> list[str]:
-    """Ids that `holdout=` names, all of them of the study table; BadInput where one is not."""
+    """Ids that `holdout=` names. Raises BadInput where one is not in the study table."""
     holdout = holdout_ids(competition, text)
     unknown = set(holdout) - set(study["patientId"])
     if unknown:
-        alike = spelling_difference(sorted(unknown), study["patientId"])
-        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}{alike}"
+        difference = spelling_difference(sorted(unknown), study["patientId"])
+        what = f"{len(unknown)} of its ids are not in the label table, the first is {min(unknown)}{difference}"
         raise bad_input(text, what, "name ids of training images")
     return holdout
 
 
 def holdout_ids(competition: Competition, text: str) -> list[str]:
-    """Ids that `holdout=` names: of a file, or of the first stage's test set in the data folder.
+    """Read the ids that `holdout=` names: from a file, or the first stage's test set in the data folder.
 
     Raises:
-        BadInput: there is no such file, or no ids in it.
+        BadInput: the file does not exist, or has no ids.
     """
     return read_ids(ids_file(text, competition.root, "holdout")) if text else []

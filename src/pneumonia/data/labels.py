@@ -1,4 +1,4 @@
-"""What images are labelled with: names, what they are called on pages, and which of them means a finding."""
+"""The labels of images: names, display names, and which label means an opacity."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 class LabelSet:
     """The labels of one kind of network or table.
 
-    names: as settings, tables and code have them, in the order of a network's outputs.
-    positive: the label that means an opacity to this program: what a class table has as `opacity`.
-    exclusive: exactly one label is true of an image (softmax); else each is true or not (sigmoids).
-    display_names: as the data's own tables and the pages have them; empty: the names.
-    colours: of each in figures, as HTML has them; empty where no figure shows them.
+    names: in settings, tables and code, in the order of a network's outputs.
+    positive: the label that counts as an opacity: column `opacity` of a class table.
+    exclusive: exactly one label is true of an image (softmax); otherwise each may be true (sigmoids).
+    display_names: in the data's own tables and on report pages; empty: the names.
+    colours: HTML colours in figures; empty where no figure shows the labels.
     """
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class LabelSet:
         return dict(zip(self.names, self.colours))
 
 
-# The competition's classes: every image has one of them, and Lung Opacity is exactly Target 1.
+# The competition's classes: every image has one of them; Lung Opacity is the same as Target 1.
 CLASSES = LabelSet(
     names=("normal", "not_normal", "opacity"),
     positive="opacity",

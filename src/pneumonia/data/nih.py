@@ -1,7 +1,7 @@
 """NIH ChestX-ray14, to pretrain on: 112,120 PNGs with 14 labels read from radiologists' reports.
 
-Wang et al., ChestX-ray8, CVPR 2017. RSNA's images are a part of it, under other names: a pretraining that is to be
-scored on an RSNA fold must not see that fold's people, whom both sets number alike.
+Wang et al., ChestX-ray8, CVPR 2017. RSNA's images are part of it, under other names: pretraining must not use the
+people of the RSNA fold that scores it. Both data sets number people in the same way.
 """
 
 from collections.abc import Collection, Sequence
@@ -25,17 +25,17 @@ IMAGE, FINDINGS, PERSON = "Image Index", "Finding Labels", "Patient ID"
 
 
 def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samples, np.ndarray]:
-    """Images with their 14 labels, of everybody but the people `without`.
+    """Read images with their 14 labels, except those of the people `without`.
 
     Args:
         folder: with Data_Entry_2017_v2020.csv (or Data_Entry_2017.csv) and the PNGs anywhere below.
-        without: people as the fold table's `group` has them: NIH's numbers without leading zeros.
+        without: people, named as in the fold table's `group`: NIH's numbers without leading zeros.
 
     Returns:
         Samples whose `classes` are (n, 14) 0 or 1 and whose boxes are empty; and each image's person, (n,) text.
 
     Raises:
-        BadInput: no table, a bad row, or images that are not there.
+        BadInput: the table is missing, a row is faulty, or images are missing.
     """
     table = next((folder / name for name in TABLES if (folder / name).is_file()), None)
     if table is None:
@@ -54,7 +54,7 @@ def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samp
             else bad_input(table, "leaves nobody", "choose another fold")
         )
     ids = np.array([row[0] for row in rows])
-    pixels = squares(table, [files[image] for image in ids], size)
+    pixels = cached_squares(table, [files[image] for image in ids], size)
     labels = np.stack([row[1] for row in rows])
     people = np.array([row[2] for row in rows])
     return Samples(ids, pixels, [np.empty((0, 4))] * len(ids), labels), people
@@ -64,7 +64,7 @@ def read_labels(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
     """(image, labels (14,) float32, person, line) of every row.
 
     Raises:
-        BadInput: columns that are missing, a short row, an unknown label; every bad row is named.
+        BadInput: columns are missing, a row is short, a label is unknown; every faulty row.
     """
     table = read_table(path)
     positions = [table.column(name) for name in (IMAGE, FINDINGS, PERSON)]
@@ -74,28 +74,28 @@ def read_labels(path: Path) -> list[tuple[str, np.ndarray, str, int]]:
     rows, faults = [], []
     for line, cells in table.rows(faults, strict=False):
         image, findings, person = (cells[position] for position in positions)
-        found = [label.strip() for label in findings.split("|")]
-        unknown = [label for label in found if label not in NIH.names and label != NOTHING]
+        labels = [label.strip() for label in findings.split("|")]
+        unknown = [label for label in labels if label not in NIH.names and label != NOTHING]
         if unknown:
             fix = f"known: {NOTHING}, {', '.join(NIH.names)}"
             faults.append(Fault("nih-label", str(path), line, f"unknown label {unknown[0]!a}", fix))
             continue
-        rows.append((image, np.isin(NIH.names, found).astype(np.float32), person_name(person), line))
+        rows.append((image, np.isin(NIH.names, labels).astype(np.float32), person_name(person), line))
     if faults:
         raise BadInput(first_faults(faults, path))
     return rows
 
 
-def squares(table: Path, files: Sequence[Path], size: int) -> np.ndarray:
-    """(n, size, size) uint8 of PNGs, memory-mapped from a file under cache/ that is made the first time."""
-    facts = [str(table.absolute()), size, [(file.name, file.stat().st_size) for file in files]]
-    path = config.REPOSITORY / "cache" / f"nih-{config.short_hash(facts)}" / f"pixels-{size}.u8"
+def cached_squares(table: Path, files: Sequence[Path], size: int) -> np.ndarray:
+    """PNGs as (n, size, size) uint8, memory-mapped from a file under cache/ that is written on first use."""
+    content = [str(table.absolute()), size, [(file.name, file.stat().st_size) for file in files]]
+    path = config.REPOSITORY / "cache" / f"nih-{config.short_hash(content)}" / f"pixels-{size}.u8"
     shape = (len(files), size, size)
     if not path.is_file():
         with atomic_write(path, "wb") as stream:
             for file in progress(files, "reading NIH's PNGs"):
                 image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
                 if image is None:
-                    raise bad_input(file, "is no PNG that can be read", "download it again")
+                    raise bad_input(file, "cannot be read as a PNG", "download it again")
                 stream.write(cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA).tobytes())
     return np.memmap(path, np.uint8, "r", shape=shape)

@@ -1,4 +1,4 @@
-"""The table that says which images are of one person, a CSV or RSNA's official JSON, and whether it fits the images."""
+"""Read the table of images and their people, a CSV or RSNA's official JSON; check that it fits the images."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from pneumonia.system.progress import say
 
 PERSON_COLUMNS = ("nih_patient", "person", "group")
 NIH_IMAGE = re.compile(r"(\d{8})_\d{3}\.png", re.ASCII)  # the first eight digits are the person
-NUMBER = re.compile(r"(\d+)(\.0+)?", re.ASCII)  # pandas writes 7.0 where a column has gaps
+NUMBER = re.compile(r"(\d+)(\.0+)?", re.ASCII)  # pandas writes 7.0 in a column with missing values
 OFFICIAL = "take pneumonia-challenge-dataset-mappings_2018.json from RSNA's page, or a CSV patientId,nih_patient"
-MOST_UNMAPPED = 0.05  # share of the images; RSNA's own mapping, matched by pixels, lacks 0.4 %
+MAX_UNMAPPED = 0.05  # share of the images; RSNA's own mapping, matched by pixels, lacks 0.4 %
 
 
 def read_people(path: Path) -> dict[str, str]:
-    """Image to person. Numbers lose leading zeros, so that CSV and JSON name a person alike.
+    """Read {image: person}. Numbers lose leading zeros, so that CSV and JSON have the same names.
 
     Raises:
-        BadInput: missing, unreadable, without the columns, with an incomplete row or an image of two people; every
-            bad row is named.
+        BadInput: the file is missing or unreadable, or has no such columns, an incomplete row or an image of two
+            people; every faulty row.
     """
     if not path.is_file():
         raise bad_input(path, "there is no such file", "give mapping= the table of images and people", code="mapping")
@@ -31,7 +31,7 @@ def read_people(path: Path) -> dict[str, str]:
     is_json = path.suffix.lower() == ".json" or text[:1] in ("[", "{")
     people: dict[str, str] = {}
     faults: list[Fault] = []
-    for row, image, person in _of_json(path, text) if is_json else _of_csv(path, faults):
+    for row, image, person in _read_json(path, text) if is_json else _read_csv(path, faults):
         place = f" (object {row})" if is_json else ""
         line = None if is_json else row
         if not image or is_missing(person):
@@ -41,7 +41,7 @@ def read_people(path: Path) -> dict[str, str]:
         person = person_name(person)
         if people.setdefault(image, person) != person:
             what = f"{image} is of person {people[image]} and of person {person}{place}"
-            faults.append(Fault("mapping-contradiction", str(path), line, what, "keep the row that is true"))
+            faults.append(Fault("mapping-contradiction", str(path), line, what, "keep the correct row"))
     if faults:
         raise BadInput(sorted(faults, key=lambda fault: fault.row or 0))
     if not people:
@@ -50,14 +50,14 @@ def read_people(path: Path) -> dict[str, str]:
 
 
 def person_name(text: str) -> str:
-    """A person as every table names them: NIH's numbers without leading zeros."""
+    """A person's name, the same from every table: NIH's numbers without leading zeros."""
     number = NUMBER.fullmatch(text)
     return number[1].lstrip("0") or "0" if number else text
 
 
 @dataclass(frozen=True)
 class Unmapped:
-    """Images whose person a mapping lacks. count: how many; images: of how many; first: one of them."""
+    """Images that a mapping lacks. count: how many; images: how many there are in all; first: the first of them."""
 
     count: int
     images: int
@@ -72,8 +72,8 @@ class Unmapped:
         )
 
 
-def unmapped_of(people: Mapping[str, str], ids: Collection[str]) -> Unmapped:
-    """Those of `ids` that the mapping lacks."""
+def find_unmapped(people: Mapping[str, str], ids: Collection[str]) -> Unmapped:
+    """Find the `ids` that the mapping lacks."""
     missing = [name for name in ids if name not in people]
     return Unmapped(len(missing), len(ids), missing[0] if missing else None)
 
@@ -81,48 +81,48 @@ def unmapped_of(people: Mapping[str, str], ids: Collection[str]) -> Unmapped:
 def mapping_fault(
     people: Mapping[str, str], ids: Collection[str], mapping: Path, table: str, allow_unmapped: bool
 ) -> Fault | None:
-    """A mapping that does not fit its images: it names none of them, or lacks more than MOST_UNMAPPED.
+    """The fault of a mapping that names none of its images, or lacks more than MAX_UNMAPPED of them; None if it fits.
 
     Args:
-        table: what lists the images, for the message.
-        allow_unmapped: images may lack; not all.
+        table: name of the table that lists the images, for the message.
+        allow_unmapped: any number of images may be missing, except all.
     """
-    unmapped = unmapped_of(people, ids)
+    unmapped = find_unmapped(people, ids)
     if not unmapped.count:
         return None
     if unmapped.count == unmapped.images:
-        alike = spelling_difference(people, ids)
-        theirs = alike or f": {printable(next(iter(people)))} here, {printable(unmapped.first)} there"
+        difference = spelling_difference(people, ids)
+        theirs = difference or f": {printable(next(iter(people)))} here, {printable(unmapped.first)} there"
         what = f"names none of the {unmapped.images} images of {table}{theirs}"
         return Fault(
             "mapping", str(mapping), None, what, "give the mapping of these images, with ids spelled as theirs"
         )
-    if unmapped.count > MOST_UNMAPPED * unmapped.images and not allow_unmapped:
-        fix = "complete it, or give allow_unmapped=true: then each of them counts as a person of its own"
-        alike = spelling_difference(people.keys() - set(ids), [name for name in ids if name not in people])
-        return Fault("unmapped", str(mapping), None, f"lacks {unmapped} of {table}{alike}", fix)
+    if unmapped.count > MAX_UNMAPPED * unmapped.images and not allow_unmapped:
+        fix = "complete it, or give allow_unmapped=true: each of them then counts as a separate person"
+        difference = spelling_difference(people.keys() - set(ids), [name for name in ids if name not in people])
+        return Fault("unmapped", str(mapping), None, f"lacks {unmapped} of {table}{difference}", fix)
     return None
 
 
 def check_people(
     people: Mapping[str, str], ids: Collection[str], mapping: Path, table: str, allow_unmapped: bool
 ) -> Unmapped:
-    """Those of `ids` that the mapping lacks, said in one line on stderr.
+    """Find the `ids` that the mapping lacks, and print a warning about them.
 
     Raises:
-        BadInput: the mapping does not fit.
+        BadInput: the mapping does not fit the images.
     """
     fault = mapping_fault(people, ids, mapping, table, allow_unmapped)
     if fault:
         raise BadInput([fault])
-    unmapped = unmapped_of(people, ids)
+    unmapped = find_unmapped(people, ids)
     if unmapped.count:
-        say(f"warning: {mapping}: lacks {unmapped} of {table}: each counts as a person of its own")
+        say(f"warning: {mapping}: lacks {unmapped} of {table}: each counts as a separate person")
     return unmapped
 
 
-def _of_csv(path: Path, faults: list[Fault]) -> Iterator[tuple[int, str, str]]:
-    """Line, image, person."""
+def _read_csv(path: Path, faults: list[Fault]) -> Iterator[tuple[int, str, str]]:
+    """Yield line, image, person."""
     table = read_table(path)
     image, person = table.column("patientId"), table.column(*PERSON_COLUMNS)
     if image is None or person is None:
@@ -133,24 +133,24 @@ def _of_csv(path: Path, faults: list[Fault]) -> Iterator[tuple[int, str, str]]:
         yield line, cells[image], cells[person]
 
 
-def _of_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
-    """Number of the object from 1, image, person. An object that names no image of both sets is no part of this."""
+def _read_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+    """Yield the object's number from 1, image, person. Objects without an image in both data sets are skipped."""
     try:
         objects = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise bad_input(path, "is no JSON", OFFICIAL, getattr(error, "lineno", None), "mapping") from error
-    if not isinstance(objects, list) or not all(isinstance(each, dict) for each in objects):
-        raise bad_input(path, "is no list of objects", OFFICIAL, code="mapping")
-    for number, each in enumerate(objects, 1):
-        match = next((found for value in _texts(each) if (found := NIH_IMAGE.search(value))), None)
-        if match and each.get("subset_img_id"):
-            yield number, str(each["subset_img_id"]), match[1]
+        raise bad_input(path, "is not JSON", OFFICIAL, getattr(error, "lineno", None), "mapping") from error
+    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
+        raise bad_input(path, "is not a list of objects", OFFICIAL, code="mapping")
+    for number, item in enumerate(objects, 1):
+        match = next((match for text in _texts_in(item) if (match := NIH_IMAGE.search(text))), None)
+        if match and item.get("subset_img_id"):
+            yield number, str(item["subset_img_id"]), match[1]
 
 
-def _texts(value: object) -> Iterator[str]:
-    """Every text inside a JSON value."""
+def _texts_in(value: object) -> Iterator[str]:
+    """Yield every text inside a JSON value."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict | list):
         for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts(each)
+            yield from _texts_in(each)

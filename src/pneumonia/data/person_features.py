@@ -1,7 +1,7 @@
-"""Age, sex and view of a radiograph as numbers beside the image.
+"""Age, sex and view of a radiograph as numbers, a second input of a network next to the image.
 
-Fourth place's DenseNet121 of 2018 saw them. View matters most: a bedridden person is photographed AP, and is more
-often ill; whether such a shortcut is wanted is the user's to say (`model.inputs`).
+Fourth place's DenseNet121 of 2018 used them. View matters most: bedridden people are imaged AP, and are ill more often.
+The user decides whether a network may use such a shortcut (`model.inputs`).
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,13 @@ N_PERSON_FEATURES = 6  # numbers per image, two for each of COLUMNS
 
 
 def width_of(inputs: Sequence[str]) -> int:
+    """How many numbers the features `inputs` have."""
     return sum(len(COLUMNS[name]) for name in inputs)
 
 
 def person_features_of(table: pd.DataFrame) -> np.ndarray:
-    """(images, N_PERSON_FEATURES) float32 of a table's sex, age and view: age as (years / 100, known), sex and view
-    one-hot, with zeros where they are unknown. Impossible ages count as unknown."""
+    """Encode a table's sex, age and view as (images, N_PERSON_FEATURES) float32: age as (years / 100, known), sex and
+    view one-hot, zeros where unknown. Impossible ages count as unknown."""
     age = plausible_ages(pd.to_numeric(table["age"], errors="coerce")).to_numpy(dtype=np.float64)
     known = np.isfinite(age)
     columns = [np.where(known, age, 0.0) / 100, known]
@@ -33,15 +34,15 @@ def person_features_of(table: pd.DataFrame) -> np.ndarray:
 
 
 def select_features(person_features: np.ndarray, inputs: Sequence[str]) -> np.ndarray:
-    """(n, N_PERSON_FEATURES) to the columns of `inputs`, in their order."""
+    """Select the columns of the features `inputs` from (n, N_PERSON_FEATURES), in their order."""
     starts = {name: 2 * position for position, name in enumerate(COLUMNS)}
     return np.concatenate([person_features[:, starts[name] : starts[name] + 2] for name in inputs], axis=1)
 
 
 def model_input(images: np.ndarray, person_features: np.ndarray | None, inputs: Sequence[str]):
-    """What a network is called on: images (batch, size, size, 1) alone, or with the features in `inputs`.
+    """The input of a network: images (batch, size, size, 1) alone, or with the features `inputs`.
 
-    person_features: (batch, N_PERSON_FEATURES), or None where nothing is known of anybody.
+    person_features: (batch, N_PERSON_FEATURES), or None where they are unknown.
     """
     if not inputs:
         return images

@@ -1,6 +1,6 @@
-"""What every run starts from: image cache, study table and fold table. One process prepares them, each run reads them.
+"""The data of every run: image cache, study table and fold table. One process prepares them, each run reads them.
 
-A run's folder names the files (`Prepared.files`), so that its own process opens no DICOM and reads no label table.
+A run's folder lists the files (`Prepared.files`), so that the run's process opens no DICOM and no label table.
 """
 
 import hashlib
@@ -22,16 +22,16 @@ from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.files import atomic_write, sha256
 from pneumonia.system.progress import say
 
-RUN_AGAIN = "run the command that began the run again: it prepares what is missing"
+RUN_AGAIN = "repeat the command that started the run: it prepares what is missing"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A competition made ready for its runs.
+    """A competition prepared for its runs.
 
-    name, content_key, mapping: of the competition. caches: by the side of their squares, in pixels.
+    name, content_key, mapping: of the competition. caches: {side of the squares in pixels: cache}.
     study: of the training images, as `study_table` returns it. folds: fold table (patientId, group, fold).
-    unmapped: training images whose person the mapping lacks; None where there is no mapping, and in a run's process.
+    unmapped: training images whose person the mapping lacks; None without a mapping, and in a run's process.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Prepared:
 
     @property
     def cache(self) -> Cache:
-        """That of the largest squares."""
+        """The cache of the largest squares."""
         return self.caches[max(self.caches)]
 
     def files(self, image_size: int) -> dict:
-        """What `read_prepared` needs in the process of a run whose images have `image_size` pixels."""
+        """The files for `read_prepared` in the process of a run with images of `image_size` pixels."""
         return {
             "name": self.name,
             "content_key": self.content_key,
@@ -63,7 +63,7 @@ class Prepared:
 
     @property
     def identity(self) -> dict:
-        """What a run's result depends on besides its settings."""
+        """Names and hashes of all that a run's result depends on, except its settings."""
         return {
             "data": self.name,
             "data_key": self.content_key,
@@ -73,8 +73,8 @@ class Prepared:
 
     @cached_property
     def images_sha256(self) -> str:
-        """Of every DICOM's own SHA-256, which ingest took: the same whatever sizes are cached, another one where an
-        image was edited, though it kept its name and size, which is all that `data_key` knows of it."""
+        """Hash of the SHA-256 of every DICOM: the same for all cached sizes. It changes when an image is edited, even
+        with the same name and size, which `data_key` does not notice."""
         digest = hashlib.sha256()
         for image, checksum in zip(self.cache.index["patientId"], self.cache.index["sha256"]):
             digest.update(f"{image} {checksum}\n".encode())
@@ -82,21 +82,21 @@ class Prepared:
 
     @property
     def frame(self) -> list[float]:
-        """Width and height that no image exceeds, in pixels; every image of the competition is 1024 x 1024."""
+        """Largest width and height of the images, in pixels; all images of the competition are 1024 x 1024."""
         return self.cache.index[["columns", "rows"]].max().astype(float).tolist()
 
     @property
     def dataset(self) -> str:
-        """Names the data folder, its content and how it is folded: a folder's name under runs/."""
+        """Name of the folder under runs/, from the data folder's name, its content and its folds."""
         key = config.short_hash([self.identity["data_key"], self.identity["folds_sha256"]])
         return f"{self.name}-{key}"
 
 
 def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterable[int]) -> Prepared:
-    """Check, ingest and fold a competition; what was done before is only read.
+    """Check, ingest and fold a competition; existing results are only read.
 
     Args:
-        image_sizes: of the models to be trained, in pixels.
+        image_sizes: of the models to train, in pixels.
 
     Raises:
         BadInput: every fault that `check` would report.
@@ -118,15 +118,15 @@ def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterabl
 
 
 def read_prepared(files: dict) -> Prepared:
-    """What `Prepared.files` names, with the one cache of the run.
+    """Read the files of `Prepared.files`, with the one cache of the run.
 
     Raises:
-        EnvironmentFailure: a file is not there any more, or not as it was written.
+        EnvironmentFailure: a file is missing, or has changed since it was written.
     """
     cache, study, fold_file = Cache(files["cache"]), Path(files["study"]), Path(files["folds"])
     try:
         if sha256(study) != files["study_sha256"]:
-            raise EnvironmentFailure(f"{study}: is not as it was written; {RUN_AGAIN}")
+            raise EnvironmentFailure(f"{study}: has changed since it was written; {RUN_AGAIN}")
         table = pd.read_csv(fold_file, dtype=str, keep_default_na=False)
         rows = read_study(study)
     except OSError as error:
@@ -139,7 +139,7 @@ def read_prepared(files: dict) -> Prepared:
 
 
 def write_study(study: pd.DataFrame, folder: Path) -> Path:
-    """study-KEY.csv, named by its content; boxes as "x y width height ..." in full precision."""
+    """Write study-KEY.csv, named by its content; boxes as "x y width height ..." in full precision."""
     boxes = [" ".join(map(repr, np.reshape(xywh, -1).tolist())) for xywh in study["boxes"]]
     text = study.assign(boxes=boxes).to_csv(index=False, lineterminator="\n")
     path = folder / f"study-{config.short_hash(text)}.csv"
@@ -149,7 +149,7 @@ def write_study(study: pd.DataFrame, folder: Path) -> Path:
 
 
 def read_study(file: Path) -> pd.DataFrame:
-    """The table that `write_study` wrote, equal to the last bit."""
+    """Read the table that `write_study` wrote, equal to the last bit."""
     texts = dict.fromkeys(("patientId", "class", "group", "sex", "view", "boxes"), str)
     study = pd.read_csv(file, dtype=texts, keep_default_na=False, na_values={"age": [""]}, float_precision="round_trip")
     study["age"] = study["age"].astype(np.float64)

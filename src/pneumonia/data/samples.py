@@ -1,17 +1,14 @@
-"""Images with their labels, ready to be trained on or predicted; images are read from the cache when asked for."""
+"""Images with their labels, for training and prediction; pixels are read from the cache when needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 
 from pneumonia.boxes import geometry
-from pneumonia.data.cache import Cache, cached_size
-from pneumonia.data.dicom import Header
-from pneumonia.data.image_files import read_scaled
+from pneumonia.data.cache import Cache
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.person_features import person_features_of
 
@@ -20,7 +17,7 @@ from pneumonia.data.person_features import person_features_of
 class Squares:
     """Squares at a model's size: a sequence of (size, size) uint8 that holds none of them in memory.
 
-    pixels: (n, cached, cached) uint8, memory-mapped. rows: those that are meant, in order. size: the model's.
+    pixels: (n, cached, cached) uint8, memory-mapped. rows: of `pixels`, in this sequence's order. size: the model's.
     """
 
     pixels: np.ndarray
@@ -31,7 +28,7 @@ class Squares:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return at_size(np.asarray(self.pixels[self.rows[index]]), self.size)
+        return resize_square(np.asarray(self.pixels[self.rows[index]]), self.size)
 
 
 class CachedImages(Squares):
@@ -41,31 +38,21 @@ class CachedImages(Squares):
         super().__init__(cache.pixels, np.array([cache.row_of(image) for image in ids], dtype=np.int64), size)
 
 
-def at_size(square: np.ndarray, size: int) -> np.ndarray:
-    """A square of the cache to (size, size), by area where it shrinks."""
+def resize_square(square: np.ndarray, size: int) -> np.ndarray:
+    """Resize a square of the cache to (size, size), by area where it shrinks."""
     if square.shape[0] == size:
         return square
-    way = cv2.INTER_AREA if size < square.shape[0] else cv2.INTER_LINEAR
-    return cv2.resize(square, (size, size), interpolation=way)
-
-
-def read_at_size(path: str | Path, size: int) -> tuple[np.ndarray, Header]:
-    """An image as (size, size) uint8, by way of the cached size, so with the pixels that training had; and its header.
-
-    Raises:
-        BadInput: as `read_image`.
-    """
-    square, header = read_scaled(path, cached_size(size))
-    return at_size(square, size), header
+    interpolation = cv2.INTER_AREA if size < square.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(square, (size, size), interpolation=interpolation)
 
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images to be predicted.
+    """Images to predict.
 
     ids: (n,) patientId. pixels: n images (size, size) uint8 gray, size being the model's. sizes: (n, 2) rows, columns
-    of the originals. person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where nothing is known of
-    anybody.
+    of the originals. person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where they are
+    unknown.
     """
 
     ids: Sequence[str]
@@ -85,7 +72,7 @@ class Samples:
     images: n images (size, size) uint8 gray.
     boxes: n arrays (k, 4) x, y, width, height in pixels of the `size` square.
     classes: (n,) int, positions in data/labels.py's CLASSES; of NIH images (n, 14) 0 or 1.
-    person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where no network asks for them.
+    person_features: (n, N_PERSON_FEATURES) of data/person_features.py; None where no network uses them.
     """
 
     ids: np.ndarray
@@ -96,6 +83,7 @@ class Samples:
 
     @property
     def positive(self) -> np.ndarray:
+        """(n,) bool: whether an image has the positive class; of NIH images, any label."""
         return self.classes.any(axis=1) if self.classes.ndim == 2 else self.classes == CLASSES.positive_index
 
     def __len__(self) -> int:
@@ -103,7 +91,7 @@ class Samples:
 
 
 def samples_of(study: pd.DataFrame, cache: Cache, size: int) -> Samples:
-    """The images of a study table (data/competition.py) at a model's size, boxes scaled to it."""
+    """The images of a study table (data/study_table.py) at a model's size, with boxes scaled to it."""
     ids = study["patientId"].to_numpy()
     original = original_sizes(cache, ids)
     boxes = [

@@ -1,4 +1,4 @@
-"""The study table: one row per training image, made of a competition's tables and DICOM headers."""
+"""The study table: one row per training image, from a competition's tables and DICOM headers."""
 
 import numpy as np
 import pandas as pd
@@ -6,29 +6,29 @@ import pandas as pd
 from pneumonia.boxes import geometry
 from pneumonia.data.check_tables import class_faults, outside_faults
 from pneumonia.data.competition import Competition
-from pneumonia.data.headers import header_facts, sizes_of
+from pneumonia.data.headers import indexed_headers, sizes_of
 from pneumonia.data.tables import read_classes, read_labels
 from pneumonia.system.errors import BadInput, Fault
 
 
 def study_table(competition: Competition, clip_boxes: bool = False, header: pd.DataFrame | None = None) -> pd.DataFrame:
-    """One row per training image, ordered by patientId.
+    """Build the study table: one row per training image, ordered by patientId.
 
     Args:
-        clip_boxes: cut boxes to their image instead of refusing them.
-        header: what the DICOM headers say, one row per image: patientId, sex, age, view, rows, columns, or the DICOM's
-            names for them (PatientID, PatientSex, ...). Columns and images that it lacks are missing in the result.
+        clip_boxes: clip boxes to their image instead of refusing them.
+        header: DICOM headers, one row per image: patientId, sex, age, view, rows, columns, or DICOM's names for them
+            (PatientID, PatientSex, ...). Columns and images that it lacks are missing in the result.
 
     Returns:
         patientId; target: 0 or 1; class: normal, not_normal or opacity; group: the person, or the image itself where
-        the mapping lacks it; sex, view: text or None; age: float64 years as they stand in the header, NaN where
+        the mapping lacks it; sex, view: text or None; age: float64 years as in the header, NaN where
         missing (see `plausible_ages`); boxes: (n, 4) float64 x, y, width, height in pixels of the original image.
 
     Raises:
         BadInput: every fault of the label and class tables and of the mapping.
     """
-    facts = header_facts(header)
-    competition.sizes.update(sizes_of(facts))
+    headers = indexed_headers(header)
+    competition.sizes.update(sizes_of(headers))
     faults: list[Fault] = []
     labels = read_labels(competition.labels, faults, competition.has_uuids)
     classes = read_classes(competition.classes, faults, competition.has_uuids)
@@ -41,7 +41,7 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
         if box is not None:
             boxes[name].append(box)
     class_of, people = dict(zip(classes.ids, classes.classes)), competition.people()
-    arrays = [np.array(of_image, dtype=np.float64).reshape(-1, 4) for of_image in boxes.values()]
+    arrays = [np.array(rows, dtype=np.float64).reshape(-1, 4) for rows in boxes.values()]
     if clip_boxes:
         arrays = [geometry.clip(xywh, *reversed(competition.size_of(name))) for name, xywh in zip(boxes, arrays)]
     table = pd.DataFrame(
@@ -52,8 +52,8 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
             "group": [people.get(name, name) for name in boxes],
         }
     )
-    described = facts.reindex(table["patientId"])
+    headers = headers.reindex(table["patientId"])
     for column in ("sex", "age", "view"):
-        table[column] = described[column].to_numpy()
+        table[column] = headers[column].to_numpy()
     table["boxes"] = pd.Series(arrays, dtype=object)
     return table

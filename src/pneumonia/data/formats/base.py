@@ -1,7 +1,7 @@
-"""What the reader of a competition's format gives: which files are its tables and images.
+"""The interface of a competition's format: it finds the tables and images of a folder.
 
-A format with other tables writes them once as the three that every command reads (`write_tables`). From there on
-nothing knows which format it was.
+A format with other tables converts them once to the three tables that every command reads (`write_tables`). Nothing
+else depends on the format.
 """
 
 import hashlib
@@ -17,11 +17,11 @@ from pneumonia.system.files import atomic_write
 
 @dataclass(frozen=True)
 class Files:
-    """A competition's files; tables that are not there are faults that `check` reports.
+    """A competition's files; `check` reports tables that are missing.
 
-    labels, classes, sample: CSV tables as Kaggle's competition has them. mapping: image to person; test_labels: like
-    labels, for a final score; None where there is none. train_images, test_images: {patientId: file}, with the folders
-    train_folder and test_folder to name in messages. has_uuids: whether ids must be lower-case UUIDs.
+    labels, classes, sample: CSV tables in Kaggle's format. mapping: images to people; test_labels: like labels, for a
+    final score; None where there is none. train_images, test_images: {patientId: file} and faults. train_folder,
+    test_folder: for messages. has_uuids: whether ids must be lower-case UUIDs.
     """
 
     labels: Path
@@ -38,10 +38,10 @@ class Files:
 
 @dataclass(frozen=True)
 class Format:
-    """One way in which a competition's folder may look.
+    """One layout of a competition's folder.
 
-    meaning: one line for `./run.sh list`. matches: whether a folder is of this format, from the names in it. read: the
-    folder's files; raises BadInput.
+    meaning: one line for `./run.sh list`. matches: whether a folder has this format, by the names in it. read: returns
+    the folder's files; raises BadInput.
     """
 
     meaning: str
@@ -55,22 +55,22 @@ def write_tables(
     """Write Kaggle's three tables under cache/, in a folder named by their content.
 
     Args:
-        boxes: {training image: its boxes x, y, width, height in pixels, empty for an image without any}.
+        boxes: {training image: boxes x, y, width, height in pixels, empty for an image without boxes}.
         classes: {training image: normal, not_normal or opacity}.
 
     Returns:
         The paths of the label table, the class table and the sample submission.
     """
-    display = dict(zip(CLASSES.names, CLASSES.display_names))
     labels, kinds = ["patientId,x,y,width,height,Target"], ["patientId,class"]
-    for image, own in boxes.items():
-        labels += [f"{image},{','.join(f'{number:g}' for number in box)},1" for box in own] or [f"{image},,,,,0"]
-        kinds += [f"{image},{display[classes[image]]}"] * max(1, len(own))
+    for image, image_boxes in boxes.items():
+        rows = [f"{image},{','.join(f'{number:g}' for number in box)},1" for box in image_boxes]
+        labels += rows or [f"{image},,,,,0"]
+        kinds += [f"{image},{CLASSES.display[classes[image]]}"] * max(1, len(rows))
     sample = ["patientId,PredictionString", *(f"{image},0.5 0 0 100 100" for image in test_ids)]
     texts = ["\n".join([*lines, ""]) for lines in (labels, kinds, sample)]
     key = hashlib.sha256("".join(texts).encode()).hexdigest()[:8]
     folder = config.REPOSITORY / "cache" / f"{name}-tables-{key}"
-    files = tuple(folder / each for each in ("labels.csv", "classes.csv", "sample_submission.csv"))
+    files = tuple(folder / file for file in ("labels.csv", "classes.csv", "sample_submission.csv"))
     for file, text in zip(files, texts):
         if not file.is_file():
             with atomic_write(file) as stream:

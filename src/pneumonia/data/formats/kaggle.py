@@ -1,4 +1,4 @@
-"""The competition as Kaggle gives it, unpacked: three tables, two folders of images."""
+"""The competition in Kaggle's layout, unpacked: three tables, two folders of images."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from pneumonia.data.formats.base import Files, Format
 from pneumonia.data.image_folders import images_of
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
-SAMPLE, TEST_LABELS = "stage_2_sample_submission.csv", "test_labels.csv"  # the latter: the demo's alone
-MAPPINGS = ("mapping.csv", "pneumonia-challenge-dataset-mappings_2018.json")  # the demo's, RSNA's
+SAMPLE, TEST_LABELS = "stage_2_sample_submission.csv", "test_labels.csv"  # test labels: only in the demo
+MAPPINGS = ("mapping.csv", "pneumonia-challenge-dataset-mappings_2018.json")  # of the demo, of RSNA
 TRAIN_IMAGES, TEST_IMAGES = "stage_2_train_images", "stage_2_test_images"
 NAMES = (LABELS, CLASS_INFO, SAMPLE, TRAIN_IMAGES, TEST_IMAGES)
 

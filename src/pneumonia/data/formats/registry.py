@@ -1,5 +1,5 @@
-"""Formats by name. A folder is read by the first that matches; one that matches none is read as Kaggle's, whose faults
-then say what is missing."""
+"""Formats by name. The first format that matches a folder reads it; if none matches, Kaggle's does, and its faults say
+what is missing."""
 
 from pathlib import Path
 
@@ -12,4 +12,4 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(folder: Path) -> Format:
-    return next((each for each in FORMATS.values() if each.matches(folder)), kaggle.FORMAT)
+    return next((kind for kind in FORMATS.values() if kind.matches(folder)), kaggle.FORMAT)
