@@ -36,6 +36,7 @@ def test_exponents_are_numbers():
         (["n_folds=five"], "give a whole number"),
         (["json=perhaps"], "give true or false"),
         (["fold.x=1"], "did you mean 'fold'?"),
+        (["executor=slurm"], "known: local, ray"),
     ],
 )
 def test_a_bad_word_is_one_clear_line(arguments, says):

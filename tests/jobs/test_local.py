@@ -77,11 +77,6 @@ def test_without_threads_the_environment_is_left_alone(stepper, monkeypatch):
     assert started(job)["TF_NUM_INTRAOP_THREADS"] is None
 
 
-def test_an_unknown_executor_names_the_known():
-    with pytest.raises(BadInput, match="known: local, ray"):
-        run_all([], executor="slurm")
-
-
 def test_a_job_reaches_the_command_line_of_train(tmp_path):
     command = train_command(tmp_path / "none_such")
     assert command[:4] == (sys.executable, "-P", "-m", "pneumonia")
