@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         command, arguments = split_command(arguments)
         settings = config.from_arguments(command.settings, arguments)
         wants_json = settings.json
-        module, function = command.place.split(":")
+        module, function = command.function.split(":")
         result = getattr(importlib.import_module(module), function)(settings)
     except BadInput as error:
         return report_failure(error, [fault.as_json() for fault in error.faults], wants_json)

@@ -43,7 +43,7 @@ def test_a_filter_is_a_pattern(capsys):
 
 @pytest.mark.parametrize(
     ("word", "says"),
-    [("what=model", "did you mean 'models'?"), ("filter=resnext*", "no name is like 'resnext*'; try *part*")],
+    [("what=model", "did you mean 'models'?"), ("filter=resnext*", "no name matches 'resnext*'; try *part*")],
 )
 def test_what_there_is_not_is_one_line(capsys, word, says):
     assert cli.main(["list", word]) == 2

@@ -11,15 +11,14 @@ from pneumonia.system.errors import BadInput, Fault
 
 
 def check(settings: schema.Check) -> dict:
-    """`./run.sh check`: faults and warnings, one line each on stdout; nothing is written."""
+    """Print faults and warnings, one line each, and return them; no file is written."""
     try:
         competition = resolve(settings, needs_images=False)
         faults, warnings = all_faults(competition, settings.clip_boxes, settings.workers)
-        summary = summed_up(competition, faults)
-        unmapped = unmapped_json(competition)
-    except BadInput as error:  # no such folder, or no safe zip: a fault of the folder like the others
-        faults, warnings, summary = error.faults, [], f"{settings.source()} cannot be checked"
-        unmapped = None
+        summary, unmapped = summary_line(competition, faults), unmapped_json(competition)
+    except BadInput as error:  # no such folder, or an unsafe zip: faults of the folder like the others
+        faults, warnings = error.faults, []
+        summary, unmapped = f"{settings.source()} cannot be checked", None
     lines = [*fault_lines(faults), *(line.replace("error:", "warning:", 1) for line in fault_lines(warnings)), summary]
     print("\n".join(lines))
     return {
@@ -30,14 +29,14 @@ def check(settings: schema.Check) -> dict:
 
 
 def unmapped_json(competition: Competition) -> dict | None:
-    """Labelled images whose person the mapping lacks; null where there is no mapping, or none that can be read."""
+    """Labelled images whose person is not in the mapping; None without a mapping, or where it cannot be read."""
     with contextlib.suppress(BadInput):
         if competition.mapping is not None:
             return find_unmapped(competition.people(), labelled_images(competition)).as_json()
     return None
 
 
-def summed_up(competition: Competition, faults: Sequence[Fault]) -> str:
+def summary_line(competition: Competition, faults: Sequence[Fault]) -> str:
     train, test = len(competition.train_images), len(competition.test_images)
-    found = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "no faults"
-    return f"{competition.root}: {train} training and {test} test images, {found}"
+    count = f"{len(faults)} fault{'' if len(faults) == 1 else 's'}" if faults else "no faults"
+    return f"{competition.root}: {train} training and {test} test images, {count}"

@@ -1,4 +1,4 @@
-"""`./run.sh eda`: what is in a competition folder, as summary.json and one page."""
+"""`./run.sh eda`: counts and figures of a competition folder, as summary.json and one page."""
 
 from pneumonia import config, schema
 from pneumonia.data.competition import resolve
@@ -9,7 +9,7 @@ from pneumonia.system.files import atomic_write, write_json
 
 
 def eda(settings: schema.Eda) -> dict:
-    """Returns the summary with the paths of summary and page."""
+    """Write summary and page; return the summary with the paths of both."""
     competition = resolve(settings, needs_images=False, needs_sample=False)
     headers = read_headers(
         competition, config.user_path(settings.headers) if settings.headers else None, settings.workers

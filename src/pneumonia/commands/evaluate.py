@@ -1,18 +1,18 @@
-"""`./run.sh evaluate`: everything about a finished run, or about one experiment's runs over several folds."""
+"""`./run.sh evaluate`: metrics and figures of a finished run, or of one experiment's runs over several folds."""
 
 from pneumonia import schema
 from pneumonia.reports.evaluated import read_evaluated
 
 
 def evaluate(settings: schema.Evaluate) -> dict:
-    """Writes evaluation.json and evaluation.html beside the run; returns what the JSON holds.
+    """Write evaluation.json and evaluation.html into the folder; return the content of the JSON.
 
     Raises:
-        BadInput: no finished run there.
+        BadInput: the folder has no finished run.
     """
-    found = read_evaluated(settings.run)
-    if found.kind == "classifier":
+    evaluated = read_evaluated(settings.run)
+    if evaluated.kind == "classifier":
         from pneumonia.reports.classifier import evaluate as report
     else:
         from pneumonia.reports.localizer import evaluate as report
-    return report(found, settings.draws, settings.seed)
+    return report(evaluated, settings.draws, settings.seed)

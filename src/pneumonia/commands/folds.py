@@ -1,4 +1,4 @@
-"""`./run.sh folds`: a fold table grouped by person, or the audit of somebody's."""
+"""`./run.sh folds`: makes a fold table grouped by person, or audits another one."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pneumonia.system.progress import say
 
 
 def folds(settings: schema.Folds) -> dict:
-    """`./run.sh folds`: the JSON of DESIGN's commands table."""
+    """Write and print the fold table; return its file, its checksum, leaking people and the counts of each fold."""
     competition = resolve(settings, needs_images=False, needs_sample=False)
     if settings.audit:
         return audit(competition, config.user_path(settings.audit))
@@ -36,28 +36,28 @@ def folds(settings: schema.Folds) -> dict:
     path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
     rows = fold_rows(table, study)
     print_rows(rows)
-    found = leaks(table, unmapped)
+    leaks = report_leaks(table, unmapped)
     print(f"fold table: {path}")
-    listed = [{key: each[key] for key in ("fold", "images", "people", "positives", "boxes")} for each in rows]
-    return {"file": path, "sha256": sha256(path), **found, "folds": listed}
+    counts = [{key: row[key] for key in ("fold", "images", "people", "positives", "boxes")} for row in rows]
+    return {"file": path, "sha256": sha256(path), **leaks, "folds": counts}
 
 
-def leaks(table: pd.DataFrame, unmapped: Unmapped | None) -> dict:
-    """Leaking people as far as people are known, printed and for the JSON: null where there is no mapping."""
+def report_leaks(table: pd.DataFrame, unmapped: Unmapped | None) -> dict:
+    """Print and return the number of people in more than one fold; None without a mapping."""
     if unmapped is None:
         print("\nleaking people: not known, there is no mapping=")
         return {"leaking_people": None, "leaking_images": None, "unmapped": None}
     people, images = count_leaks(table)
-    not_known = f"; not known of {unmapped}, whose people the mapping lacks" if unmapped.count else ""
-    print(f"\nleaking people: {people} ({images} images){not_known}")
+    unknown = f"; not known of {unmapped}, which the mapping lacks" if unmapped.count else ""
+    print(f"\nleaking people: {people} ({images} images){unknown}")
     return {"leaking_people": people, "leaking_images": images, "unmapped": unmapped.as_json()}
 
 
 def audit(competition: Competition, file: Path) -> dict:
-    """Somebody's fold table (patientId, fold): how many people it has in more than one fold.
+    """Count the people that a table (patientId, fold) has in more than one fold.
 
     Raises:
-        BadInput: not such a table; or no mapping to audit it with.
+        BadInput: the file is not such a table, or there is no mapping.
     """
     if competition.mapping is None:
         raise bad_input("mapping", "is missing", "give mapping=, the table of images and people, to audit folds with")
@@ -69,12 +69,14 @@ def audit(competition: Competition, file: Path) -> dict:
     people = competition.people()
     unmapped = check_people(people, names, competition.mapping, file.name, competition.allow_unmapped)
     table = pd.DataFrame({"group": [people.get(name, name) for name in names], "fold": [row[-1] for _, row in rows]})
-    found, images = count_leaks(table)
+    people_count, images = count_leaks(table)
     share = images / max(len(table), 1)
-    print(f"{file}: {found} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})")
+    print(
+        f"{file}: {people_count} people are in more than one fold, with {images} of {len(table)} images ({share:.1%})"
+    )
     return {
         "file": file,
-        "leaking_people": found,
+        "leaking_people": people_count,
         "leaking_images": images,
         "images": len(table),
         "unmapped": unmapped.as_json(),
@@ -95,13 +97,13 @@ def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
             "positive": part["target"].mean(),
         }
         row |= {name: (part["class"] == name).mean() for name in CLASSES.names if name != CLASSES.positive}
-        row |= {"AP": share(part["view"], "AP"), "male": share(part["sex"], "M")}
+        row |= {"AP": share_of_known(part["view"], "AP"), "male": share_of_known(part["sex"], "M")}
         rows.append(row)
     return rows
 
 
-def share(column: pd.Series, value: str) -> float | str:
-    """Of those images of which it is known; "-" where it is known of none."""
+def share_of_known(column: pd.Series, value: str) -> float | str:
+    """The share of `value` among the images whose value is known; "-" where none is known."""
     known = column.dropna()
     return (known == value).mean() if len(known) else "-"
 

@@ -1,4 +1,4 @@
-"""Which folds and runs a command line means, and what a run's folder says before the run is begun."""
+"""The folds and runs of a command line, and the preparation of a run's folder."""
 
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
@@ -9,21 +9,22 @@ from pneumonia.system.errors import bad_input
 Fold = int | str  # a number, or `report`
 
 
-def wanted_folds(settings: schema.Job) -> list[Fold]:
-    """Raises BadInput for a fold that the fold table will not have."""
+def selected_folds(settings: schema.Job) -> list[Fold]:
+    """The folds to train. Raises BadInput for a fold that the fold table will not have."""
     if settings.split:
         return [settings.split]
-    every = [str(fold) for fold in range(settings.n_folds)]
+    folds = list(range(settings.n_folds))
     if settings.fold == "all":
-        return list(range(settings.n_folds))
-    if settings.fold not in every:
-        known = f"{', '.join(every)} or all"
-        raise bad_input("fold", f"there is no fold '{settings.fold}' of {settings.n_folds}", f"choose {known}")
+        return folds
+    names = [str(fold) for fold in folds]
+    if settings.fold not in names:
+        fix = f"choose {', '.join(names)} or all"
+        raise bad_input("fold", f"there is no fold '{settings.fold}' of {settings.n_folds}", fix)
     return [int(settings.fold)]
 
 
 def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment, fold: Fold, out: str = "") -> Run:
-    """runs/<dataset>/<experiment>/fold<k>/, or fold-report/."""
+    """The run in runs/<dataset>/<experiment>/fold<k>/, or fold-report/; `out` replaces runs/ where it is set."""
     root = config.user_path(out) if out else REPOSITORY / "runs"
     label = config.experiment_label(name, preset, experiment)
     return Run(root / data.dataset / label / (f"fold{fold}" if isinstance(fold, int) else f"fold-{fold}"))
@@ -32,10 +33,10 @@ def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment
 def write_run(
     run: Run, experiment: schema.Experiment, data: Prepared, title: str, settings: schema.Job, nih: str = ""
 ) -> None:
-    """Put into the run's folder all that its own process starts from: settings, and where the prepared data lies.
+    """Write what the run's own process reads first into its folder: settings, and the paths of the prepared data.
 
     Raises:
-        BadInput: the folder holds a run of other settings or data.
+        BadInput: the folder has a run with other settings or data.
     """
     run.write_settings(experiment, data.identity | {"fold": run.fold})
     source = settings.source() if settings.source() == "demo" else str(config.user_path(settings.source()))

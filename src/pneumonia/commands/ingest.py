@@ -1,4 +1,4 @@
-"""`./run.sh ingest`: DICOMs to image cache."""
+"""`./run.sh ingest`: makes the image cache from DICOMs."""
 
 import time
 
@@ -10,7 +10,7 @@ from pneumonia.system.progress import say
 
 
 def ingest(settings: schema.Ingest) -> dict:
-    """`./run.sh ingest`."""
+    """Make the cache, after checking the folder; return its path, the number of images and the seconds."""
     start = time.monotonic()
     competition = resolve(settings, needs_sample=False)
     refuse_faults(competition, settings.clip_boxes)
@@ -18,5 +18,9 @@ def ingest(settings: schema.Ingest) -> dict:
     cache = cache_images(competition, settings.image_size, settings.workers, settings.out or None, settings.verify)
     seconds = round(time.monotonic() - start, 3)
     say(f"ingest: {len(cache)} images of {cache.size} x {cache.size} in {cache.folder}, {seconds:.1f} s")
-    found = {"cache": str(cache.folder), "images": len(cache), "seconds": seconds}
-    return found | {"unmapped": unmapped.as_json() if unmapped else None}
+    return {
+        "cache": str(cache.folder),
+        "images": len(cache),
+        "seconds": seconds,
+        "unmapped": unmapped.as_json() if unmapped else None,
+    }

@@ -7,10 +7,10 @@ from pneumonia.ensemble import leaderboard as board
 
 
 def leaderboard(settings: schema.Leaderboard) -> dict:
-    """`./run.sh leaderboard`: the table, best nested score first within each data set."""
+    """Print and return the table, best nested score first within each dataset."""
     rows = board.sort_by_score(board.read_table(board.TABLE))
     if not rows:
-        print("no submission yet: ./run.sh fold=0 makes one, and ./run.sh ensemble")
+        print("no submission yet: ./run.sh fold=0 or ./run.sh ensemble makes one")
     for data in dict.fromkeys(row["data"] for row in rows):
         print(f"{data}\n  {'nested':7s} {'95 % interval':17s} {'fitted':7s} {'images':>6s}  date        submission")
         for row in (row for row in rows if row["data"] == data):

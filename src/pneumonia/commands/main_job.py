@@ -3,7 +3,7 @@
 import time
 
 from pneumonia import config, schema
-from pneumonia.commands.folds_and_runs import run_of, wanted_folds, write_run
+from pneumonia.commands.folds_and_runs import Fold, run_of, selected_folds, write_run
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
@@ -17,35 +17,38 @@ def main_job(settings: schema.Job) -> dict:
     """Check, ingest, folds, train and predict with every member, ensemble, validate, score, report."""
     from pneumonia.commands.submit import make_submission, summary
 
-    started = time.monotonic()
+    start = time.monotonic()
     ensemble = config.read_ensemble(settings.ensemble)
-    preset, wanted = settings.chosen_preset(), wanted_folds(settings)
+    preset, folds = settings.chosen_preset(), selected_folds(settings)
     experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}
     for experiment in experiments.values():
         check_experiment(experiment, settings.split)
     competition = resolve(settings)
-    announce(settings, preset, wanted)
+    print_start(settings, preset, folds)
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
-    runs = {name: [run_of(data, name, preset, each, fold) for fold in wanted] for name, each in experiments.items()}
-    for name, each in experiments.items():
-        for run in runs[name]:  # refuses one of an earlier job with other settings: the ensemble would be another
-            write_run(run, each, data, f"{name} fold {run.fold}", settings)
+    runs = {
+        name: [run_of(data, name, preset, experiment, fold) for fold in folds]
+        for name, experiment in experiments.items()
+    }
+    for name, experiment in experiments.items():
+        for run in runs[name]:  # a folder with a run of other settings is refused here, before any training
+            write_run(run, experiment, data, f"{name} fold {run.fold}", settings)
     jobs = [
-        TrainJob(f"{name} fold {run.fold}", run.folder, train_command(run.folder), each.devices)
-        for of_fold in zip(*runs.values())
-        for (name, each), run in zip(experiments.items(), of_fold)
+        TrainJob(f"{name} fold {run.fold}", run.folder, train_command(run.folder), experiment.devices)
+        for fold_runs in zip(*runs.values())  # all members of one fold, then of the next
+        for (name, experiment), run in zip(experiments.items(), fold_runs)
         if not run.is_done
     ]
     run_all(jobs, settings.executor, settings.ray_address, settings.job_threads)
     result = make_submission(settings, preset, competition, data, runs, ensemble.get("recipe"))
     result["unmapped"] = data.unmapped.as_json() if data.unmapped else None
-    result["seconds"] = round(time.monotonic() - started, 1)
+    result["seconds"] = round(time.monotonic() - start, 1)
     print(summary(result))
     return without_nan(result)
 
 
-def announce(settings: schema.Job, preset: str, wanted: list[int]) -> None:
+def print_start(settings: schema.Job, preset: str, folds: list[Fold]) -> None:
     source = settings.source()
-    say(f"data: {source}, preset: {preset}, folds: {', '.join(map(str, wanted))} of {settings.n_folds}")
+    say(f"data: {source}, preset: {preset}, folds: {', '.join(map(str, folds))} of {settings.n_folds}")
     if source == "demo":
         say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")

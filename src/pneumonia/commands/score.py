@@ -1,4 +1,4 @@
-"""`./run.sh score`: the competition's metric of a file, with an interval over people."""
+"""`./run.sh score`: the competition's metric of a submission, with an interval over people."""
 
 from pneumonia import config, schema
 from pneumonia.boxes.image_ids import spelling_difference
@@ -12,7 +12,7 @@ from pneumonia.system.json_values import without_nan
 
 
 def score(settings: schema.Score) -> dict:
-    """Score the images that the submission lists.
+    """Print and return the score of the images that the submission lists.
 
     Raises:
         BadInput: a broken file, an image without a label; with complete=true, a labelled image that is not listed.
@@ -47,7 +47,7 @@ def score(settings: schema.Score) -> dict:
     if left_out:
         print(f"{len(left_out)} labelled images are not in the submission and not scored (first: {left_out[0]})")
     if not scored:
-        print(f"no score: none of the {len(detections)} images counts (nothing to find, nothing predicted)")
+        print(f"no score: none of the {len(detections)} images has a box, labelled or predicted")
     else:
         over = "people" if groups is not None else "images (give groups=MAPPING.csv for people)"
         print(f"score {interval.value:.5f}, 95 % interval {interval.low:.5f} to {interval.high:.5f} over {over}")

@@ -1,4 +1,4 @@
-"""The commands by name: what each calls, its settings, its line of help."""
+"""The commands by name: the function that each calls, its settings, its line of help."""
 
 from typing import NamedTuple
 
@@ -6,9 +6,9 @@ from pneumonia import schema
 
 
 class Command(NamedTuple):
-    """`module.function(settings) -> dict`, the dict being what json=true prints."""
+    """function: "module:name" of `name(settings) -> dict`; json=true prints the dict."""
 
-    place: str
+    function: str
     settings: type
     summary: str
     example: str
@@ -21,48 +21,62 @@ COMMANDS = {
         "the main job: from DICOMs to a scored submission.csv",
         "fold=0",
     ),
-    "check": Command(
-        "pneumonia.commands.check:check", schema.Check, "every fault of a data folder at once", "data=DIR"
-    ),
+    "check": Command("pneumonia.commands.check:check", schema.Check, "all faults of a data folder at once", "data=DIR"),
     "ingest": Command(
-        "pneumonia.commands.ingest:ingest", schema.Ingest, "DICOMs to image cache", "data=DIR image_size=512"
+        "pneumonia.commands.ingest:ingest",
+        schema.Ingest,
+        "makes the image cache from DICOMs",
+        "data=DIR image_size=512",
     ),
     "folds": Command(
-        "pneumonia.commands.folds:folds", schema.Folds, "patient-grouped stratified fold table", "data=DIR mapping=FILE"
+        "pneumonia.commands.folds:folds",
+        schema.Folds,
+        "makes a stratified fold table, grouped by person",
+        "data=DIR mapping=FILE",
     ),
-    "eda": Command("pneumonia.commands.eda:eda", schema.Eda, "counts, figures, summary", "data=DIR"),
-    "train": Command("pneumonia.commands.train:train", schema.Train, "one run", "experiment=NAME fold=0"),
+    "eda": Command(
+        "pneumonia.commands.eda:eda", schema.Eda, "counts and figures of a data folder, on one page", "data=DIR"
+    ),
+    "train": Command(
+        "pneumonia.commands.train:train",
+        schema.Train,
+        "trains an experiment on one fold, or on all",
+        "experiment=NAME fold=0",
+    ),
     "train_run": Command(
         "pneumonia.commands.train:train_run",
         schema.TrainRun,
-        "a run that a main job or `train` has begun, in this process",
+        "trains a run that the main job or `train` has prepared, in this process",
         "run=runs/DATASET/EXPERIMENT/fold0",
     ),
     "evaluate": Command(
         "pneumonia.commands.evaluate:evaluate",
         schema.Evaluate,
-        "everything about a finished run, or an experiment's runs over several folds",
+        "metrics and figures of a finished run, or of an experiment's runs over several folds",
         "run=runs/DATASET/EXPERIMENT",
     ),
     "rerun": Command(
-        "pneumonia.commands.rerun:rerun", schema.Rerun, "a finished run once more, compared bit by bit", "run=PATH"
+        "pneumonia.commands.rerun:rerun",
+        schema.Rerun,
+        "trains a finished run again and compares it bit by bit",
+        "run=PATH",
     ),
     "predict": Command(
         "pneumonia.commands.predict:predict",
         schema.Predict,
-        "prediction tables for any radiographs from a run, or a submission from a whole ensemble",
+        "a prediction table of any radiographs from a run, or a submission from a whole ensemble",
         "images=DIR-or-FILE run=PATH",
     ),
     "ensemble": Command(
         "pneumonia.commands.ensemble:fit",
         schema.Ensemble,
-        "fits a recipe on anybody's prediction files; nested cross-validated score",
+        "fits a recipe on prediction files from any source; nested cross-validated score",
         "members=[A.csv,B.csv] classifiers=[C.csv] labels=FILE groups=FILE out=DIR",
     ),
     "apply": Command(
         "pneumonia.commands.ensemble:apply",
         schema.Apply,
-        "the fitted recipe on new predictions",
+        "applies a fitted recipe to new predictions",
         "recipe=DIR/recipe.yaml members=[...] out=FILE.csv",
     ),
     "score": Command(
@@ -74,19 +88,25 @@ COMMANDS = {
     "validate": Command(
         "pneumonia.commands.validate:validate",
         schema.Validate,
-        "is this file acceptable",
+        "checks the format of a submission",
         "submission=FILE sample=FILE",
     ),
     "results": Command(
-        "pneumonia.commands.results:results", schema.Results, "the report's table, published figures beside ours", ""
+        "pneumonia.commands.results:results",
+        schema.Results,
+        "the student report's table, published figures next to ours",
+        "",
     ),
     "leaderboard": Command(
-        "pneumonia.commands.leaderboard:leaderboard", schema.Leaderboard, "every submission made here", ""
+        "pneumonia.commands.leaderboard:leaderboard",
+        schema.Leaderboard,
+        "all submissions made here, with their scores",
+        "",
     ),
     "list": Command(
         "pneumonia.commands.list_names:list_names",
         schema.List,
-        "everything that has a name: experiments, models, transforms, fusions, ...",
+        "names that settings take: experiments, models, transforms, fusions, ...",
         "what=models filter=resnet*",
     ),
 }

@@ -1,9 +1,9 @@
-"""`./run.sh train`: one run here, or jobs, a process each."""
+"""`./run.sh train`: one run in this process, or several in a process each; `train_run`: a prepared run."""
 
 import os
 
 from pneumonia import config, schema
-from pneumonia.commands.folds_and_runs import run_of, wanted_folds, write_run
+from pneumonia.commands.folds_and_runs import run_of, selected_folds, write_run
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare, read_prepared
 from pneumonia.jobs.executors import run_all
@@ -14,16 +14,16 @@ from pneumonia.training.settings import check_experiment
 
 
 def train(settings: schema.Train) -> dict:
-    """`./run.sh train`: one run, here; or jobs, each a process of its own: of every fold, on Ray, with job_threads."""
-    wanted, preset, experiment = wanted_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
+    """Train one fold in this process; several folds, with Ray or with job_threads, as jobs in a process each."""
+    folds, preset, experiment = selected_folds(settings), settings.chosen_preset(), config.experiment_of(settings)
     check_experiment(experiment, settings.split)
     set_threads(experiment.threads)
-    is_here = len(wanted) == 1 and settings.executor == "local" and settings.job_threads <= 0
+    runs_here = len(folds) == 1 and settings.executor == "local" and settings.job_threads <= 0
     data = prepare(settings, resolve(settings), [experiment.image_size])
-    runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in wanted]
+    runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in folds]
     for run in runs:
         write_run(run, experiment, data, f"{settings.experiment} fold {run.fold}", settings, settings.nih)
-    if is_here:
+    if runs_here:
         train_prepared(runs[0])
     else:
         jobs = [TrainJob(f"fold {run.fold}", run.folder, train_command(run.folder), experiment.devices) for run in runs]
@@ -34,7 +34,7 @@ def train(settings: schema.Train) -> dict:
 
 
 def train_run(settings: schema.TrainRun) -> dict:
-    """`./run.sh train_run`: the run that a main job or `train` has prepared in a folder, in this process."""
+    """Train the run that the main job or `train` has prepared in a folder, in this process."""
     run = Run(config.required_path(settings.run, "run", "the run's folder"))
     train_prepared(run)
     print(run.folder)
@@ -42,7 +42,7 @@ def train_run(settings: schema.TrainRun) -> dict:
 
 
 def train_prepared(run: Run) -> None:
-    """Train what lies prepared in the run's folder; nothing else of the competition is read."""
+    """Train from what is prepared in the run's folder; nothing else of the competition is read."""
     start, experiment = run.start(), experiment_of(run)
     set_threads(experiment.threads)
     data = read_prepared(start["prepared"])
@@ -53,6 +53,6 @@ def train_prepared(run: Run) -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Threads of one operation, in this process and before TensorFlow starts; 0 leaves it at one per core."""
+    """Set the threads of one operation in this process, before TensorFlow starts; 0 keeps one per core."""
     if threads > 0:
         os.environ |= dict.fromkeys(THREAD_VARIABLES, str(threads))
