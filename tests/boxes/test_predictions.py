@@ -54,7 +54,7 @@ def test_an_image_may_have_a_hundred_thousand_boxes(tmp_path):
 @pytest.mark.parametrize(
     ("row", "word"),
     [
-        ("a,0.5 1 2 3", "no whole boxes"),
+        ("a,0.5 1 2 3", "not five per box"),
         ("a,0.5 1 2 3 nan", "'nan'"),
         ("a,0.5 1 2 3 inf", "'inf'"),
         ("a,0.5 1 2 3 1_0", "'1_0'"),

@@ -1,7 +1,7 @@
-"""Several box lists into one: of models, of folds, of test-time variants.
+"""Fuse several box lists into one: of models, of folds, of test-time variants.
 
-The results of ensemble-boxes 1.0.9, in compiled loops of our own (benchmarks/fusion.py has the ratio): tuning fuses
-a whole data set hundreds of times. IoU does not change when an axis is scaled, so the boxes stay in pixels.
+The results are those of ensemble-boxes 1.0.9, computed by compiled loops (benchmarks/fusion.py compares the speed),
+because tuning fuses a whole data set hundreds of times. Scaling an axis does not change IoU, so boxes stay in pixels.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ CONFIDENCES = {
 
 
 class Method(NamedTuple):
-    """meaning: one line for `./run.sh list`. kernel: (batch, fusion, out_corners, out_scores) -> (images,) boxes kept;
-    fusion_kernels.py says what it writes."""
+    """meaning: one line for `./run.sh list`. kernel: (batch, fusion, out_corners, out_scores) -> (images,) numbers
+    of boxes; fusion_kernels.py describes the output."""
 
     meaning: str
     kernel: Callable[["BoxBatch", "Fusion", np.ndarray, np.ndarray], np.ndarray]
@@ -42,34 +42,34 @@ METHODS = {
         ),
     ),
     "nmw": Method(
-        "non-maximum weighted: the best box, drawn to those that overlap it",
+        "non-maximum weighted: the best box, moved towards those that overlap it",
         lambda batch, fusion, *out: kernels.non_maximum_weighted(*batch, fusion.iou, fusion.min_score, *out),
     ),
     "nms": Method(
-        "non-maximum suppression: the best box, the others go",
+        "non-maximum suppression: the best box, without those that overlap it",
         lambda batch, fusion, *out: kernels.suppression(*batch, fusion.iou, fusion.min_score, *out),
     ),
     "soft_nms": Method(
-        "the others lose confidence by their overlap (Gaussian)",
+        "soft suppression: overlap with a better box lowers the confidence (Gaussian)",
         lambda batch, fusion, *out: kernels.soft_suppression(
             *batch, fusion.iou, fusion.min_score, False, fusion.sigma, fusion.floor, *out
         ),
     ),
     "soft_nms_linear": Method(
-        "the others lose confidence by their overlap (linear)",
+        "soft suppression: overlap with a better box lowers the confidence (linear)",
         lambda batch, fusion, *out: kernels.soft_suppression(
             *batch, fusion.iou, fusion.min_score, True, fusion.sigma, fusion.floor, *out
         ),
     ),
 }
-BOXES_PER_RUN = 200_000  # boxes fused at once by one thread: bounds the memory, 25 members or not
+BOXES_PER_BATCH = 200_000  # boxes that a thread fuses at once: limits the memory for any number of members
 
 
 class BoxBatch(NamedTuple):
-    """The boxes of some images, all members' together.
+    """The boxes of some images, of all members together.
 
-    starts: (images + 1,) first box of each image. corners: (n, 4) x1 y1 x2 y2. scores: (n,). member: (n,) whose
-    box it is. weights: (members,).
+    starts: (images + 1,) first box of each image. corners: (n, 4) x1 y1 x2 y2. scores: (n,). member: (n,) number of the
+    box's member. weights: (members,).
     """
 
     starts: np.ndarray
@@ -83,20 +83,22 @@ class BoxBatch(NamedTuple):
 class Fusion:
     """How boxes of several members become one list.
 
-    method: soft_nms is the Gaussian kind. confidence, of a wbf cluster: mean (a member that did not find it counts as
-    0), max, box_and_model, absent_model_aware (both as in ensemble-boxes), votes (how many members found it; their mean
-    within equal votes), or members (the mean over the members of each one's best box, 0 where it has none: unlike with
-    mean, a member's faint second box at the same place takes nothing away).
+    method: soft_nms is the Gaussian variant. confidence of a wbf cluster: mean (a member without a box counts as 0),
+    max, box_and_model, absent_model_aware (both as in ensemble-boxes), votes (the number of members with a box; with equal
+    votes their mean decides), or members (the mean over members of each one's best box, 0 where it has none; unlike
+    mean, a second, less confident box of a member does not lower it).
     """
 
-    nms_iou: float = setting(0.5, "boxes of one member with a higher IoU are duplicates; 1: none are", above=0, high=1)
+    nms_iou: float = setting(
+        0.5, "boxes of one member with a higher IoU are duplicates; 1: no duplicates", above=0, high=1
+    )
     method: str = setting("wbf", "how boxes of several members become one", choices=tuple(METHODS))
     iou: float = setting(0.4, "boxes of higher IoU are the same object", above=0, below=1)
-    min_score: float = setting(0.01, "boxes of lower confidence take no part", low=0, high=1)
-    confidence: str = setting("members", "of a wbf cluster", choices=tuple(CONFIDENCES))
-    votes: int = setting(1, "wbf clusters that fewer members found are dropped", low=1)
+    min_score: float = setting(0.01, "boxes of lower confidence are ignored", low=0, high=1)
+    confidence: str = setting("members", "how a wbf cluster gets its confidence", choices=tuple(CONFIDENCES))
+    votes: int = setting(1, "wbf clusters with boxes of fewer members are dropped", low=1)
     sigma: float = setting(0.5, "soft_nms: width of the Gaussian, in IoU", above=0)
-    floor: float = setting(0.001, "soft_nms: a box whose confidence falls so low goes", low=0, high=1)
+    floor: float = setting(0.001, "soft_nms: boxes whose confidence falls to this or below are dropped", low=0, high=1)
 
 
 def fuse(
@@ -109,9 +111,9 @@ def fuse(
     """Fuse the boxes of several detection tables that cover the same images in the same order.
 
     Args:
-        weights: (tables,) >= 0, at least one above; 1 by default. A table of weight 0 takes no part at all.
-        max_boxes: boxes kept per image, the most confident; 0 for all.
-        threads: 0: one per core. The result does not depend on it.
+        weights: (tables,) >= 0, at least one above 0; 1 by default. A table of weight 0 is ignored.
+        max_boxes: the most confident boxes that are kept per image; 0: all.
+        threads: 0: one per core. The result does not depend on the number.
 
     Returns:
         Detections with each image's boxes in descending confidence.
@@ -119,55 +121,55 @@ def fuse(
     Raises:
         ValueError: tables of different images, an unknown method or confidence, weights that do not fit.
     """
-    tables, weights = participants(tables, fusion, weights)
-    images, firsts = len(tables[0]), runs_of(tables)
+    tables, weights = check_tables(tables, fusion, weights)
+    images, firsts = len(tables[0]), first_images(tables)
     bounds = list(zip(firsts, [*firsts[1:], images]))
 
-    def fused(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        batch = BoxBatch(*gathered(tables, *bound), weights)
+    def fuse_batch(bound: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        batch = BoxBatch(*gather_boxes(tables, *bound), weights)
         out_corners, out_scores = np.empty_like(batch.corners), np.empty_like(batch.scores)
         counts = METHODS[fusion.method].kernel(batch, fusion, out_corners, out_scores)
         counts = np.minimum(counts, max_boxes) if max_boxes else counts
-        boxes, kept = np.empty((counts.sum(), 4)), np.empty(counts.sum())
-        kernels.compact(batch.starts, counts, out_corners, out_scores, boxes, kept)
-        return counts, boxes, kept
+        boxes, scores = np.empty((counts.sum(), 4)), np.empty(counts.sum())
+        kernels.compact(batch.starts, counts, out_corners, out_scores, boxes, scores)
+        return counts, boxes, scores
 
     threads = threads or count_cores()
     if threads == 1 or len(bounds) == 1:
-        parts = [fused(bound) for bound in bounds]
+        parts = [fuse_batch(bound) for bound in bounds]
     else:
         with ThreadPoolExecutor(threads) as pool:
-            parts = list(pool.map(fused, bounds))
-    counts, boxes, scores = (np.concatenate(each) for each in zip(*parts))
+            parts = list(pool.map(fuse_batch, bounds))
+    counts, boxes, scores = (np.concatenate(arrays) for arrays in zip(*parts))
     return Detections(tables[0].ids, offsets_of(counts), boxes, scores)
 
 
-def participants(
+def check_tables(
     tables: Sequence[Detections], fusion: Fusion, weights: Sequence[float] | None
 ) -> tuple[list[Detections], np.ndarray]:
-    """The tables that take part, and their weights. Raises ValueError."""
+    """The tables with a weight above 0, and their weights. Raises ValueError."""
     if fusion.method not in METHODS:
         raise ValueError(f"no fusion method '{fusion.method}'; known: {', '.join(METHODS)}")
     if fusion.confidence not in CONFIDENCES:
         raise ValueError(f"no fusion confidence '{fusion.confidence}'; known: {', '.join(CONFIDENCES)}")
-    given = np.ones(len(tables)) if weights is None else np.asarray(weights, dtype=np.float64)
-    if given.shape != (len(tables),) or not (given >= 0).all() or not given.sum() > 0:
+    weights = np.ones(len(tables)) if weights is None else np.asarray(weights, dtype=np.float64)
+    if weights.shape != (len(tables),) or not (weights >= 0).all() or not weights.sum() > 0:
         raise ValueError("weights: one number >= 0 per table, and not all 0")
     if any(table.ids != tables[0].ids for table in tables[1:]):
         raise ValueError("the tables must cover the same images in the same order")
-    return [table for table, weight in zip(tables, given) if weight > 0], given[given > 0]
+    return [table for table, weight in zip(tables, weights) if weight > 0], weights[weights > 0]
 
 
-def runs_of(tables: Sequence[Detections]) -> list[int]:
-    """First images of runs of about BOXES_PER_RUN boxes; always at least one run."""
+def first_images(tables: Sequence[Detections]) -> list[int]:
+    """First images of batches of about BOXES_PER_BATCH boxes; at least one batch."""
     boxes_before = np.sum([table.offsets for table in tables], axis=0)
-    runs = max(1, -(-int(boxes_before[-1]) // BOXES_PER_RUN))
-    goals = np.arange(runs) * (boxes_before[-1] / runs)
-    return np.unique(np.searchsorted(boxes_before[:-1], goals)).tolist() if len(tables[0]) else [0]
+    batches = max(1, -(-int(boxes_before[-1]) // BOXES_PER_BATCH))
+    first_boxes = np.arange(batches) * (boxes_before[-1] / batches)
+    return np.unique(np.searchsorted(boxes_before[:-1], first_boxes)).tolist() if len(tables[0]) else [0]
 
 
-def gathered(tables: Sequence[Detections], first: int, last: int):
-    """All members' boxes of images first .. last - 1: starts (images + 1,), corners, scores, member."""
+def gather_boxes(tables: Sequence[Detections], first: int, last: int):
+    """Gather all members' boxes of images first .. last - 1: starts (images + 1,), corners, scores, member."""
     counts = np.sum([np.diff(table.offsets[first : last + 1]) for table in tables], axis=0).astype(np.int64)
     starts = offsets_of(counts)
     corners, scores = np.empty((starts[-1], 4)), np.empty(starts[-1])
@@ -178,15 +180,15 @@ def gathered(tables: Sequence[Detections], first: int, last: int):
 
 
 def suppress(table: Detections, iou: float) -> Detections:
-    """One member's boxes without its duplicates: greedy non-maximum suppression above `iou`; 1 or more for none."""
+    """Remove duplicates among one member's boxes by greedy non-maximum suppression above `iou`; 1 or more: none."""
     return table if iou >= 1 else fuse([table], Fusion(method="nms", iou=iou, min_score=0.0))
 
 
-# variants and folds of one model; the winners used 0.4 to 0.55
+# for variants and folds of one model; the winners used an IoU of 0.4 to 0.55
 SAME_MODEL = Fusion(method="wbf", iou=0.5, min_score=0.0, confidence="mean")
 
 
 def merge_same_model(tables: Sequence[Detections]) -> Detections:
-    """What one model found in several variants of an image, or its folds': weighted boxes, each variant (or fold) that
-    missed a box counting as 0 in its confidence."""
+    """Merge the boxes of one model from several variants of an image, or from its folds, by weighted boxes fusion. A
+    variant (or fold) without a box counts as 0 in its confidence."""
     return fuse(tables, SAME_MODEL)

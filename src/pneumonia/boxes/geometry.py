@@ -1,6 +1,6 @@
-"""Box geometry and the two formats, nothing else.
+"""Box geometry and the two box formats.
 
-- `xywh`: x, y, width, height; top-left corner, pixels of the original image. Every table and file.
+- `xywh`: x, y, width, height; top-left corner, pixels of the original image; used in every table and file.
 - `corners`: x1, y1, x2, y2 in the same pixels.
 
 Areas are continuous: width times height, without any +1.
@@ -40,18 +40,18 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def shrink(xywh: np.ndarray, width_factor: float, height_factor: float) -> np.ndarray:
-    """Boxes of the same centre, width and height multiplied by the factors. (n, 4) to (n, 4)."""
+    """Multiply width and height of boxes by the factors, with the same centre. (n, 4) to (n, 4)."""
     xywh = np.asarray(xywh, dtype=np.float64)
     size = xywh[..., 2:] * (width_factor, height_factor)
     return np.concatenate([xywh[..., :2] + (xywh[..., 2:] - size) / 2, size], axis=-1)
 
 
 def clip(xywh: np.ndarray, width: float, height: float) -> np.ndarray:
-    """Boxes cut to the frame of `width` x `height` pixels; a box wholly outside gets zero width or height."""
+    """Clip boxes to `width` x `height` pixels; a box completely outside gets zero width or height."""
     corners = np.clip(to_corners(xywh), 0.0, (width, height, width, height))
     return to_xywh(corners)
 
 
 def scale(xywh: np.ndarray, factor_x: float, factor_y: float) -> np.ndarray:
-    """Boxes of an image that was resized by the two factors."""
+    """Scale boxes like an image that is resized by the two factors."""
     return np.asarray(xywh, dtype=np.float64) * (factor_x, factor_y, factor_x, factor_y)

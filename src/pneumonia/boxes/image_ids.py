@@ -1,4 +1,4 @@
-"""Ids of images as tables have them: lists of ids, and what two spellings of the same ids differ in."""
+"""Image ids: read lists of ids, and explain how two spellings of the same ids differ."""
 
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -8,7 +8,7 @@ from pneumonia.system.csv_rows import SEPARATORS, printable, read_rows, read_tex
 from pneumonia.system.errors import Fault, bad_input
 
 SAMPLE_COLUMNS = ["patientId", "PredictionString"]
-STAGE_1 = "stage1"  # the word for the first stage's test images
+STAGE_1 = "stage1"  # a setting's value that stands for the first stage's test images
 STAGE_1_FILES = ("stage_1_test_ids.csv", "stage_1_test_ids.txt", "stage_1_sample_submission.csv")
 
 SPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
@@ -21,12 +21,12 @@ SPELLINGS: tuple[tuple[str, Callable[[str], str]], ...] = (
 
 
 def read_ids(path: Path) -> list[str]:
-    """A list of ids: one a line, or the first column of a table; each once, in the file's order.
+    """Read a list of ids: one per line, or the first column of a table; without repeats, in the file's order.
 
     A header (patientId) and further columns are ignored.
 
     Raises:
-        BadInput: no such file, no ids, an open quote, or columns that are separated by something else than commas.
+        BadInput: the file does not exist, has no ids, an open quote, or columns not separated by commas.
     """
     ids: dict[str, None] = {}
     for row, line in enumerate(read_text(path).split("\n"), 1):
@@ -42,12 +42,12 @@ def read_ids(path: Path) -> list[str]:
         if cells[0] and not (row == 1 and cells[0].lower() == "patientid"):
             ids.setdefault(cells[0])
     if not ids:
-        raise bad_input(path, "names no image", "write one patientId a line")
+        raise bad_input(path, "has no image ids", "write one patientId per line")
     return list(ids)
 
 
 def ids_file(text: str, folder: Path, key: str) -> Path:
-    """The file that holdout= or tune_on= means: `stage1` is the first stage's own, in `folder`. Raises BadInput."""
+    """The file that holdout= or tune_on= means; `stage1`: the first stage's file in `folder`. Raises BadInput."""
     if text != STAGE_1:
         path = Path(text).expanduser().absolute()
         if not path.is_file():
@@ -61,7 +61,7 @@ def ids_file(text: str, folder: Path, key: str) -> Path:
 
 
 def read_sample_ids(path: Path | str, faults: list[Fault]) -> dict[str, int]:
-    """The sample submission: id to line of the file, in the file's order; its boxes are not looked at.
+    """Read the sample submission: {id: line of the file}, in the file's order; its boxes are ignored.
 
     Raises:
         BadInput: the file cannot be read, or has other columns.
@@ -81,20 +81,20 @@ def spelling_difference(names: Iterable[str], known: Collection[str]) -> str:
     alike.
 
     Args:
-        names: ids that are not in `known`; the first that has a counterpart there is shown.
+        names: ids that are not in `known`; the message shows the first that has a counterpart there.
     """
-    counterpart = {plain(name): name for name in known}
+    counterpart = {normalise(name): name for name in known}
     for name in names:
-        other = counterpart.get(plain(name))
+        other = counterpart.get(normalise(name))
         if other is not None and other != name:
-            words = [what for what, _ in SPELLINGS if plain(name, what) != plain(other, what)]
+            words = [what for what, _ in SPELLINGS if normalise(name, what) != normalise(other, what)]
             difference = " and ".join(words) or "spelling"
             return f"; {printable(name)} here is {printable(other)} there: they differ in {difference}"
     return ""
 
 
-def plain(name: str, without: str = "") -> str:
-    """An id in its plainest spelling; `without` one of the steps."""
+def normalise(name: str, skip: str = "") -> str:
+    """An id in a normalised spelling; `skip` names a step of SPELLINGS to leave out."""
     for what, step in SPELLINGS:
-        name = name if what == without else step(name)
+        name = name if what == skip else step(name)
     return name

@@ -1,12 +1,12 @@
-"""The prediction tables that pass between rooms: detections and class probabilities, in memory and as CSV.
+"""Prediction tables: detections and class probabilities, in memory and as CSV.
 
-Detections are exactly the competition's submission format, so that anybody's submission is an input:
+Detections have exactly the competition's submission format, so that any submission can be an input:
 
     patientId,PredictionString
     0004cfab-...,0.67 275.2 449.0 186.4 222.8 0.31 648.9 538.8 216.5 208.8
     000924cf-...,
 
-Ids are text as they stand in the file: `NA` and `1e5` are ids like any other.
+Ids are text exactly as in the file, also `NA` and `1e5`.
 """
 
 import re
@@ -30,15 +30,15 @@ from pneumonia.system.errors import BadInput, Fault
 from pneumonia.system.files import atomic_write
 
 HEADER = SAMPLE_COLUMNS
-NO_NUMBER = re.compile(r"[^0-9eE+\-. ]")  # float() alone would take "nan", "1_0" and Arabic digits
+NOT_NUMERIC = re.compile(r"[^0-9eE+\-. ]")  # float() alone also accepts "nan", "1_0" and Arabic digits
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Boxes of many images, ragged: image i owns rows offsets[i]:offsets[i + 1].
+    """Boxes of many images, ragged: image i has rows offsets[i]:offsets[i + 1].
 
     ids: (images,) patientId. offsets: (images + 1,) int64. boxes: (n, 4) float64 x, y, width, height in pixels of the
-    original image. scores: (n,) float64 confidences. Boxes keep the order they came in, which breaks ties.
+    original image. scores: (n,) float64 confidences. Boxes keep their order, which decides ties.
     """
 
     ids: tuple[str, ...]
@@ -50,10 +50,10 @@ class Detections:
     def from_lists(
         cls, ids: Sequence[str], boxes_list: Sequence[np.ndarray], scores_list: Sequence[np.ndarray]
     ) -> "Detections":
-        """One (k, 4) array of boxes and one (k,) array of confidences per image."""
+        """From one (k, 4) array of boxes and one (k,) array of confidences per image."""
         counts = [len(scores) for scores in scores_list]
         boxes = [np.reshape(np.asarray(boxes, dtype=np.float64), (-1, 4)) for boxes in boxes_list]
-        if not len(ids) == len(boxes) == len(counts) or counts != [len(each) for each in boxes]:
+        if not len(ids) == len(boxes) == len(counts) or counts != [len(xywh) for xywh in boxes]:
             raise ValueError("ids, boxes and scores must have one entry per image, and one score per box")
         scores = [np.asarray(scores, dtype=np.float64) for scores in scores_list]
         return cls(
@@ -73,7 +73,7 @@ class Detections:
 
     @property
     def image_of_box(self) -> np.ndarray:
-        """(n,) position in `ids` of the image that each box belongs to."""
+        """(n,) position in `ids` of each box's image."""
         return np.repeat(np.arange(len(self.ids)), self.counts)
 
     def image(self, position: int) -> tuple[np.ndarray, np.ndarray]:
@@ -86,31 +86,33 @@ class Detections:
         positions = np.asarray(positions, dtype=np.int64)
         counts = self.counts[positions]
         offsets = offsets_of(counts)
-        taken = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[positions], counts)
-        return Detections(tuple(self.ids[row] for row in positions), offsets, self.boxes[taken], self.scores[taken])
+        source = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[positions], counts)
+        return Detections(tuple(self.ids[row] for row in positions), offsets, self.boxes[source], self.scores[source])
 
     def select(self, ids: Sequence[str]) -> "Detections":
-        """The named images, in the order named. Raises KeyError for an id that is not there."""
+        """The images with these ids, in this order. Raises KeyError for an unknown id."""
         position = {name: row for row, name in enumerate(self.ids)}
         return self.rows(np.array([position[name] for name in ids], dtype=np.int64))
 
     def keep(self, mask: np.ndarray) -> "Detections":
-        """Every image, with only the boxes where `mask` (n,) holds."""
-        kept = np.concatenate([[0], np.cumsum(mask)])
-        return Detections(self.ids, kept[self.offsets], self.boxes[mask], self.scores[mask])
+        """Every image, with only the boxes where `mask` (n,) is true."""
+        kept_before = np.concatenate([[0], np.cumsum(mask)])
+        return Detections(self.ids, kept_before[self.offsets], self.boxes[mask], self.scores[mask])
 
     def with_scores(self, scores: np.ndarray) -> "Detections":
+        """The same boxes with other confidences (n,)."""
         return Detections(self.ids, self.offsets, self.boxes, np.asarray(scores, dtype=np.float64))
 
     def with_boxes(self, boxes: np.ndarray) -> "Detections":
+        """The same confidences with other boxes (n, 4)."""
         return Detections(self.ids, self.offsets, np.asarray(boxes, dtype=np.float64), self.scores)
 
     def scaled(self, factors: np.ndarray) -> "Detections":
-        """Every image's boxes resized. factors: (images, 2) of x and width, and of y and height."""
+        """Every image's boxes resized. factors: (images, 2) for x and width, and for y and height."""
         return self.with_boxes(self.boxes * np.tile(np.asarray(factors, dtype=np.float64), 2)[self.image_of_box])
 
     def by_confidence(self) -> "Detections":
-        """Every image's boxes in descending confidence; ties stay in the order they had."""
+        """Every image's boxes in descending confidence; ties keep their order."""
         order = np.lexsort((-self.scores, self.image_of_box))
         return Detections(self.ids, self.offsets, self.boxes[order], self.scores[order])
 
@@ -132,7 +134,7 @@ class ClassProbabilities:
         return ClassProbabilities(tuple(self.ids[row] for row in positions), *columns)
 
     def select(self, ids: Sequence[str]) -> "ClassProbabilities":
-        """The named images, in the order named. Raises KeyError for an id that is not there."""
+        """The images with these ids, in this order. Raises KeyError for an unknown id."""
         position = {name: row for row, name in enumerate(self.ids)}
         return self.rows(np.array([position[name] for name in ids], dtype=np.int64))
 
@@ -149,10 +151,10 @@ def offsets_of(counts: np.ndarray) -> np.ndarray:
 
 
 def read_detections(path: str | Path) -> Detections:
-    """A detection table or anybody's submission.
+    """Read a detection table or a submission.
 
     Raises:
-        BadInput: every bad row of the file, each with its line number and its fix.
+        BadInput: every faulty row, with its line number and fix.
     """
     detections, _, faults = parse_detections(path)
     if faults:
@@ -161,7 +163,7 @@ def read_detections(path: str | Path) -> Detections:
 
 
 def write_detections(path: str | Path, detections: Detections) -> None:
-    """Write the submission format; numbers by repr, so that reading gives the same bits."""
+    """Write the submission format; numbers in full, so that reading gives the same bits."""
     with atomic_write(path) as file:
         file.write(",".join(HEADER) + "\n")
         values = np.column_stack([detections.scores, detections.boxes]).ravel().tolist()
@@ -172,7 +174,7 @@ def write_detections(path: str | Path, detections: Detections) -> None:
 
 
 def parse_detections(path: str | Path) -> tuple[Detections, list[int], list[Fault]]:
-    """Everything that can be read of a detection table: the good rows, their line numbers, and every fault."""
+    """Read a detection table as far as possible: the valid rows, their line numbers, and every fault."""
     faults: list[Fault] = []
     ids: list[str] = []
     lines: list[int] = []
@@ -187,16 +189,16 @@ def parse_detections(path: str | Path) -> tuple[Detections, list[int], list[Faul
             continue
         seen[name] = line
         try:
-            values = array("d", map(float, text.split())) if not NO_NUMBER.search(text) else None
+            values = array("d", map(float, text.split())) if not NOT_NUMERIC.search(text) else None
         except ValueError:
             values = None
         if values is None:
             faults.append(
-                Fault("not-a-number", str(path), line, f"'{first_bad_token(text)}' is no number", WRITE_NUMBERS)
+                Fault("not-a-number", str(path), line, f"'{first_bad_token(text)}' is not a number", WRITE_NUMBERS)
             )
             continue
         if len(values) % 5:
-            what = f"{len(values)} numbers are no whole boxes"
+            what = f"{len(values)} numbers, not five per box"
             faults.append(Fault("five-numbers", str(path), line, what, WRITE_NUMBERS))
             continue
         ids.append(name)
@@ -224,13 +226,13 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
             "confidence",
             finite & ((detections.scores < 0) | (detections.scores > 1)),
             "confidence {0} is outside [0, 1]",
-            "cut it to [0, 1]; the order is confidence x y width height",
+            "clip it to [0, 1]; the order is confidence x y width height",
         ),
         (
             "size",
             finite & (detections.boxes[:, 2:] <= 0).any(axis=1),
             "width {3} and height {4} are not both positive",
-            "drop the box or correct its size",
+            "remove the box or correct its size",
         ),
     ]
     faults = []
@@ -242,9 +244,10 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
 
 
 def first_bad_token(text: str) -> str:
+    """The first word of a text that is not a number."""
     for token in text.split():
         try:
-            if not NO_NUMBER.search(token):
+            if not NOT_NUMERIC.search(token):
                 float(token)
                 continue
         except ValueError:
@@ -259,10 +262,10 @@ CLASS_HEADERS = [["patientId", "opacity"], ["patientId", "normal", "not_normal",
 
 
 def read_classes(path: str | Path) -> ClassProbabilities:
-    """A table of class probabilities: patientId, opacity; or patientId, normal, not_normal, opacity.
+    """Read a table of class probabilities: patientId, opacity; or patientId, normal, not_normal, opacity.
 
     Raises:
-        BadInput: every bad row of the file, each with its line number and its fix.
+        BadInput: every faulty row, with its line number and fix.
     """
     faults: list[Fault] = []
     ids: list[str] = []
@@ -278,8 +281,8 @@ def read_classes(path: str | Path) -> ClassProbabilities:
         except ValueError:
             numbers = [-1.0]
         if not all(0.0 <= number <= 1.0 for number in numbers):
-            what = f"'{','.join(cells)}' is no probability"
-            faults.append(Fault("probability", str(path), line, what, "write numbers from 0 to 1, cut to them"))
+            what = f"'{','.join(cells)}' is not a probability"
+            faults.append(Fault("probability", str(path), line, what, "write numbers from 0 to 1"))
             continue
         ids.append(name)
         values.append(numbers)
@@ -292,6 +295,7 @@ def read_classes(path: str | Path) -> ClassProbabilities:
 
 
 def write_classes(path: str | Path, classes: ClassProbabilities) -> None:
+    """Write a table of class probabilities; numbers in full, so that reading gives the same bits."""
     names = CLASS_HEADERS[0 if classes.normal is None else 1]
     columns = [getattr(classes, name).tolist() for name in names[1:]]
     with atomic_write(path) as file:
@@ -300,11 +304,11 @@ def write_classes(path: str | Path, classes: ClassProbabilities) -> None:
             file.write(",".join([quote_cell(name), *map(repr, values)]) + "\n")
 
 
-def joined(tables: list) -> Detections | ClassProbabilities:
-    """The folds' held-out images one after another: every image is held out once."""
-    ids = [image for each in tables for image in each.ids]
+def concatenate_tables(tables: list) -> Detections | ClassProbabilities:
+    """Join tables of different images, such as the held-out images of all folds."""
+    ids = [image for table in tables for image in table.ids]
     if isinstance(tables[0], ClassProbabilities):
-        columns = zip(*(each.columns() for each in tables))
+        columns = zip(*(table.columns() for table in tables))
         return ClassProbabilities(tuple(ids), *(None if part[0] is None else np.concatenate(part) for part in columns))
-    parts = [each.image(row) for each in tables for row in range(len(each))]
+    parts = [table.image(row) for table in tables for row in range(len(table))]
     return Detections.from_lists(ids, [boxes for boxes, _ in parts], [scores for _, scores in parts])

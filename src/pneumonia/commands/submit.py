@@ -5,7 +5,13 @@ import os
 import numpy as np
 
 from pneumonia import config, schema
-from pneumonia.boxes.predictions import ClassProbabilities, Detections, joined, read_classes, read_detections
+from pneumonia.boxes.predictions import (
+    ClassProbabilities,
+    Detections,
+    concatenate_tables,
+    read_classes,
+    read_detections,
+)
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition
@@ -43,7 +49,9 @@ def make_submission(
         start: where the recipe's search begins, as experiments/ensembles/ has it.
     """
     kinds = {name: each[0].done()["kind"] for name, each in runs.items()}
-    held_out = {name: joined([table(run, "oof", kinds[name]) for run in each]) for name, each in runs.items()}
+    held_out = {
+        name: concatenate_tables([table(run, "oof", kinds[name]) for run in each]) for name, each in runs.items()
+    }
     truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
     groups = dict(zip(data.study["patientId"], data.study["group"]))
     localizers, classifiers = of_kind(held_out, kinds, "localizer"), of_kind(held_out, kinds, "classifier")

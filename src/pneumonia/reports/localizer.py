@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pneumonia.boxes.predictions import joined, read_detections
+from pneumonia.boxes.predictions import concatenate_tables, read_detections
 from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fit_member, outer_folds, problem_of
 from pneumonia.metrics import froc
 from pneumonia.metrics.intervals import Interval, mean_interval
@@ -55,7 +55,7 @@ def localize(evaluated: Evaluated, seed: int) -> Localized:
     """Read the runs' predictions, and give each image the threshold that other people's images choose, exactly as the
     main job scores a member alone."""
     files = [run.table("oof", "localizer") for run in evaluated.runs]
-    detections, table = joined([read_detections(file) for file in files]), evaluated.table
+    detections, table = concatenate_tables([read_detections(file) for file in files]), evaluated.table
     repeated = table.loc[table["patientId"].duplicated(), "patientId"].tolist()
     if repeated:
         what = f"{len(repeated)} images are held out by several of its runs, the first is {repeated[0]}"
