@@ -125,7 +125,7 @@ def check_people_known(study: pd.DataFrame, mapping: Path | None) -> None:
         raise bad_input("mapping", what, "give mapping= the table of images and people")
     first = ", ".join(unknown[:MAX_NAMES]) + (", ..." if len(unknown) > MAX_NAMES else "")
     what = f"has no person for {len(unknown)} held-out images ({first}): pretraining on NIH might see them"
-    fix = "take RSNA's official pneumonia-challenge-dataset-mappings_2018.json, which has the person of every image"
+    fix = "take RSNA's official JSON, pneumonia-challenge-dataset-mappings_2018.json: it has every image's person"
     raise bad_input(mapping, what, fix)
 
 
