@@ -1,11 +1,12 @@
-"""What a training on a CPU costs with each memory allocator, and whether it computes the same bits.
+"""Cost of a training on a CPU with each memory allocator, and whether its weights are bit-identical.
 
     PYTHONPATH=src .venv/bin/python benchmarks/allocator.py [experiment=yolov8_xs] [preset=quick] [epochs=1] [turns=1]
 
-The command `train experiment=... data=demo` runs with the system's allocator, with glibc's own settings (what a machine
-without jemalloc gets) and with jemalloc, in turns; system/allocator.py has the settings. Each line gives processor time
-of the whole command (start, tracing, training, prediction), page faults, the largest process and the wall clock;
-ratios are of the system's allocator to each. It ends with an error if the weights differ in a single bit.
+The command `train experiment=... data=demo` runs with the system's allocator, with glibc's tuned settings (used on a
+machine without jemalloc) and with jemalloc, in turns; system/allocator.py has the settings. Each line gives processor
+time of the whole command (start, tracing, training, prediction), page faults, memory of the largest process and wall
+time; ratios are the system allocator's time over each. It ends with an error if the weights differ in a single bit.
+With jemalloc a training takes half the processor time or less, and the weights are the same (system/allocator.py).
 """
 
 import hashlib
@@ -33,7 +34,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one command and every process it waited for: seconds of processor, page faults, bytes of the largest."""
+    """Seconds (processor and wall), page faults and bytes of the largest process, of a command with its children."""
 
     user: float
     system: float
@@ -48,13 +49,13 @@ class Cost:
 
 
 def environments() -> dict[str, dict[str, str]]:
-    """Variables of each allocator, for a program that was itself started with any of them."""
+    """Return the environment variables of each allocator, also if this program was itself started with one of them."""
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("LD_PRELOAD", "MALLOC_"))}
     os.environ.clear()
     os.environ.update(bare)
     jemalloc = job_environment()
     if "LD_PRELOAD" not in jemalloc:
-        raise SystemExit("there is no libjemalloc that can be loaded here")
+        raise SystemExit("libjemalloc cannot be loaded here")
     return {
         "system": jemalloc | bare | {OPT_OUT: "system", "LD_PRELOAD": ""},
         "glibc, set": jemalloc | bare | GLIBC | {OPT_OUT: "system", "LD_PRELOAD": ""},
@@ -63,10 +64,10 @@ def environments() -> dict[str, dict[str, str]]:
 
 
 def prepare(settings: Settings, environment: dict[str, str]) -> None:
-    """The demo and its cache, whose time belongs to no training."""
+    """Make the demo and its cache, so that no training's time includes them."""
     size = config.read_experiment(settings.experiment, settings.preset).image_size
-    words = ("ingest", "data=demo", f"preset={settings.preset}", f"image_size={size}")
-    subprocess.run([sys.executable, "-P", "-m", "pneumonia", *words], env=environment, stdout=2, check=True)
+    args = ("ingest", "data=demo", f"preset={settings.preset}", f"image_size={size}")
+    subprocess.run([sys.executable, "-P", "-m", "pneumonia", *args], env=environment, stdout=2, check=True)
 
 
 def train(settings: Settings, environment: dict[str, str], out: Path) -> Cost:
@@ -75,22 +76,22 @@ def train(settings: Settings, environment: dict[str, str], out: Path) -> Cost:
     Raises:
         SystemExit: the command failed; its log's end is in the message.
     """
-    words = {"experiment": settings.experiment, "preset": settings.preset, "epochs": settings.epochs}
-    words |= {"fold": 0, "data": "demo", "out": out}
-    command = train_command(tuple(f"{key}={value}" for key, value in words.items()))
+    changes = {"experiment": settings.experiment, "preset": settings.preset, "epochs": settings.epochs}
+    changes |= {"fold": 0, "data": "demo", "out": out}
+    command = train_command(tuple(f"{key}={value}" for key, value in changes.items()))
     out.mkdir()
     log = out / "log"
     with log.open("wb") as file:
-        begun = time.perf_counter()
+        start = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
-        _, status, used = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - begun
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - start
     if status:
         raise SystemExit(f"the training failed:\n{log.read_text()[-3000:]}")
     (weights,) = out.rglob("weights.safetensors")
     checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(used.ru_utime, used.ru_stime, used.ru_minflt, used.ru_maxrss * unit, wall, checksum)
+    return Cost(usage.ru_utime, usage.ru_stime, usage.ru_minflt, usage.ru_maxrss * unit, wall, checksum)
 
 
 def line(name: str, cost: Cost, base: Cost) -> str:
@@ -109,7 +110,7 @@ def main(settings: Settings) -> None:
         for turn in range(settings.turns):
             for name, environment in variables.items():
                 cost = train(settings, environment, Path(folder, f"{name} {turn}"))
-                best[name] = min(cost, best.get(name, cost), key=lambda each: each.processor)
+                best[name] = min(cost, best.get(name, cost), key=lambda cost: cost.processor)
     print("               user s system s   ratio  faults, M   most MiB   wall s   ratio  weights")
     for name, cost in best.items():
         print(line(name, cost, best["system"]))

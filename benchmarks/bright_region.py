@@ -1,13 +1,13 @@
-"""How far brightness alone gets on the demo competition: the best bright-region detector, tuned on its own test.
+"""Score of brightness alone on the demo competition: the best bright-region detector, tuned on the scored images.
 
     PYTHONPATH=src .venv/bin/python benchmarks/bright_region.py [--images 400] [--folder DIR]
 
 The detector: take a brightness map (absolute, relative to the lungs' mean or spread, rank among the lungs' pixels,
 contrast with the surroundings, or difference from the other lung), smooth it, keep what is above a threshold inside
 a fixed lung mask, and call every connected region above a minimum area a box, its mean brightness the confidence.
-Everything is searched on the very images that are scored: kind, smoothing, mask, threshold, minimum area, largest
-area, number of boxes, scale of the boxes, and the final confidence threshold (by the exact sweep). No honest user of
-brightness can do better with these parts, so its score bounds what the demo gives away without any learning.
+Everything is searched on the images that are scored: kind, smoothing, mask, threshold, smallest and largest area,
+number and scale of the boxes, and the final confidence threshold (by the exact sweep). A detector of this kind that is
+tuned on other images cannot do better, so that this score limits what can be reached on the demo without learning.
 
 Measured with generator version 6, seed 0, the 400 training images of a demo of 400 + 1 (141 positive), 10,717
 detectors tried, on a 2-core AMD EPYC shared with other work, about 10 minutes:
@@ -37,7 +37,7 @@ SIDE = 1024
 SMALL = 256  # pixels of the reduced images that the detector works on
 IOU_THRESHOLDS = np.arange(8, 16) / 20
 KINDS = ("absolute", "over mean", "standard score", "rank", "contrast 12", "contrast 32", "other side")
-MOST_BOXES = 8  # largest regions kept for each image before the search over fewer
+MAX_BOXES = 8  # largest regions of each image that the search may use
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Setting:
 
 
 def read(folder: Path, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(n, SMALL, SMALL) float32 images and n arrays (k, 4) of true boxes, the first `count` of the training table."""
+    """Read the first `count` images of the training table, (n, SMALL, SMALL) float32, and their true boxes (k, 4)."""
     table = pd.read_csv(folder / "stage_2_train_labels.csv")
     images, truths = [], []
     for patient_id, rows in itertools.islice(table.groupby("patientId", sort=False), count):
@@ -69,7 +69,7 @@ def read(folder: Path, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def box_shares(truths: list[np.ndarray]) -> np.ndarray:
-    """(SMALL, SMALL): the share of the positive images that have a box over each pixel."""
+    """Return (SMALL, SMALL): the share of the positive images that have a box over each pixel."""
     shares = np.zeros((SMALL, SMALL), np.float32)
     for truth in truths:
         cover = np.zeros_like(shares)
@@ -80,7 +80,7 @@ def box_shares(truths: list[np.ndarray]) -> np.ndarray:
 
 
 def brightness_map(image: np.ndarray, kind: str, sigma: float, lungs: np.ndarray) -> np.ndarray:
-    """The map of one kind, smoothed. `lungs` (SMALL, SMALL) bool is the region that "relative" refers to."""
+    """Return the smoothed map of one kind. `lungs` (SMALL, SMALL) bool: the region that relative kinds compare with."""
     smooth = cv2.GaussianBlur(image, (0, 0), sigma) if sigma else image
     inside = smooth[lungs]
     if kind == "absolute":
@@ -97,23 +97,23 @@ def brightness_map(image: np.ndarray, kind: str, sigma: float, lungs: np.ndarray
 
 
 def regions(maps: np.ndarray, images: np.ndarray, mask: np.ndarray, threshold: float) -> list[np.ndarray]:
-    """Per image (k, 6): x, y, width, height in full-size pixels, area, mean brightness; the largest first."""
-    found = []
+    """Return for each image (k, 6): x, y, width, height in full-size pixels, area, mean brightness; largest first."""
+    candidates = []
     for values, image in zip(maps, images):
         bright = ((values > threshold) & mask).astype(np.uint8)
         count, labels, stats, _ = cv2.connectedComponentsWithStats(bright, connectivity=4)
-        order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:MOST_BOXES]
+        order = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")[:MAX_BOXES]
         if count == 1:
-            found.append(np.zeros((0, 6)))
+            candidates.append(np.zeros((0, 6)))
             continue
         total = np.bincount(labels.ravel(), weights=image.ravel(), minlength=count)
         area = stats[order, cv2.CC_STAT_AREA].astype(float)
-        found.append(np.column_stack([stats[order, :4] * (SIDE / SMALL), area, total[order] / area]))
-    return found
+        candidates.append(np.column_stack([stats[order, :4] * (SIDE / SMALL), area, total[order] / area]))
+    return candidates
 
 
 def prefix_scores(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """(k,) the image's score with its first 1, 2, ..., k boxes, which are in descending confidence."""
+    """Return (k,) the image's score with its first 1, 2, ..., k boxes, in descending confidence."""
     if not len(truth):
         return np.zeros(len(boxes))
     iou = iou_matrix(boxes, truth)
@@ -130,12 +130,12 @@ def prefix_scores(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return np.array(scores)
 
 
-def best_scores(truths: list[np.ndarray], found: list[np.ndarray], setting: Setting) -> tuple[float, float]:
-    """The competition's score over all images and over the positive ones, each at its best confidence threshold."""
+def best_scores(truths: list[np.ndarray], candidates: list[np.ndarray], setting: Setting) -> tuple[float, float]:
+    """Return the score over all images and over the positive ones, each at its best confidence threshold."""
     confidences, gains, first_of_negative = [], [], []
-    for truth, candidates in zip(truths, found):
-        keep = (candidates[:, 4] >= setting.least_area) & (candidates[:, 4] <= setting.most_area)
-        chosen = candidates[keep][: setting.boxes]
+    for truth, boxes in zip(truths, candidates):
+        keep = (boxes[:, 4] >= setting.least_area) & (boxes[:, 4] <= setting.most_area)
+        chosen = boxes[keep][: setting.boxes]
         if not len(chosen):
             continue
         chosen = chosen[np.argsort(-chosen[:, 5], kind="stable")]
@@ -159,7 +159,7 @@ def best_scores(truths: list[np.ndarray], found: list[np.ndarray], setting: Sett
 
 
 class Search:
-    """All detectors on one set of images; the maps of a kind and a smoothing are made once."""
+    """All detectors on one set of images; the maps of a kind and a smoothing are computed once."""
 
     def __init__(self, images: np.ndarray, truths: list[np.ndarray]):
         self.images, self.truths = images, truths
@@ -169,12 +169,12 @@ class Search:
         self.tried: dict[Setting, tuple[float, float]] = {}
 
     def scores(self, setting: Setting) -> tuple[float, float]:
-        """(over all images, over positive images)."""
+        """Return the scores over all images and over positive images."""
         if setting not in self.tried:
-            self.tried[setting] = best_scores(self.truths, self._found(setting), setting)
+            self.tried[setting] = best_scores(self.truths, self._candidates(setting), setting)
         return self.tried[setting]
 
-    def _found(self, setting: Setting) -> list[np.ndarray]:
+    def _candidates(self, setting: Setting) -> list[np.ndarray]:
         key = (setting.kind, setting.sigma, setting.mask, setting.quantile)
         if key not in self._regions:
             maps = self._map(setting.kind, setting.sigma)
@@ -193,7 +193,7 @@ class Search:
         return self._maps[kind, sigma]
 
     def run(self) -> tuple[tuple[float, Setting], tuple[float, Setting]]:
-        """The best score and setting over all images, and the best over positive images, each with its own."""
+        """Return (score, setting) of the best detector over all images, and of the best over positive images."""
         coarse = itertools.product(KINDS, (1.0, 3.0, 6.0), (0.03, 0.12, 0.25), (0.5, 0.6, 0.7, 0.8, 0.88, 0.94))
         for kind, sigma, mask, quantile in progress(list(coarse), "bright regions: coarse search", unit="setting"):
             for least, boxes, scale in itertools.product((100, 400, 1000), (1, 2, 4), (0.9, 1.0, 1.15)):
@@ -204,7 +204,7 @@ class Search:
         return tuple((self.tried[setting][which], setting) for which, setting in enumerate(best))
 
     def _refine(self, which: int) -> None:
-        """From the two best kinds' best settings, better one parameter at a time until nothing gains."""
+        """Improve the best settings of the two best kinds, one parameter at a time, until the score stops rising."""
         by_kind = {
             kind: max((s for s in self.tried if s.kind == kind), key=lambda s: self.tried[s][which]) for kind in KINDS
         }

@@ -1,16 +1,16 @@
-"""A checkpoint of DenseNet121: its size, its time, and that time's share of an epoch.
+"""Size and time of a DenseNet121 checkpoint, and the time's share of an epoch.
 
     PYTHONPATH=src .venv/bin/python benchmarks/checkpoint.py [image_size=224] [batch_size=32] [steps=5] [checkpoints=5]
 
-What is written is what training/loop.py writes after every epoch: all variables of the network, AdamW's two moments and
-the averaged weights, one file with its checksum in its name, flushed to disk. Each checkpoint is written after a step,
-so that no two have the same content. An epoch's time is the median of `steps` training steps (compiled, on one batch in
-memory, so that no input is waited for and the share comes out rather too large) times the steps of an epoch: of the
-demo's training folds and of the competition's (21,347 images). Aim: under 2 % of an epoch. The last line says up to
-which training speed the aim holds on this disk: on a GPU the epoch shrinks and the checkpoint does not.
+It writes what training/loop.py writes after every epoch: all variables of the network, AdamW's two moments and the
+averaged weights, in one file with its checksum in its name, flushed to disk. A training step before each checkpoint
+gives each another content. An epoch's time is the median of `steps` training steps (compiled, on one batch in memory:
+without loading the share is rather too large) times the steps of an epoch, of the demo's training folds and of the
+competition's (21,347 images). Aim: under 2 % of an epoch. The last line gives the training speed up to which the aim
+holds on this disk: on a GPU an epoch takes less time, a checkpoint does not.
 
-Measured on a 2-core AMD EPYC that was doing other work beside: 111.7 MB in 1.4 s; 0.47 % of an epoch of the demo's
-quick preset (560 images, 224 px, 1.9 images/s), 0.01 % of the competition's; under 2 % of that up to 303 images/s.
+Measured on a 2-core AMD EPYC that also did other work: 111.7 MB in 1.4 s; 0.47 % of an epoch of the demo's preset
+`quick` (560 images, 224 px, 1.9 images/s), 0.01 % of the competition's; under 2 % of the latter up to 303 images/s.
 """
 
 import hashlib
@@ -44,13 +44,13 @@ AIM = 0.02
 class Settings:
     image_size: int = setting(224, "pixels")
     batch_size: int = setting(32, "images per step")
-    steps: int = setting(5, "that are timed")
-    checkpoints: int = setting(5, "that are timed")
+    steps: int = setting(5, "training steps that are timed")
+    checkpoints: int = setting(5, "checkpoints that are timed")
     folder: str = setting("", "on the disk to be measured; default: that of temporary files")
 
 
 def batch_in_memory(settings: Settings, family, experiment: schema.Experiment) -> tuple[Samples, Batches]:
-    """One batch of noise: time does not depend on what is on the images."""
+    """Return one batch of noise: the time does not depend on the images' content."""
     rng = np.random.default_rng(0)
     count, size = settings.batch_size, settings.image_size
     images = rng.integers(0, 256, (count, size, size), dtype=np.uint8)
@@ -58,20 +58,20 @@ def batch_in_memory(settings: Settings, family, experiment: schema.Experiment) -
     return samples, Batches(samples, np.arange(count), count, family, "none", [0, 0])
 
 
-def seconds_of_a_step(learner: Learner, batch, steps: int) -> float:
-    """Median of `steps`, after two that compile."""
+def step_seconds(learner: Learner, batch, steps: int) -> float:
+    """Return the median seconds of `steps` training steps, after two that compile."""
     seconds = []
     for number in range(steps + 2):
         started = time.perf_counter()
         loss = learner.train_on_batch(*batch, return_dict=True)["loss"]
-        float(loss)  # a GPU has done the step only when somebody asks for its result
+        float(loss)  # waits until a GPU has finished the step
         if number >= 2:
             seconds.append(time.perf_counter() - started)
     return statistics.median(seconds)
 
 
-def seconds_of_a_checkpoint(learner: Learner, batch, variables: list, folder: Path, count: int) -> tuple[float, int]:
-    """Median of `count`, and the file's bytes; a step between two of them."""
+def checkpoint_seconds(learner: Learner, batch, variables: list, folder: Path, count: int) -> tuple[float, int]:
+    """Return the median seconds of `count` checkpoints, with a training step before each, and the file's bytes."""
     seconds = []
     for number in range(1, count + 1):
         learner.train_on_batch(*batch)
@@ -82,16 +82,16 @@ def seconds_of_a_checkpoint(learner: Learner, batch, variables: list, folder: Pa
 
 
 def print_parts(variables: list) -> None:
-    """Where the time of a checkpoint goes; what is left of it is writing and flushing."""
-    started = time.perf_counter()
+    """Print the parts of a checkpoint's time; the rest is writing and flushing."""
+    times = [time.perf_counter()]
     tensors = checkpoint.tensors_of(variables)
-    taken = time.perf_counter()
+    times.append(time.perf_counter())
     content = save(tensors)
-    saved = time.perf_counter()
+    times.append(time.perf_counter())
     hashlib.sha256(content).hexdigest()
-    hashed = time.perf_counter()
-    parts = f"copied from the device {taken - started:.3f} s, serialised {saved - taken:.3f} s"
-    print(f"of which: {parts}, checksum {hashed - saved:.3f} s")
+    times.append(time.perf_counter())
+    copy, serialise, checksum = np.diff(times)
+    print(f"of which: copied from the device {copy:.3f} s, serialised {serialise:.3f} s, checksum {checksum:.3f} s")
 
 
 def main(settings: Settings) -> None:
@@ -104,19 +104,19 @@ def main(settings: Settings) -> None:
         samples, batches = batch_in_memory(settings, family, experiment)
         learner = compile_learner(experiment, family, family.build(), samples, 1000, Stage(0, 10, False))
         variables, batch = [*learner.network.variables, *learner.optimizer.variables], batches[0]
-        step = seconds_of_a_step(learner, batch, settings.steps)
-        written, size = seconds_of_a_checkpoint(learner, batch, variables, Path(scratch), settings.checkpoints)
+        step = step_seconds(learner, batch, settings.steps)
+        seconds, size = checkpoint_seconds(learner, batch, variables, Path(scratch), settings.checkpoints)
         device = ", ".join(keras.distribution.list_devices())
         print(f"DenseNet121, {settings.image_size} px, batches of {settings.batch_size}, {device}")
-        print(f"checkpoint: {size / 1e6:.1f} MB in {written:.3f} s ({size / 1e6 / written:.0f} MB/s)")
+        print(f"checkpoint: {size / 1e6:.1f} MB in {seconds:.3f} s ({size / 1e6 / seconds:.0f} MB/s)")
         print_parts(variables)
     print(f"step: {step:.3f} s ({settings.batch_size / step:.1f} images/s)\n")
     demo = {f"demo, {preset}": round(train * (1 - 1 / N_FOLDS)) for preset, (train, _) in IMAGES.items()}
     print("| training images | steps | epoch | checkpoint's share |\n|---|---|---|---|")
     for name, images in (demo | {"competition": COMPETITION_IMAGES}).items():
         steps = max(1, round(images / settings.batch_size))
-        print(f"| {name}: {images:,} | {steps:,} | {steps * step:.1f} s | {written / (steps * step):.2%} |")
-    fastest = AIM * COMPETITION_IMAGES / written
+        print(f"| {name}: {images:,} | {steps:,} | {steps * step:.1f} s | {seconds / (steps * step):.2%} |")
+    fastest = AIM * COMPETITION_IMAGES / seconds
     print(f"\nunder {AIM:.0%} of the competition's epoch up to {fastest:.0f} training images/s on this disk")
 
 

@@ -2,20 +2,20 @@
 
     PYTHONPATH=src .venv/bin/python benchmarks/classifier_throughput.py [data=DIR] [batch_size=256] [peak=989]
 
-Each model is the project's own network and learner, every layer learning, in the number format and with the
-compilation that an experiment has on this device (precision=auto, xla=auto: mixed bfloat16 and XLA on a GPU). After a
-turn that compiles, medians over `turns` of
+Each model is this program's network and learner, with every layer trained, in the number format and with the
+compilation of an experiment on this device (precision=auto, xla=auto: mixed bfloat16 and XLA on a GPU). After one turn
+that compiles, it prints medians over `turns` of
 
-constant: `fit` on one batch in memory, again and again: what the device can do.
-loaded: `fit` on batches made with the strong preset from the image cache, as in every training.
-prediction: `passes`, as in every prediction; Keras chooses its compilation, xla= does not reach it.
+constant: `fit` on the same batch in memory: the device's own speed.
+loaded: `fit` on batches from the image cache with the strong augmentation, as in every training.
+prediction: `passes`, as in every prediction; Keras chooses whether to compile it, xla= has no effect on it.
 
-TFLOP/s count two for every multiply-add of convolutions and dense layers; normalisation and activations are left out,
-and a training step counts as three passes. peak= is what the device's data sheet promises in the number format that
-was used, without sparsity: 989 for an H100 (SXM) in bfloat16.
+TFLOP/s count two operations for every multiply-add of convolutions and dense layers, without normalisation and
+activations; a training step counts as three passes. peak= is the device's TFLOP/s by its data sheet in this number
+format, without sparsity: 989 for an H100 (SXM) in bfloat16.
 
-Runs on JAX too (KERAS_BACKEND=jax). Not measured on a GPU. That it works, on two cores of an AMD EPYC that other work
-took most of, so that the figures are lower bounds (224 px, float32, batch_size=8 steps=3 turns=1):
+It also runs on JAX (KERAS_BACKEND=jax). Not measured on a GPU. Measured on two cores of an AMD EPYC that were mostly
+busy with other work, so that these are lower bounds (224 px, float32, batch_size=8 steps=3 turns=1):
 
     images/s       multiply-adds   constant  loaded  prediction
     densenet121    2,833 million        3.1     2.3        11.7
@@ -57,17 +57,17 @@ class Settings:
     models: list[str] = field(default_factory=lambda: ["densenet121", "mobilenetv2"], metadata={"help": "classifiers"})
     image_size: int = setting(224, "pixels")
     batch_size: int = setting(32, "images per step")
-    steps: int = setting(20, "of a turn")
-    turns: int = setting(3, "that are timed")
-    precision: str = setting("auto", "as in an experiment")
-    xla: str = setting("auto", "as in an experiment")
-    loaders: int = setting(0, "as in an experiment")
+    steps: int = setting(20, "steps of a turn")
+    turns: int = setting(3, "turns that are timed")
+    precision: str = setting("auto", "of the experiment")
+    xla: str = setting("auto", "of the experiment")
+    loaders: int = setting(0, "of the experiment")
     alpha: float = setting(1.0, "width of the MobileNets")
     peak: float = setting(0.0, "teraflop/s of the device; 0: unknown")
 
 
 class Constant(keras.utils.PyDataset):
-    """The same batch again and again."""
+    """The same batch `count` times."""
 
     def __init__(self, batch, count: int):
         super().__init__()
@@ -81,10 +81,10 @@ class Constant(keras.utils.PyDataset):
 
 
 def multiply_adds(network: keras.Model) -> int:
-    """Of one image's pass through the convolutions and dense layers, those of nested backbones included.
+    """Count the multiply-adds of one image in convolutions and dense layers, with those of nested backbones.
 
     Raises:
-        ValueError: a layer has a kernel and is none of these.
+        ValueError: another type of layer has a kernel.
     """
     total = 0
     for layer in all_layers(network):
@@ -93,13 +93,13 @@ def multiply_adds(network: keras.Model) -> int:
             continue
         if not isinstance(layer, COUNTED):
             raise ValueError(f"{layer.name} is a {type(layer).__name__}, whose multiply-adds are not counted here")
-        places = np.prod(layer.output.shape[1:-1], dtype=np.int64)  # each sees the whole kernel once
-        total += sum(int(np.prod(kernel.shape)) for kernel in kernels) * int(places)
+        positions = np.prod(layer.output.shape[1:-1], dtype=np.int64)  # the whole kernel is applied at each
+        total += sum(int(np.prod(kernel.shape)) for kernel in kernels) * int(positions)
     return total
 
 
-def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict[str, float]]:
-    """Multiply-adds of an image, and images per second by each of PASSES."""
+def measure(settings: Settings, name: str, samples: Samples) -> tuple[int, dict[str, float]]:
+    """Return multiply-adds of an image, and images per second of each of PASSES."""
     experiment = experiment_of(settings, name)
     family = family_of(experiment.model, settings.image_size)
     keras.utils.set_random_seed(0)
@@ -109,19 +109,19 @@ def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict
         learner = compile_learner(
             experiment, family, network, samples, settings.steps, Stage(0, settings.turns + 1, False)
         )
-        same = np.arange(settings.batch_size) % len(samples)
-        batch = Batches(samples, same, settings.batch_size, family, "none", [0])[0]
+        first_rows = np.arange(settings.batch_size) % len(samples)
+        batch = Batches(samples, first_rows, settings.batch_size, family, "none", [0])[0]
         pictures = np.concatenate([batch[0]] * settings.steps)
 
-        def loaded(turn: int) -> None:
+        def fit_loaded(turn: int) -> None:
             order = np.random.default_rng(turn).integers(0, len(samples), images)
-            made = Batches(samples, order, settings.batch_size, family, experiment.augment, [0, turn])
-            with BatchLoader(made, loaders(experiment)) as batches:
-                learner.fit(batches, shuffle=False, verbose=0)
+            batches = Batches(samples, order, settings.batch_size, family, experiment.augment, [0, turn])
+            with BatchLoader(batches, loaders(experiment)) as loader:
+                learner.fit(loader, shuffle=False, verbose=0)
 
         ways: dict[str, Callable[[int], object]] = {
             "constant": lambda _: learner.fit(Constant(batch, settings.steps), shuffle=False, verbose=0),
-            "loaded": loaded,
+            "loaded": fit_loaded,
             "prediction": lambda _: list(passes(network, pictures, settings.batch_size)),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
@@ -130,11 +130,11 @@ def measured(settings: Settings, name: str, samples: Samples) -> tuple[int, dict
                 start = time.perf_counter()
                 run(turn)
                 seconds[way].append(time.perf_counter() - start)
-    return multiply_adds(network), {way: images / statistics.median(each[1:]) for way, each in seconds.items()}
+    return multiply_adds(network), {way: images / statistics.median(times[1:]) for way, times in seconds.items()}
 
 
 def model_of(name: str, alpha: float) -> schema.Model:
-    """alpha: of the MobileNets, the only ones that have a width."""
+    """Return a model's settings; only the MobileNets have `alpha`."""
     return schema.model_settings(name, **({"alpha": alpha} if name.startswith("mobilenet") else {}))
 
 
@@ -161,7 +161,7 @@ def main(settings: Settings) -> None:
     print(f"{precision_of(experiment)}, XLA {'on' if uses_xla(experiment) else 'off'}, {loaders(experiment)} loaders, "
           f"{settings.image_size} px, batches of {settings.batch_size}, {len(samples)} images")  # fmt: skip
     for name in settings.models:
-        adds, rates = measured(settings, name, samples)
+        adds, rates = measure(settings, name, samples)
         print(f"{name}: {adds / 1e6:,.0f} million multiply-adds an image")
         for way, rate in rates.items():
             teraflops = 2 * adds * PASSES[way] * rate / 1e12

@@ -1,11 +1,12 @@
-"""Damaged DICOMs of every encoding that is read: each gives an image of the header's size, or one fault.
+"""Read damaged DICOMs of all supported encodings: each must give an image of the header's size, or one fault.
 
     PYTHONPATH=src .venv/bin/python benchmarks/dicom_fuzz.py [files=10000] [workers=2] [seed=0]
 
-Every file is a sound one of some encoding and kind of pixels, damaged in one of five ways: bytes changed (anywhere, in
-the header, in the first bytes of the frame), cut off, a piece taken out or doubled, an element of the header replaced,
-or the frame of another encoding put in. Processes of their own read them, so that a crash of a decoder is counted and
-not suffered; 20 seconds with one file count as a hang. Prints what came out, by encoding, and the largest memory.
+Every file starts as a valid one of some encoding and kind of pixels and is damaged in one of five ways: bytes changed
+(anywhere, in the header, or in the first bytes of the frame), the end cut off, a piece removed or doubled, an element
+of the header replaced, or the frame replaced by that of another encoding. Separate processes read them, so that a
+decoder's crash is counted and does not end the benchmark; more than 20 seconds with one file count as a hang. It prints
+the outcomes by encoding, and the largest memory.
 """
 
 import io
@@ -73,7 +74,7 @@ def jpeg_2000(values: np.ndarray, **options: object) -> bytes:
 
 
 def pixels_of(kind: str, rng: np.random.Generator) -> np.ndarray:
-    """A smooth image with some noise."""
+    """Make a smooth image with some noise."""
     rows, columns = rng.integers(SIDE // 2, SIDE, 2)
     y, x = np.mgrid[:rows, :columns]
     shade = 0.5 + 0.4 * np.sin(x / rng.uniform(5, 20)) * np.cos(y / rng.uniform(5, 20)) + rng.normal(0, 0.01, y.shape)
@@ -89,7 +90,7 @@ def pixels_of(kind: str, rng: np.random.Generator) -> np.ndarray:
 
 
 def sound_file(encoding: str, pixels: np.ndarray, **elements: object) -> FileDataset:
-    """A DICOM of these pixels: (rows, columns) or (rows, columns, 3), uint8, uint16, int16 or float32."""
+    """Make a valid DICOM of these pixels: (rows, columns) or (rows, columns, 3), uint8, uint16, int16 or float32."""
     suffix, _, encode = ENCODINGS[encoding]
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
@@ -142,7 +143,7 @@ ODD = ("", "0", "-1", "1e9", "nan", "x", "1\\2", "SIGMOID", "PALETTE COLOR", "YB
 
 
 def damaged(seed: int) -> tuple[str, bytes]:
-    """The encoding and the bytes of one file."""
+    """Return the encoding and the bytes of the damaged file of a seed."""
     rng = np.random.default_rng(seed)
     encoding = list(ENCODINGS)[seed % len(ENCODINGS)]
     kind = str(rng.choice(ENCODINGS[encoding][1]))
@@ -180,11 +181,11 @@ def damaged(seed: int) -> tuple[str, bytes]:
 
 
 def worker(first: int, last: int) -> None:
-    """Reads the files of these seeds, and says before each which it is and after each what came of it."""
+    """Read the files of these seeds; print a line of JSON before and after each, the second with its outcome."""
     from pneumonia.data.dicom import read_dicom
     from pneumonia.system.errors import BadInput
 
-    resting = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    baseline_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.dcm"
         for seed in range(first, last):
@@ -194,36 +195,37 @@ def worker(first: int, last: int) -> None:
             signal.alarm(LONGEST)
             try:
                 gray, header = read_dicom(path)
-                right = gray.shape == (header.rows, header.columns) and gray.dtype == np.uint8
-                outcome = "read" if right else "wrong shape"
+                is_valid = gray.shape == (header.rows, header.columns) and gray.dtype == np.uint8
+                outcome = "read" if is_valid else "wrong shape"
             except BadInput as error:
                 outcome = "refused" if len(error.faults) == 1 and "\n" not in str(error) else "traceback"
             except Exception as error:
                 outcome = "traceback"
                 print(f"{seed}: {error!r}", file=sys.stderr)
             signal.alarm(0)
-            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - resting
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - baseline_memory
             print(json.dumps([seed, encoding, outcome, memory]), flush=True)
 
 
 def outcomes(first: int, last: int) -> list[tuple[int, str, str, int]]:
-    """(seed, encoding, outcome, KiB above rest) of each; a new process takes over after one that died."""
-    found = []
+    """Return (seed, encoding, outcome, KiB more than before the first file) of each file; after a crash a new process
+    continues."""
+    results = []
     while first < last:
-        words = [sys.executable, __file__, "worker", str(first), str(last)]
-        done = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+        command = [sys.executable, __file__, "worker", str(first), str(last)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         lines = [json.loads(line) for line in done.stdout.splitlines() if line.endswith("]")]
-        found += [tuple(line) for line in lines if line[2] != "begun"]
+        results += [tuple(line) for line in lines if line[2] != "begun"]
         if done.returncode == 0:
             break
-        if done.returncode > 0:  # of Python itself: no decoder's doing
+        if done.returncode > 0:  # a Python error, not a decoder's crash
             raise SystemExit(f"the process for {first} to {last} ended with {done.returncode}")
         seed, encoding, *_ = lines[-1] if lines else (first, "?")
         outcome = "hang" if done.returncode == -signal.SIGALRM else "crash"
         print(f"{seed} ({encoding}): ended with {done.returncode}", file=sys.stderr)
-        found.append((seed, encoding, outcome, 0))
+        results.append((seed, encoding, outcome, 0))
         first = seed + 1
-    return found
+    return results
 
 
 def main(files: int = 10_000, workers: int = 2, seed: int = 0) -> None:
@@ -231,19 +233,19 @@ def main(files: int = 10_000, workers: int = 2, seed: int = 0) -> None:
     starts = range(seed, seed + files, step)
     with ThreadPoolExecutor(workers) as pool:
         parts = pool.map(lambda start: outcomes(start, min(start + step, seed + files)), starts)
-        found = [each for part in parts for each in part]
+        results = [result for part in parts for result in part]
     columns = ("read", "refused", "wrong shape", "traceback", "crash", "hang")
     print(f"{'encoding':20s}" + "".join(f"{name:>13s}" for name in columns))
-    table = Counter((encoding, outcome) for _, encoding, outcome, _ in found)
+    table = Counter((encoding, outcome) for _, encoding, outcome, _ in results)
     for encoding in ENCODINGS:
         print(f"{encoding:20s}" + "".join(f"{table[encoding, name]:13d}" for name in columns))
-    totals = Counter(outcome for _, _, outcome, _ in found)
+    totals = Counter(outcome for _, _, outcome, _ in results)
     print(f"{'all':20s}" + "".join(f"{totals[name]:13d}" for name in columns))
-    print(f"{len(found)} files; largest memory above rest: {max(memory for *_, memory in found) / 1024:.0f} MiB")
+    print(f"{len(results)} files; largest additional memory: {max(memory for *_, memory in results) / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["worker"]:
         worker(int(sys.argv[2]), int(sys.argv[3]))
     else:
-        main(**{key: int(value) for key, value in (word.split("=") for word in sys.argv[1:])})
+        main(**{key: int(value) for key, value in (arg.split("=") for arg in sys.argv[1:])})

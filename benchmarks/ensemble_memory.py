@@ -1,9 +1,9 @@
-"""Peak memory and time of the full-scale ensemble: 25 members x 26,684 images x 20 boxes.
+"""Peak memory and time of an ensemble of the competition's size: 25 members x 26,684 images x 20 boxes.
 
     PYTHONPATH=src .venv/bin/python benchmarks/ensemble_memory.py [trials]
 
-What `ensemble` does in one of its folds: duplicates removed, a recipe fitted to four fifths of the images
-(calibrations, the given number of trials, threshold), and applied. The tables alone are 534 MB.
+It does what `ensemble` does in one of its folds: remove duplicates, fit a recipe to four fifths of the images
+(calibrations, the given number of trials, threshold), and apply it. The tables alone are 534 MB.
 
 Measured on 2 shared cores of an AMD EPYC: fit with 2 trials 8 s, apply 2.2 s, peak memory 1.59 GiB.
 """

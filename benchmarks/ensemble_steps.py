@@ -1,13 +1,13 @@
-"""What each step of the ensemble adds: nested scores of recipes without it, paired with the whole recipe.
+"""Effect of each step of the ensemble: nested scores of recipes without the step, paired with the whole recipe.
 
     PYTHONPATH=src .venv/bin/python benchmarks/ensemble_steps.py LABELS.csv MAPPING.csv MEMBER.csv ...
 
 Every line is one procedure, fitted and scored by nested cross-validation over people on the same folds, and averaged
-over five ways of making the folds; the interval and the change are of the first.
+over five assignments of people to folds; the interval and the change are of the first.
 
-Measured on what six real detectors (three Faster R-CNN, three YOLO11s) predict on 750 images of 323 people, 169 of them
-positive. Mean over the five ways; the standard deviation over them is 0.001 to 0.005, and half the
-width of an interval over people 0.06, so that only the two large differences can be told from nothing:
+Measured on the predictions of six real detectors (three Faster R-CNN, three YOLO11s) for 750 images of 323 people, 169
+of them positive. Mean over the five assignments; their standard deviation is 0.001 to 0.005, and half the width of an
+interval over people 0.06, so that only the two large differences are more than noise:
 
     the whole procedure                                  0.228
     no search, only calibration and threshold fitted     0.227
@@ -37,11 +37,10 @@ SEEDS = range(5)
 
 
 def procedures(whole: Recipe):
-    """Name, starting recipe, parameters that are searched."""
-    space = {each.name: each for each in SPACE}
+    """Yield name, starting recipe and parameters to search of each procedure."""
 
     def without(*names: str):
-        return [each for name, each in space.items() if name not in names]
+        return [parameter for parameter in SPACE if parameter.name not in names]
 
     def changed(**values) -> Recipe:
         recipe = copy.deepcopy(whole)
@@ -80,7 +79,7 @@ def main(labels: str, mapping: str, files: list[str]) -> None:
         scores = [nested_scores(problem, with_members(start, files, []), parameters, seed) for seed in SEEDS]
         whole_scores = scores[0] if whole_scores is None else whole_scores
         change = difference_interval(scores[0], whole_scores, problem.people)
-        means = [np.nanmean(each) for each in scores]
+        means = [np.nanmean(image_scores_of_seed) for image_scores_of_seed in scores]
         interval = mean_interval(scores[0], problem.people)
         print(f"{name:66s} {np.mean(means):.4f} +- {np.std(means):.4f}   {interval}   change {change}", flush=True)
 

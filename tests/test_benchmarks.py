@@ -58,7 +58,7 @@ def test_a_kernel_that_is_not_counted_is_named(throughput):
 
 def test_throughput_is_measured_of_every_way(throughput, samples):
     settings = throughput.Settings(image_size=32, batch_size=2, steps=2, turns=1)
-    adds, rates = throughput.measured(settings, "fcnn", samples)
+    adds, rates = throughput.measure(settings, "fcnn", samples)
     assert adds == 32 * 32 * 3 * 128 + 128
     assert list(rates) == list(throughput.PASSES) and min(rates.values()) > 0
 

@@ -26,12 +26,12 @@ def test_files_of_one_folder_only_are_no_equality(executors, tmp_path):
     for name in ("one", "other"):
         (tmp_path / name / "runs" / "demo" / "unet" / "fold0").mkdir(parents=True)
         (tmp_path / name / "runs" / "demo" / "unet" / "fold0" / "oof_detections.csv").write_text(name)
-    assert executors.compared(tmp_path / "one", tmp_path / "one") == (1, 0)
-    files, bits = executors.compared(tmp_path / "one", tmp_path / "other")
+    assert executors.compare(tmp_path / "one", tmp_path / "one") == (1, 0)
+    files, bits = executors.compare(tmp_path / "one", tmp_path / "other")
     assert files == 1 and bits > 0
     (tmp_path / "one" / "runs" / "demo" / "unet" / "fold0" / "weights.safetensors").touch()
     with pytest.raises(SystemExit, match="weights"):
-        executors.compared(tmp_path / "one", tmp_path / "other")
+        executors.compare(tmp_path / "one", tmp_path / "other")
 
 
 def test_the_second_process_is_quoted_and_a_run_of_one_process_is_refused(executors, tmp_path):
