@@ -23,7 +23,7 @@ from pneumonia.runs.history import read_history
 from pneumonia.runs.run import Run, experiment_of
 from pneumonia.schema import setting
 from pneumonia.system.errors import bad_input
-from pneumonia.system.processes import cores
+from pneumonia.system.processes import count_cores
 
 
 @dataclass
@@ -95,7 +95,7 @@ def lines_of(settings: Settings) -> list[str]:
     hours = hours_of_runs(settings, experiments)
     sizes = sorted({cached_size(each.image_size) for each in experiments.values()})
     every = settings.images + settings.test_images
-    ingest = settings.ingest * every * len(sizes) / cores() / 3600
+    ingest = settings.ingest * every * len(sizes) / count_cores() / 3600
     recipe = settings.recipe * settings.images * settings.folds / settings.n_folds / 3600
     images = f"{settings.images:,} + {settings.test_images:,} images, preset {settings.preset}"
     lines = [f"{images}: {len(hours)} runs of together {sum(hours):,.2f} device-hours"]
@@ -104,7 +104,7 @@ def lines_of(settings: Settings) -> list[str]:
         whole = ingest + until_last_ends(hours, devices) + recipe
         cost = f"{settings.price * devices * whole:,.2f}" if settings.price else "-"
         lines.append(f"| {devices} | {whole:,.2f} | {cost} |")
-    lines += ["", f"of it without a device: ingest {ingest:.2f} h on {cores()} cores, recipe {recipe:.2f} h on one"]
+    lines += ["", f"of it without a device: ingest {ingest:.2f} h on {count_cores()} cores, recipe {recipe:.2f} h on one"]
     pixels = " + ".join(f"{every * size**2 / 1e9:,.1f} GB ({size} px)" for size in sizes)
     return [*lines, f"image caches: {pixels}"]
 

@@ -47,5 +47,5 @@ def test_the_child_is_stopped_before_it_trains(run_start, run):
 
 @linux
 def test_a_child_that_fails_says_why(run_start, tmp_path):
-    with pytest.raises(SystemExit, match="is no run's folder"):
+    with pytest.raises(SystemExit, match="is not the folder of a run"):
         run_start.seconds_until_ready(train_command(tmp_path))

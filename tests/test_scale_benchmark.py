@@ -61,7 +61,7 @@ def test_each_run_takes_the_first_device_that_is_free(scale):
 
 
 def test_caches_and_ingest_are_of_every_size_that_the_members_need(scale, monkeypatch):
-    monkeypatch.setattr(scale, "cores", lambda: 4)
+    monkeypatch.setattr(scale, "count_cores", lambda: 4)
     settings = scale.Settings(900, 100, seconds=dict.fromkeys(MEMBERS, 1e-9), devices=[1], ingest=36.0, recipe=0)
     row, _, parts, caches = scale.lines_of(settings)[4:]
     assert row.split("|")[2].strip() == "5.00" and "ingest 5.00 h on 4 cores" in parts

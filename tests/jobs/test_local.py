@@ -65,7 +65,7 @@ def test_gpus_are_shared_out_and_threads_set(stepper, tmp_path, monkeypatch):
     assert sorted(started(both)["CUDA_VISIBLE_DEVICES"].split(",")) == ["4", "5"]
     for name in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
         assert started(both)[name] == "3"
-    with pytest.raises(EnvironmentFailure, match="greedy: more GPUs"):
+    with pytest.raises(EnvironmentFailure, match="greedy: needs more than the 2 GPUs"):
         run_all([stepper("greedy", gpus=3)])
 
 
