@@ -13,7 +13,7 @@ from pneumonia.commands import evaluate
 from pneumonia.commands import results as results_command
 from pneumonia.metrics.calibration import calibration_error
 from pneumonia.metrics.classification import average_precision_interval, best_threshold, cross_fit_thresholds
-from pneumonia.reports.evaluated import read_evaluated
+from pneumonia.reports.held_out import read_held_out
 from pneumonia.system.errors import BadInput
 
 
@@ -127,11 +127,11 @@ def test_one_class_alone_is_said_to_be_not_measurable(tmp_path, capsys):
 def test_what_is_no_finished_run_is_refused(tmp_path):
     for text in ("", str(tmp_path)):
         with pytest.raises(BadInput, match="no finished run"):
-            read_evaluated(text)
+            read_held_out(text)
     folder, *_ = make_run(tmp_path / "data" / "model", 0)
     (folder / "held_out.csv").unlink()
     with pytest.raises(BadInput, match=r"held_out\.csv"):
-        read_evaluated(str(folder))
+        read_held_out(str(folder))
 
 
 def test_the_report_s_table_shows_ours_and_marks_what_is_missing(tmp_path, capsys):
@@ -149,7 +149,7 @@ def test_the_report_s_table_shows_ours_and_marks_what_is_missing(tmp_path, capsy
     assert "leaks" in ours[1]["split"] and ours[0]["weights"] == "none"
     assert 0 < rows["report/mobilenet_unet"]["ours"][0]["iou_map"]["value"] < 1
     out = capsys.readouterr().out
-    assert out.count("not measured") == 6 and "cannot be reached honestly" in out
+    assert out.count("not measured") == 6 and "not reachable on this task" in out
     assert "val loss .338 acc .843 AUC .890; test AUC .894" in out and "val loss .325 acc .848 AUC .898;" in out
     assert max(map(len, out.splitlines())) <= 140
 

@@ -73,7 +73,7 @@ def test_tables_alone_are_enough(built, tmp_path, capsys):
     (built / "mapping.csv").unlink()
     summary = eda(capsys, built, tmp_path / "out")
     assert summary["view_images"] == {} and summary["people"] == 5
-    assert "every image counts as a person of its own" in Path(summary["page"]).read_text()
+    assert "every image counts as a separate person" in Path(summary["page"]).read_text()
 
 
 def test_images_bring_means_and_examples(tmp_path, capsys):

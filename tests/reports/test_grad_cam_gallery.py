@@ -22,8 +22,8 @@ from pneumonia.data.samples import CachedImages
 from pneumonia.models.registry import family
 from pneumonia.reports import grad_cam
 from pneumonia.reports.classifier_figures import overlay_heat_map
-from pneumonia.reports.evaluated import read_evaluated
 from pneumonia.reports.grad_cam_gallery import grad_cam_gallery
+from pneumonia.reports.held_out import read_held_out
 from pneumonia.runs import checkpoint
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -50,7 +50,7 @@ def run(tmp_path_factory):
 
 
 def test_true_and_false_positives_are_shown_on_the_page(run):
-    pictures = grad_cam_gallery(read_evaluated(str(run)))
+    pictures = grad_cam_gallery(read_held_out(str(run)))
     captions = [caption for _, caption in pictures]
     assert captions[0].startswith("true positive, 0.90 · ")
     assert captions[-1].startswith(("false positive (normal), 0.90 · ", "false positive (not_normal), 0.90 · "))
@@ -74,7 +74,7 @@ def test_of_nih_s_labels_pneumonia_is_shown(run, tmp_path):
     checksum = checkpoint.write_weights(folder / "weights.safetensors", network.variables)
     done = json.loads((folder / "done.json").read_text()) | {"weights_sha256": checksum}
     (folder / "done.json").write_text(json.dumps(done))
-    found = read_evaluated(str(folder))
+    found = read_held_out(str(folder))
     uri, _ = grad_cam_gallery(found)[0]
     first = found.table[found.table["target"] == 1]["patientId"].iloc[0]
     image = CachedImages(Cache(found.runs[0].start()["prepared"]["cache"]), [first], 64)[0]

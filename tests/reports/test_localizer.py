@@ -183,7 +183,7 @@ def test_what_cannot_be_measured_is_null(tmp_path, settings, unknown):
 def broken(folder, name):
     if name == "not finished":
         (folder / "done.json").unlink()
-    elif name == "of an older version":
+    elif name == "without held_out.csv":
         (folder / "held_out.csv").unlink()
     elif name == "boxes that are none":
         table = pd.read_csv(folder / "held_out.csv", dtype=str)
@@ -198,7 +198,7 @@ def broken(folder, name):
     ("name", "said"),
     [
         ("not finished", "no finished run"),
-        ("of an older version", "train it again"),
+        ("without held_out.csv", "has no held_out.csv"),
         ("boxes that are none", "10 20 -5 40"),
         ("other images", "0-011"),
     ],
@@ -217,5 +217,5 @@ def test_runs_that_hold_the_same_images_out_are_not_pooled(tmp_path):
     other = make_run(experiment, 1, images=12)
     for name in ("held_out.csv", "oof_detections.csv"):
         (other / name).write_text((folder / name).read_text())
-    with pytest.raises(BadInput, match="several of its runs"):
+    with pytest.raises(BadInput, match="held out by several runs"):
         evaluated(experiment)

@@ -4,7 +4,7 @@ from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.headers import check_headers, read_headers
 from pneumonia.data.study_table import study_table
-from pneumonia.reports.eda import images_of, page_of, stage_1_ids, stage_1_summary, summary_of
+from pneumonia.reports.eda import build_page, open_cache, stage_1_ids, stage_1_summary, summary_of
 from pneumonia.system.files import atomic_write, write_json
 
 
@@ -24,7 +24,7 @@ def eda(settings: schema.Eda) -> dict:
     folder = config.user_path(settings.out) if settings.out else config.REPOSITORY / "eda" / name
     write_json(folder / "summary.json", summary)
     with atomic_write(folder / "page.html") as file:
-        file.write(page_of(competition, study, summary, stage_1, images_of(competition, settings.workers)))
+        file.write(build_page(competition, study, summary, stage_1, open_cache(competition, settings.workers)))
     print(f"{summary['images']} images, {summary['rows']} rows, {summary['boxes']} boxes, {summary['people']} people")
     print(f"summary  {folder / 'summary.json'}\npage     {folder / 'page.html'}")
     summary |= {"unmapped": unmapped.as_json() if unmapped else None}

@@ -1,7 +1,7 @@
 """`./run.sh evaluate`: metrics and figures of a finished run, or of one experiment's runs over several folds."""
 
 from pneumonia import schema
-from pneumonia.reports.evaluated import read_evaluated
+from pneumonia.reports.held_out import read_held_out
 
 
 def evaluate(settings: schema.Evaluate) -> dict:
@@ -10,9 +10,9 @@ def evaluate(settings: schema.Evaluate) -> dict:
     Raises:
         BadInput: the folder has no finished run.
     """
-    evaluated = read_evaluated(settings.run)
-    if evaluated.kind == "classifier":
+    held_out = read_held_out(settings.run)
+    if held_out.kind == "classifier":
         from pneumonia.reports.classifier import evaluate as report
     else:
         from pneumonia.reports.localizer import evaluate as report
-    return report(evaluated, settings.draws, settings.seed)
+    return report(held_out, settings.draws, settings.seed)

@@ -147,7 +147,7 @@ def problem_of(
     Args:
         members, classifiers: tables by name; all have the same images, in any order.
         truth: has all those images; others are ignored.
-        groups: image to person; an image that is not in it counts as one person.
+        groups: image to person; an image that is not in it counts as a separate person.
 
     Raises:
         BadInput: no member, tables with different images, images without a label.

@@ -28,7 +28,7 @@ class Interval:
 
 
 def people_of(ids: Sequence[str], groups: Mapping[str, Hashable] | None) -> np.ndarray:
-    """Number each image's person, (n,) int64; an image that is not in the mapping counts as one person."""
+    """Number each image's person, (n,) int64; an image that is not in the mapping counts as a separate person."""
     numbers: dict[Hashable, int] = {}
     groups = groups or {}
     keys = (("person", groups[name]) if name in groups else ("image", name) for name in ids)

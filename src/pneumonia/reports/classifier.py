@@ -1,4 +1,4 @@
-"""Evaluation of a classifier on its held-out images: measured, printed, and written as JSON and as a page."""
+"""Evaluate a classifier on its held-out images: print a summary, write evaluation.json and evaluation.html."""
 
 from collections.abc import Iterator
 
@@ -16,32 +16,32 @@ from pneumonia.metrics.classification import (
 )
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.subgroups import subgroups
-from pneumonia.reports.classifier_page import as_page, summary
-from pneumonia.reports.evaluated import Evaluated, read_evaluated
+from pneumonia.reports.classifier_page import build_page, summary
+from pneumonia.reports.held_out import HeldOut, read_held_out
 from pneumonia.reports.numbers import json_interval
 from pneumonia.runs.run import Run
 from pneumonia.system.files import atomic_write, write_json
 from pneumonia.system.json_values import without_nan
 
 
-def evaluate(evaluated: Evaluated, draws: int, seed: int) -> dict:
-    """Measure, print, and write evaluation.json and evaluation.html into the run's (or experiment's) folder."""
-    result = without_nan(measure(evaluated, draws, seed))
+def evaluate(held_out: HeldOut, draws: int, seed: int) -> dict:
+    """Measure, print, and write evaluation.json and evaluation.html to the folder of the run or experiment."""
+    result = without_nan(measure(held_out, draws, seed))
     print(summary(result))
-    write_json(evaluated.folder / "evaluation.json", result)
-    with atomic_write(evaluated.folder / "evaluation.html") as file:
-        file.write(as_page(evaluated, result))
-    print(f"\npage        {evaluated.folder / 'evaluation.html'}")
-    return result | {"page": evaluated.folder / "evaluation.html"}
+    write_json(held_out.folder / "evaluation.json", result)
+    with atomic_write(held_out.folder / "evaluation.html") as file:
+        file.write(build_page(held_out, result))
+    print(f"\npage        {held_out.folder / 'evaluation.html'}")
+    return result | {"page": held_out.folder / "evaluation.html"}
 
 
-def measure(evaluated: Evaluated, draws: int, seed: int) -> dict:
-    """Everything as nested plain values; intervals are {value, low, high}, 95 %, by bootstrap over people."""
-    table, people = evaluated.table, evaluated.people
+def measure(held_out: HeldOut, draws: int, seed: int) -> dict:
+    """Return all measures as JSON values; intervals are {value, low, high}, 95 %, by bootstrap over people."""
+    table, people = held_out.table, held_out.people
     labels, scores = table["target"].to_numpy(), table["opacity"].to_numpy()
-    predicted, thresholds = cross_fit_thresholds(labels, scores, evaluated.parts())
+    predicted, thresholds = cross_fit_thresholds(labels, scores, held_out.parts())
     return {
-        **evaluated.described(),
+        **held_out.as_json(),
         "auc": json_interval(auc_interval(labels, scores, people, draws, seed)),
         "average_precision": json_interval(average_precision_interval(labels, scores, people, draws, seed)),
         "brier": json_interval(mean_interval(calibration.brier_scores(labels, scores), people, draws, seed)),
@@ -51,51 +51,53 @@ def measure(evaluated: Evaluated, draws: int, seed: int) -> dict:
         | {"thresholds": {str(part): value for part, value in thresholds.items()}},
         "subgroups": [
             {
-                "of": what,
+                "of": column,
                 "is": value,
-                "images": int(own.sum()),
-                "people": len(np.unique(people[own])),
-                "positives": int(labels[own].sum()),
-                "auc": json_interval(auc_interval(labels[own], scores[own], people[own], draws, seed)),
+                "images": int(rows.sum()),
+                "people": len(np.unique(people[rows])),
+                "positives": int(labels[rows].sum()),
+                "auc": json_interval(auc_interval(labels[rows], scores[rows], people[rows], draws, seed)),
             }
-            for what, value, own in subgroups(table)
+            for column, value, rows in subgroups(table)
         ],
-        "auc_of_folds": {str(fold): auc(labels[own], scores[own]) for fold, own in rows_of_folds(table)},
-        "auc_of_seeds": auc_of_seeds(evaluated),
+        "auc_of_folds": {str(fold): auc(labels[rows], scores[rows]) for fold, rows in rows_of_folds(table)},
+        "auc_of_seeds": auc_of_seeds(held_out),
     }
 
 
 def class_measures(labels: np.ndarray, predicted: np.ndarray, people: np.ndarray, draws: int, seed: int = 0) -> dict:
-    """Precision, recall and F1 of each class, the confusion matrix, and accuracy with its interval.
+    """Return precision, recall and F1 of each class, the confusion matrix, and accuracy with its interval.
 
     Args:
         labels, predicted: (n,) 0 or 1, true and predicted.
         people: (n,) person of each image.
     """
-    is_right = (labels == predicted).astype(np.float64)
-    accuracy = json_interval(mean_interval(is_right, people, draws, seed))
+    is_correct = (labels == predicted).astype(np.float64)
+    accuracy = json_interval(mean_interval(is_correct, people, draws, seed))
     return per_class(labels, predicted) | {"accuracy": accuracy}
 
 
 def rows_of_folds(table: pd.DataFrame) -> Iterator[tuple[object, np.ndarray]]:
-    """Each fold with (n,) bool: which rows are its own."""
+    """Yield each fold with its rows, (n,) bool."""
     for fold in table["fold"].unique():
         yield fold, (table["fold"] == fold).to_numpy()
 
 
-def auc_of_seeds(evaluated: Evaluated) -> dict[str, float]:
-    """{seed: AUC of the first of these folds} of runs beside it that differ from it in nothing but the seed: the folds
-    have a seed of their own, so that what spreads is the training."""
-    first = evaluated.runs[0]
-    own = config.read_yaml(first.settings_file)
+def auc_of_seeds(held_out: HeldOut) -> dict[str, float]:
+    """Return {seed: AUC of the first fold} of the runs that differ from it only in the seed; empty if there are none.
+
+    The folds have their own seed, so the AUCs differ because of training alone.
+    """
+    first = held_out.runs[0]
+    first_settings = config.read_yaml(first.settings_file)
     values = {}
     for folder in sorted(first.folder.parent.parent.glob(f"*/{first.folder.name}")):
         other = Run(folder)
         if not other.is_marked or not (folder / "held_out.csv").is_file():
             continue
         settings = config.read_yaml(other.settings_file)
-        changed = set(config.difference(own, settings))
-        if other.done()["kind"] == evaluated.kind and changed <= {"seed"}:
-            table = read_evaluated(str(folder)).table
+        changed = set(config.difference(first_settings, settings))
+        if other.done()["kind"] == held_out.kind and changed <= {"seed"}:
+            table = read_held_out(str(folder)).table
             values[str(settings["seed"])] = auc(table["target"].to_numpy(), table["opacity"].to_numpy())
     return values if len(values) > 1 else {}

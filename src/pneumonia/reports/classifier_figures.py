@@ -1,4 +1,4 @@
-"""Figures of a classifier's evaluation, as data URIs (figures.py)."""
+"""Figures of a classifier's evaluation, as data URIs."""
 
 import cv2
 import numpy as np
@@ -10,10 +10,10 @@ from pneumonia.reports.figures import BLUE, GRAY, png
 
 
 def curves(labels: np.ndarray, scores: np.ndarray, auc: float, average_precision: float) -> str:
-    """ROC, precision-recall and reliability side by side. labels: (n,) 0 or 1; scores: (n,) probabilities."""
+    """Plot ROC, precision-recall and calibration curves. labels: (n,) 0 or 1; scores: (n,) probabilities."""
     figure, (roc, recall, calibration) = plt.subplots(1, 3, figsize=(13.2, 4.1))
-    false, true, _ = roc_curve(labels, scores)
-    roc.plot(false, true, color=BLUE, label=f"AUC {auc:.3f}")
+    false_positive_rate, true_positive_rate, _ = roc_curve(labels, scores)
+    roc.plot(false_positive_rate, true_positive_rate, color=BLUE, label=f"AUC {auc:.3f}")
     roc.plot([0, 1], [0, 1], color=GRAY, linestyle="--", linewidth=1)
     roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate (recall)")
     precision, sensitivity, _ = precision_recall_curve(labels, scores)
@@ -33,7 +33,7 @@ def curves(labels: np.ndarray, scores: np.ndarray, auc: float, average_precision
 
 
 def confusion(matrix: list[list[int]]) -> str:
-    """A 2 x 2 confusion matrix, rows true, columns predicted."""
+    """Plot a 2 x 2 confusion matrix: rows are true, columns predicted."""
     figure, axis = plt.subplots(figsize=(3.4, 3.0))
     values = np.array(matrix)
     axis.imshow(values, cmap="Blues", vmin=0)
@@ -46,7 +46,7 @@ def confusion(matrix: list[list[int]]) -> str:
 
 
 def overlay_heat_map(image: np.ndarray, heat: np.ndarray, side: int = 320) -> np.ndarray:
-    """A radiograph under its heat map, (side, side, 3) RGB. image: (size, size) uint8; heat: (h, w) 0 to 1."""
+    """Draw a heat map on a radiograph, (side, side, 3) RGB. image: (size, size) uint8; heat: (h, w) 0 to 1."""
     gray = cv2.cvtColor(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2RGB)
     heat = np.clip(cv2.resize(heat, (side, side), interpolation=cv2.INTER_CUBIC), 0, 1)[..., None]
     colour = cv2.applyColorMap(np.rint(255 * heat).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]

@@ -1,11 +1,11 @@
-"""A classifier's evaluation for people: the summary that is printed, and the page."""
+"""A classifier's evaluation as text and as an HTML page."""
 
 import numpy as np
 
 from pneumonia.reports import classifier_figures as figures
 from pneumonia.reports import page
-from pneumonia.reports.evaluated import Evaluated
 from pneumonia.reports.grad_cam_gallery import grad_cam_gallery
+from pneumonia.reports.held_out import HeldOut
 from pneumonia.reports.numbers import interval_text, number_text
 from pneumonia.reports.run_sections import lead, learning_curve_sections, trained_on_note
 
@@ -22,7 +22,10 @@ def summary(result: dict) -> str:
     for name in ("auc", "average_precision", "brier"):
         lines.append(f"{name.replace('_', ' '):22s} {interval_text(result[name])}")
     lines.append(f"{'calibration error':22s} {number_text(result['calibration_error'])}")
-    for name, title in (("at_half", "threshold 0.5"), ("at_cross_fitted_threshold", "threshold of other people")):
+    for name, title in (
+        ("at_half", "threshold 0.5"),
+        ("at_cross_fitted_threshold", "cross-fitted threshold"),
+    ):
         measures = result[name]
         lines += ["", f"{title}: accuracy {interval_text(measures['accuracy'])}; confusion {measures['confusion']}"]
         lines.append(f"  {'':10s} {'precision':>9s} {'recall':>7s} {'F1':>5s} {'images':>7s}")
@@ -34,15 +37,15 @@ def summary(result: dict) -> str:
     for name, title in (("auc_of_folds", "folds"), ("auc_of_seeds", "seeds")):
         if len(result[name]) > 1:
             values = [value for value in result[name].values() if value is not None]
-            each = ", ".join(f"{key}: {number_text(value)}" for key, value in result[name].items())
+            aucs = ", ".join(f"{key}: {number_text(value)}" for key, value in result[name].items())
             spread = f"; standard deviation {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
-            lines.append(f"AUC of {title}: {each}{spread}")
+            lines.append(f"AUC of {title}: {aucs}{spread}")
     return "\n".join(lines)
 
 
-def as_page(evaluated: Evaluated, result: dict) -> str:
-    """The page of `result`, the JSON."""
-    labels, scores = evaluated.table["target"].to_numpy(), evaluated.table["opacity"].to_numpy()
+def build_page(held_out: HeldOut, result: dict) -> str:
+    """Build the HTML page. result: the JSON of `measure`."""
+    labels, scores = held_out.table["target"].to_numpy(), held_out.table["opacity"].to_numpy()
     cards = [
         (title, number_text(result[name]["value"]), interval_text(result[name]))
         for name, title in (("auc", "AUC"), ("average_precision", "Average precision"), ("brier", "Brier score"))
@@ -61,7 +64,7 @@ def as_page(evaluated: Evaluated, result: dict) -> str:
             page.plot(figures.confusion(result[name]["confusion"]), "confusion matrix"),
         )
         for name, title in (
-            ("at_half", "At a probability of one half"),
+            ("at_half", "At a probability of 0.5"),
             ("at_cross_fitted_threshold", "At the threshold that is best on other people (highest F1)"),
         )
     ]
@@ -71,10 +74,10 @@ def as_page(evaluated: Evaluated, result: dict) -> str:
     )
     header = ("group", "images", "people", "positive", "AUC (95 %)")
     sections.append(page.section("By sex, age and view", page.table(header, rows)))
-    sections += learning_curve_sections(evaluated.runs)
-    pictures = grad_cam_gallery(evaluated)
+    sections += learning_curve_sections(held_out.runs)
+    pictures = grad_cam_gallery(held_out)
     if pictures:
-        text = "Grad-CAM: which parts of the image speak for an opacity. True positives first, then false ones."
+        text = "Parts of the image that support an opacity. True positives first, then false positives."
         sections.append(page.section("Grad-CAM", page.paragraph(text), page.picture_grid(pictures)))
-    sections.append(trained_on_note(evaluated.runs[0]))
+    sections.append(trained_on_note(held_out.runs[0]))
     return page.page(result["experiment"], lead(result), sections)

@@ -1,6 +1,6 @@
-"""What is in a competition folder, as a summary and one page. Its tables alone are enough.
+"""Explore a competition's data: a summary and an HTML page. The tables are enough, images are optional.
 
-"By row" counts the rows of the label table, where an image with k boxes stands k times, as the student report does.
+"By row" counts rows of the label table, in which an image with k boxes has k rows, as the student report does.
 """
 
 import numpy as np
@@ -13,16 +13,16 @@ from pneumonia.data.labels import CLASSES
 from pneumonia.reports import eda_figures as figures
 from pneumonia.reports import page
 
-CACHED = 256  # pixels: enough for means and examples
+CACHE_SIZE = 256  # pixels: enough for mean images and examples
 
 
 def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
-    """The counts and shares of the whole table.
+    """Return counts and shares of the whole table.
 
     Args:
-        study: study table with sex, age and view as they stand in the headers.
-        people_of: image to person. Images that it lacks are counted in images_without_person and in no person; where
-            it is empty every image is a person of its own.
+        study: study table with sex, age and view as in the DICOM headers.
+        people_of: image to person. Images that are not in it are counted in images_without_person, but not as people;
+            if it is empty, every image counts as a separate person.
     """
     boxes = study["boxes"].map(len)
     rows = boxes.clip(lower=1)
@@ -40,9 +40,9 @@ def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
         "class_rows": counts(by_row["class"].map(CLASSES.display)),
         "class_images": counts(study["class"].map(CLASSES.display)),
         "target_images": counts(study["target"]),
-        "sex_share_rows": {name: float(part) for name, part in by_row["sex"].value_counts(normalize=True).items()},
+        "sex_share_rows": {name: float(share) for name, share in by_row["sex"].value_counts(normalize=True).items()},
         "view_images": counts(study["view"]),
-        "age_groups_rows": {f"({each.left},{each.right}]": int(count) for each, count in ages.items() if count},
+        "age_groups_rows": {f"({band.left},{band.right}]": int(count) for band, count in ages.items() if count},
         "people": len(people),
         "people_with_several": int((people > 1).sum()),
         "images_of_people_with_several": int(people[people > 1].sum()),
@@ -52,54 +52,55 @@ def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
 
 
 def counts(column: pd.Series) -> dict[str, int]:
-    """{value: how often}, in the order of the values; missing ones are not counted."""
+    """Return {value: number of rows}, sorted by value, without missing values."""
     return {str(value): int(count) for value, count in column.value_counts().sort_index().items()}
 
 
 def stage_1_ids(competition: Competition) -> set[str]:
-    """The first stage's test images, where the folder says which they are; else none."""
-    known = any((competition.root / name).is_file() for name in STAGE_1_FILES)
-    return set(holdout_ids(competition, STAGE_1)) if known else set()
+    """Return the ids of the first stage's test images; empty if the folder does not list them."""
+    has_list = any((competition.root / name).is_file() for name in STAGE_1_FILES)
+    return set(holdout_ids(competition, STAGE_1)) if has_list else set()
 
 
 def stage_1_summary(study: pd.DataFrame, stage_1: set[str]) -> dict:
-    """The first stage's test set against the rest: its labels are the only public ones drawn like the test set."""
+    """Compare the first stage's test set, the only labelled images with the test set's distribution, with the rest."""
     if not stage_1:
         return {}
-    found = {}
-    for name, part in (("stage_1", study["patientId"].isin(stage_1)), ("rest", ~study["patientId"].isin(stage_1))):
-        boxes = np.concatenate([np.empty((0, 4)), *study.loc[part, "boxes"]])
-        found[name] = {
-            "images": int(part.sum()),
-            "positive_share": float(study.loc[part, "target"].mean()),
+    in_stage_1 = study["patientId"].isin(stage_1)
+    parts = {}
+    for name, rows in (("stage_1", in_stage_1), ("rest", ~in_stage_1)):
+        boxes = np.concatenate([np.empty((0, 4)), *study.loc[rows, "boxes"]])
+        parts[name] = {
+            "images": int(rows.sum()),
+            "positive_share": float(study.loc[rows, "target"].mean()),
             "median_width": float(np.median(boxes[:, 2])) if len(boxes) else None,
             "median_height": float(np.median(boxes[:, 3])) if len(boxes) else None,
             "mean_area": float(np.prod(boxes[:, 2:], axis=1).mean()) if len(boxes) else None,
         }
-    people = set(study.loc[study["patientId"].isin(stage_1), "group"])
-    rest = set(study.loc[~study["patientId"].isin(stage_1), "group"])
-    shared = study["patientId"].isin(stage_1) & study["group"].isin(people & rest)
-    return {"stage_1": found | {"images_sharing_a_person_with_the_rest": int(shared.sum())}}
+    shared_people = set(study.loc[in_stage_1, "group"]) & set(study.loc[~in_stage_1, "group"])
+    shared = in_stage_1 & study["group"].isin(shared_people)
+    return {"stage_1": parts | {"images_sharing_a_person_with_the_rest": int(shared.sum())}}
 
 
-def images_of(competition: Competition, workers: int):
-    """The image cache, where the folder has images."""
+def open_cache(competition: Competition, workers: int):
+    """Open the image cache; None if the folder has no images."""
     if not competition.train_images:
         return None
     from pneumonia.data.ingest import ingest
 
-    return ingest(competition, CACHED, workers=workers)
+    return ingest(competition, CACHE_SIZE, workers=workers)
 
 
-def page_of(competition: Competition, study: pd.DataFrame, summary: dict, stage_1: set[str], cache) -> str:
+def build_page(competition: Competition, study: pd.DataFrame, summary: dict, stage_1: set[str], cache) -> str:
+    """Build the HTML page. cache: for mean images and examples, or None."""
     lead = (
         f"{summary['images']} images of {summary['people']} people, {summary['boxes']} boxes; {competition.root.name}"
     )
     sections = []
     if competition.mapping is None:
-        sections.append(page.note("No table of people: every image counts as a person of its own."))
+        sections.append(page.note("No table of people: every image counts as a separate person."))
     if competition.name == "demo":
-        sections.append(page.note("The synthetic demo: nothing here says anything about real radiographs."))
+        sections.append(page.note("Synthetic demo: these figures say nothing about real radiographs."))
     sections += [
         page.cards(
             [
@@ -138,12 +139,12 @@ def people_sections(study: pd.DataFrame, summary: dict) -> list[str]:
         page.plot(figures.people(study), "sex, view and age against class"),
     ]
     if doubtful:
-        parts.append(page.note(f"{doubtful} images have an age above {figures.OLDEST}: errors, missing for models."))
+        parts.append(page.note(f"{doubtful} images have an age above {figures.OLDEST}: an error, missing for models."))
     return [*parts, "<h3>Age groups, by row</h3>", page.table(("age", "rows"), groups)]
 
 
 def share_rows(study: pd.DataFrame, column: str) -> list[tuple[str, str, str, str]]:
-    """Images, their share of all, and the share of positives among them, for each value of a column."""
+    """Return a row for each value of a column: images, their share of all, and the share that is positive."""
     known = study[study[column].notna()]
     return [
         (value, f"{len(part):,}", f"{len(part) / len(known):.1%}", f"{part['target'].mean():.1%}")
@@ -162,4 +163,7 @@ def stage_1_sections(summary: dict) -> list[str]:
         rows.append((name.replace("_", " "), f"{part['images']:,}", f"{part['positive_share']:.1%}", *sizes))
     header = ("", "images", "positive", "median width", "median height", "mean area")
     shared = summary["stage_1"]["images_sharing_a_person_with_the_rest"]
-    return [page.table(header, rows), page.paragraph(f"{shared:,} of them share a person with the rest.")]
+    return [
+        page.table(header, rows),
+        page.paragraph(f"{shared:,} images of stage 1 are of people who also have images in the rest."),
+    ]

@@ -12,16 +12,16 @@ from pneumonia.reports.figures import picture, png
 
 NAMES, COLOURS = CLASSES.display, CLASSES.colour
 EXAMPLES = 4  # of each class
-MEAN_OF = 200  # images of each class that its mean image is taken over
+MEAN_OF = 200  # images per class in the mean image
 
 
 def classes(study: pd.DataFrame) -> str:
-    """Images per class and per target."""
+    """Plot the number of images per class and per target."""
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 2.8), width_ratios=[3, 2])
-    counted = study["class"].value_counts().reindex(CLASSES.names)
-    axes[0].barh([NAMES[each] for each in CLASSES.names], counted, color=[COLOURS[each] for each in CLASSES.names])
+    counts = study["class"].value_counts().reindex(CLASSES.names)
+    axes[0].barh([NAMES[name] for name in CLASSES.names], counts, color=[COLOURS[name] for name in CLASSES.names])
     axes[0].bar_label(axes[0].containers[0], fmt="{:,.0f}", padding=3)
-    axes[0].set(title="images per class", xlim=(0, counted.max() * 1.2))
+    axes[0].set(title="images per class", xlim=(0, counts.max() * 1.2))
     targets = study["target"].value_counts().reindex([0, 1], fill_value=0)
     axes[1].barh(["0", "1"], targets, color=["#8a96a3", COLOURS[CLASSES.positive]])
     axes[1].bar_label(axes[1].containers[0], fmt="{:,.0f}", padding=3)
@@ -31,23 +31,23 @@ def classes(study: pd.DataFrame) -> str:
 
 
 def people(study: pd.DataFrame) -> str:
-    """Sex and view within each class; age of each class as a histogram (ages above OLDEST are errors, left out)."""
+    """Plot sex and view within each class, and a histogram of age per class (without ages above OLDEST, errors)."""
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.2), width_ratios=[2, 2, 3])
     for axis, column, title in ((axes[0], "sex", "sex"), (axes[1], "view", "view position")):
         shares = pd.crosstab(study["class"], study[column], normalize="index").reindex(CLASSES.names)
         left = np.zeros(len(shares))
         for value, colour in zip(shares.columns, ("#6f8fb0", "#c9a27a", "#999999")):
-            axis.barh([NAMES[each] for each in CLASSES.names], shares[value], left=left, label=value, color=colour)
+            axis.barh([NAMES[name] for name in CLASSES.names], shares[value], left=left, label=value, color=colour)
             left += shares[value].to_numpy()
         axis.set(title=title, xlim=(0, 1))
         axis.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, -0.35))
         if axis is axes[1]:
             axis.set_yticks([])
     ages = study[study["age"] <= OLDEST]
-    for each in CLASSES.names:
-        values = ages.loc[ages["class"] == each, "age"]
+    for name in CLASSES.names:
+        values = ages.loc[ages["class"] == name, "age"]
         axes[2].hist(
-            values, bins=range(0, 111, 5), histtype="step", label=NAMES[each], color=COLOURS[each], linewidth=1.6
+            values, bins=range(0, 111, 5), histtype="step", label=NAMES[name], color=COLOURS[name], linewidth=1.6
         )
     axes[2].set(title="age", xlabel="years", ylabel="images")
     axes[2].legend(frameon=False, fontsize=8)
@@ -56,49 +56,49 @@ def people(study: pd.DataFrame) -> str:
 
 
 def boxes(study: pd.DataFrame) -> str:
-    """Box centres as a density over the frame, widths and heights, aspect; in pixels of the original images."""
-    corners = np.concatenate([np.empty((0, 4)), *study["boxes"]])
+    """Plot box centres, widths and heights, and aspect ratios, in pixels of the original images."""
+    xywh = np.concatenate([np.empty((0, 4)), *study["boxes"]])
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6))
-    if not len(corners):
+    if not len(xywh):
         return png(figure)
-    centres = corners[:, :2] + corners[:, 2:] / 2
-    side = max(1024.0, (corners[:, :2] + corners[:, 2:]).max())
+    centres = xywh[:, :2] + xywh[:, 2:] / 2
+    side = max(1024.0, (xywh[:, :2] + xywh[:, 2:]).max())
     axes[0].hist2d(centres[:, 0], centres[:, 1], bins=48, range=[[0, side], [0, side]], cmap="magma")
     axes[0].set(title="box centres", aspect="equal", xlim=(0, side), ylim=(side, 0))
-    axes[1].hist(corners[:, 2], bins=40, histtype="step", label="width", color="#1f6feb")
-    axes[1].hist(corners[:, 3], bins=40, histtype="step", label="height", color="#d2691e")
+    axes[1].hist(xywh[:, 2], bins=40, histtype="step", label="width", color="#1f6feb")
+    axes[1].hist(xywh[:, 3], bins=40, histtype="step", label="height", color="#d2691e")
     axes[1].set(title="sizes", xlabel="pixels", ylabel="boxes")
     axes[1].legend(frameon=False)
-    axes[2].hist(corners[:, 2] / corners[:, 3], bins=np.linspace(0, 3, 41), color="#6f8fb0")
+    axes[2].hist(xywh[:, 2] / xywh[:, 3], bins=np.linspace(0, 3, 41), color="#6f8fb0")
     axes[2].set(title="width / height", ylabel="boxes")
     figure.tight_layout()
     return png(figure)
 
 
 def mean_images(study: pd.DataFrame, cache) -> str:
-    """The mean of at most MEAN_OF images of each class."""
+    """Plot the mean of at most MEAN_OF images of each class."""
     figure, axes = plt.subplots(1, len(CLASSES), figsize=(10, 3.6))
-    for axis, each in zip(axes, CLASSES.names):
-        ids = study.loc[study["class"] == each, "patientId"][:MEAN_OF]
+    for axis, name in zip(axes, CLASSES.names):
+        ids = study.loc[study["class"] == name, "patientId"][:MEAN_OF]
         images = CachedImages(cache, list(ids), cache.size)
         total = sum((images[row].astype(np.float64) for row in range(len(images))), np.zeros((cache.size, cache.size)))
         axis.imshow(total / max(len(images), 1), cmap="gray", vmin=0, vmax=255)
-        axis.set(title=f"{NAMES[each]}\n({len(images)} images)")
+        axis.set(title=f"{NAMES[name]}\n({len(images)} images)")
         axis.axis("off")
     figure.tight_layout()
     return png(figure)
 
 
 def examples(study: pd.DataFrame, cache) -> list[tuple[str, str]]:
-    """(picture with boxes, caption with header) of the first images of each class."""
-    made = []
-    for each in CLASSES.names:
-        chosen = study[study["class"] == each][:EXAMPLES]
-        ids = list(chosen["patientId"])
+    """Return (data URI of the image with boxes, caption) of the first images of each class."""
+    pictures = []
+    for name in CLASSES.names:
+        examples_of_class = study[study["class"] == name][:EXAMPLES]
+        ids = list(examples_of_class["patientId"])
         images = CachedImages(cache, ids, cache.size)
-        for place, (row, (rows, columns)) in enumerate(zip(chosen.itertuples(), original_sizes(cache, ids))):
+        for k, (row, (rows, columns)) in enumerate(zip(examples_of_class.itertuples(), original_sizes(cache, ids))):
             xywh = geometry.scale(row.boxes, cache.size / columns, cache.size / rows)
             age = "age unknown" if np.isnan(row.age) else f"{row.age:.0f}"
-            caption = f"{NAMES[each]} · {row.sex or '?'}, {age}, {row.view or '?'} · {row.patientId[:8]}"
-            made.append((picture(images[place], xywh, np.empty((0, 4)), []), caption))
-    return made
+            caption = f"{NAMES[name]} · {row.sex or '?'}, {age}, {row.view or '?'} · {row.patientId[:8]}"
+            pictures.append((picture(images[k], xywh, np.empty((0, 4)), []), caption))
+    return pictures

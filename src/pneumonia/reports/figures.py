@@ -1,4 +1,4 @@
-"""Figures of the report pages, each as a string that HTML can hold: nothing beside the page is needed to see it."""
+"""Figures of the report pages as data URIs, so that a page is one file."""
 
 import base64
 import io
@@ -10,12 +10,12 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-BLUE, ORANGE, GRAY = "#1f6feb", "#d2691e", "#8b949e"  # of lines: what is measured, what it is compared with, the rest
-TRUE_COLOUR, PREDICTED_COLOUR = (46, 160, 67), (255, 120, 40)  # RGB: what radiologists boxed, what the models found
+BLUE, ORANGE, GRAY = "#1f6feb", "#d2691e", "#8b949e"  # lines: measured values, comparison, the rest
+TRUE_COLOUR, PREDICTED_COLOUR = (46, 160, 67), (255, 120, 40)  # RGB: boxes by radiologists, by models
 
 
 def png(figure: Figure) -> str:
-    """A figure as a data URI; the figure is closed."""
+    """Encode a figure as a PNG data URI and close it."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=110, bbox_inches="tight")
     plt.close(figure)
@@ -23,8 +23,7 @@ def png(figure: Figure) -> str:
 
 
 def learning_curves(histories: dict[str, list[dict]], metrics: Sequence[str] = ("loss",)) -> str:
-    """A panel for each history and each of the metrics that it has, over the epochs: training, and the inner split
-    where there is one.
+    """Plot the metrics of each history over the epochs, for training and, if there is one, the inner split.
 
     Args:
         histories: {title: [metrics.jsonl lines]}.
@@ -47,12 +46,12 @@ def learning_curves(histories: dict[str, list[dict]], metrics: Sequence[str] = (
 def picture(
     image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int = 320
 ) -> str:
-    """`draw_boxes` as a JPEG data URI."""
+    """Draw a radiograph with its boxes (see `draw_boxes`); returns a JPEG data URI."""
     return jpeg(draw_boxes(image, true, predicted, scores, side))
 
 
 def jpeg(pixels: np.ndarray) -> str:
-    """(h, w, 3) uint8 RGB as a JPEG data URI."""
+    """Encode (h, w, 3) uint8 RGB as a JPEG data URI."""
     _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
@@ -60,7 +59,7 @@ def jpeg(pixels: np.ndarray) -> str:
 def draw_boxes(
     image: np.ndarray, true: np.ndarray, predicted: np.ndarray, scores: Sequence[float], side: int
 ) -> np.ndarray:
-    """A radiograph with its boxes, (side, side, 3) RGB: true ones green, predicted ones orange with their confidence.
+    """Draw true boxes (green) and predicted boxes (orange, with confidence) on a radiograph; (side, side, 3) RGB.
 
     Args:
         image: (size, size) uint8.
@@ -73,15 +72,16 @@ def draw_boxes(
         draw_box(canvas, box * factor, TRUE_COLOUR)
     for box, score in zip(np.reshape(predicted, (-1, 4)), scores):
         left, top = draw_box(canvas, box * factor, PREDICTED_COLOUR)
-        size = max(0.42, side / 1000)  # of the letters: 13 pixels high in a thumbnail, readable in a full picture
-        height, thick = round(31 * size), max(1, round(2 * size))
-        place = (left + 3, top + height if top + height < side else top - 3)
-        cv2.putText(canvas, f"{score:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, size, PREDICTED_COLOUR, thick, cv2.LINE_AA)
+        font_scale = max(0.42, side / 1000)  # 13 pixels high in a thumbnail
+        height, thickness = round(31 * font_scale), max(1, round(2 * font_scale))
+        origin = (left + 3, top + height if top + height < side else top - 3)
+        font = cv2.FONT_HERSHEY_SIMPLEX
+        cv2.putText(canvas, f"{score:.2f}", origin, font, font_scale, PREDICTED_COLOUR, thickness, cv2.LINE_AA)
     return canvas
 
 
 def draw_box(canvas: np.ndarray, box: np.ndarray, colour: tuple[int, int, int]) -> tuple[int, int]:
-    """Draw one x, y, width, height on the canvas; returns its upper left corner."""
+    """Draw a box, x, y, width, height, on the canvas; returns its upper left corner."""
     x, y, width, height = np.rint(box).astype(int).tolist()
     cv2.rectangle(canvas, (x, y), (x + width, y + height), colour, 2)
     return x, y

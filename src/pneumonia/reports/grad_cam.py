@@ -1,4 +1,4 @@
-"""What a classifier's answer rests on: Grad-CAM, https://arxiv.org/abs/1610.02391."""
+"""Grad-CAM: which parts of an image a classifier's output depends on. https://arxiv.org/abs/1610.02391."""
 
 import keras
 import numpy as np
@@ -12,19 +12,20 @@ def has_feature_map(network: keras.Model) -> bool:
 
 
 def heat_map(network: keras.Model, inputs, output: int = -1) -> np.ndarray:
-    """How much each cell of the last feature map speaks for one output, (batch, h, w) float32, 0 to 1 in each image.
+    """Return how much each cell of the last feature map supports one output: (batch, h, w) float32, 0 to 1 per image.
 
     Args:
-        inputs: a batch as the network takes it.
-        output: position of the logit; -1 is opacity in a binary and in a 3-class head, not in NIH's.
+        inputs: a batch of the network's inputs.
+        output: position of the logit; -1 is opacity in a binary and in a 3-class head, but not in NIH's.
     """
     pooling = next(layer for layer in network.layers if layer.name in POOLINGS)
     features = pooling.input
     gray, person = (inputs["gray"], inputs["person"]) if isinstance(inputs, dict) else (inputs, None)
-    to_person = next((each for each in network.inputs if each.name == "person"), None)
-    person = None if person is None else ops.convert_to_tensor(person)  # Keras mixes no arrays with tensors in one call
-    body = keras.Model(next(each for each in network.inputs if each.name == "gray"), features)
-    head = keras.Model(features if person is None else [features, to_person], network.output["logits"])
+    input_tensors = {tensor.name: tensor for tensor in network.inputs}
+    # Keras does not accept arrays and tensors in one call
+    person = None if person is None else ops.convert_to_tensor(person)
+    body = keras.Model(input_tensors["gray"], features)
+    head = keras.Model(features if person is None else [features, input_tensors["person"]], network.output["logits"])
     activations = body(gray, training=False)
 
     def logit(cells):
@@ -37,7 +38,7 @@ def heat_map(network: keras.Model, inputs, output: int = -1) -> np.ndarray:
 
 
 def gradient(function, point):
-    """Gradient of a scalar function of one tensor, on the backend in use."""
+    """Return the gradient of a scalar function of one tensor, on the current backend."""
     if keras.backend.backend() == "jax":
         import jax
 

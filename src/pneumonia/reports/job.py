@@ -1,4 +1,4 @@
-"""The main job's report.html: scores, members, learning curves, and what the models saw on held-out images."""
+"""The main job's report.html: scores, members, learning curves, and held-out images with boxes."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from pneumonia.system.files import atomic_write, read_json
 
 PICTURES = 16  # of held-out images, half of them positive
 SCOPE = (
-    "Research code, not a medical device: nothing here may be used to diagnose anybody. Scores carry over to no other "
-    "hospital, scanner or population without being measured there."
+    "Research code, not a medical device: do not use it for diagnosis. Scores may be different for another hospital, "
+    "scanner or population: measure them there."
 )
 
 
@@ -30,22 +30,19 @@ def write_report(
         result: the main job's JSON.
         runs: {member: [Run of each fold]}.
         truth: boxes of the held-out images.
-        held_out: their cross-fitted predictions, which are what `held_out_score` scores.
+        held_out: their cross-fitted predictions, which `held_out_score` is the score of.
     """
     dataset = result["dataset"]
-    is_demo = "test_score" in result
     sections = []
-    if is_demo:
-        sections.append(
-            page.note("Made on the synthetic demo: these scores say nothing about real radiographs or RSNA.")
-        )
+    if "test_score" in result:  # only the demo has test labels
+        sections.append(page.note("Synthetic demo: these scores say nothing about real radiographs or RSNA."))
     sections += [
         score_cards(result),
         page.section("Members", members_table(result)),
         page.section(
             "Learning curves",
             page.paragraph(
-                "Loss per epoch. The inner split: people of the training folds whose images are not trained on."
+                "Loss per epoch. Inner split: people in the training folds whose images are not used for training."
             ),
             *(
                 page.plot(figures.learning_curves(histories), f"learning curves of fold {fold}")
@@ -59,7 +56,7 @@ def write_report(
             page.picture_grid(pictures(data, truth, held_out)),
         ),
         page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe.read_text())),
-        page.section("Where it ran", environment_table(runs)),
+        page.section("Environment", environment_table(runs)),
         page.note(SCOPE),
     ]
     with atomic_write(path) as file:
@@ -78,7 +75,7 @@ def score_cards(result: dict) -> str:
     interval = f"95 % interval {range_text(result['held_out_low'], result['held_out_high'])}, over people"
     cards = [
         ("Held-out score", number_text(result["held_out_score"]), f"mean IoU-mAP, recipe cross-fitted; {interval}"),
-        ("Tuned on itself", number_text(result["fitted_score"]), "optimistic: scored on what it was fitted on"),
+        ("Tuned on itself", number_text(result["fitted_score"]), "optimistic: scored on the images it was fitted to"),
     ]
     if "test_score" in result:
         interval = f"95 % interval {range_text(result['test_low'], result['test_high'])}"
@@ -102,34 +99,34 @@ def members_table(result: dict) -> str:
 
 
 def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:
-    """{fold: {member: [metrics.jsonl lines]}}."""
+    """Return {fold: {member: [metrics.jsonl lines]}}."""
     histories: dict[int, dict[str, list[dict]]] = {}
-    for name, of_member in runs.items():
-        for run in of_member:
+    for name, member_runs in runs.items():
+        for run in member_runs:
             histories.setdefault(run.fold, {})[name] = read_history(run.folder)
     return histories
 
 
 def pictures(data: Prepared, truth: Truth, held_out: Detections) -> list[tuple[str, str]]:
-    """The first positive images, then the negative ones on which the ensemble is surest of something."""
+    """Return (data URI, caption) of the first positive images and of the negative ones with the highest confidence."""
     order = np.arange(len(held_out))
     truth = truth.select(held_out.ids)
     counts = np.diff(truth.offsets)
-    tops = np.array([held_out.image(row)[1].max(initial=0.0) for row in order])
+    highest = np.array([held_out.image(row)[1].max(initial=0.0) for row in order])
     positive = order[counts > 0][: PICTURES // 2]
     negative = order[counts == 0]
-    negative = negative[np.argsort(-tops[negative], kind="stable")][: PICTURES - len(positive)]
-    chosen = [*positive, *negative]
-    ids = [held_out.ids[row] for row in chosen]
+    negative = negative[np.argsort(-highest[negative], kind="stable")][: PICTURES - len(positive)]
+    selected = [*positive, *negative]
+    ids = [held_out.ids[row] for row in selected]
     images = CachedImages(data.cache, ids, data.cache.size)
     captioned = []
-    for place, (row, (rows, columns)) in enumerate(zip(chosen, original_sizes(data.cache, ids))):
+    for k, (row, (rows, columns)) in enumerate(zip(selected, original_sizes(data.cache, ids))):
         factors = data.cache.size / columns, data.cache.size / rows
         boxes, scores = held_out.image(row)
         true = geometry.scale(truth.boxes[truth.offsets[row] : truth.offsets[row + 1]], *factors)
-        uri = figures.picture(images[place], true, geometry.scale(boxes, *factors), scores)
+        uri = figures.picture(images[k], true, geometry.scale(boxes, *factors), scores)
         kind = f"{counts[row]} true, " if counts[row] else "no finding, "
-        captioned.append((uri, f"{kind}{len(boxes)} predicted · {ids[place][:8]}"))
+        captioned.append((uri, f"{kind}{len(boxes)} predicted · {ids[k][:8]}"))
     return captioned
 
 

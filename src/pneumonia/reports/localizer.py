@@ -1,7 +1,8 @@
-"""Evaluation of a localizer on its held-out images: the competition's score, FROC, and who and what it finds."""
+"""Evaluate a localizer on its held-out images: the competition's score, FROC, sensitivity by box size and by group."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,18 +13,21 @@ from pneumonia.metrics import froc
 from pneumonia.metrics.intervals import Interval, mean_interval
 from pneumonia.metrics.iou_map import ThresholdCurve, Truth, image_scores, mean_of_counted, sweep
 from pneumonia.metrics.subgroups import subgroups
-from pneumonia.reports.evaluated import Evaluated
-from pneumonia.reports.localizer_page import as_page, summary
+from pneumonia.reports.held_out import HeldOut
+from pneumonia.reports.localizer_page import build_page, summary
 from pneumonia.reports.numbers import json_interval, json_number
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write, write_json
 
 
 @dataclass(frozen=True)
-class Localized:
-    """What the tables say before anything is scored. matches: of all predictions; scores: (images,) of the competition
-    with cross-fitted thresholds, NaN where an image does not count; curve: its mean at every threshold; people:
-    (images,) numbered from 0; table: a row per image, in the order of `matches.truth`."""
+class LocalizerScores:
+    """A localizer's predictions, matched and scored.
+
+    table: a row per image, in the order of `matches.truth`. matches: of all predicted boxes. scores: (images,) the
+    competition's, with cross-fitted thresholds, NaN where an image does not count. curve: mean score at all thresholds.
+    people: (images,) person of each image, numbered from 0.
+    """
 
     table: pd.DataFrame
     matches: froc.Matches
@@ -32,80 +36,81 @@ class Localized:
     people: np.ndarray
 
 
-def evaluate(evaluated: Evaluated, draws: int, seed: int) -> dict:
-    """Measure, print, and write evaluation.json and evaluation.html into the run's (or experiment's) folder.
+def evaluate(held_out: HeldOut, draws: int, seed: int) -> dict:
+    """Measure, print, and write evaluation.json and evaluation.html to the folder of the run or experiment.
 
     Raises:
-        BadInput: its tables contradict each other.
+        BadInput: the runs' tables contradict each other.
     """
-    localized = localize(evaluated, seed)
-    result = measure(evaluated, localized, draws, seed)
+    localizer = score_localizer(held_out, seed)
+    result = measure(held_out, localizer, draws, seed)
     print(summary(result))
-    write_json(evaluated.folder / "evaluation.json", result)
-    with atomic_write(evaluated.folder / "evaluation.html") as file:
-        file.write(as_page(evaluated.runs, froc.curve(localized.matches), localized.curve, result))
-    print(f"\npage        {evaluated.folder / 'evaluation.html'}")
-    return result | {"page": evaluated.folder / "evaluation.html"}
+    write_json(held_out.folder / "evaluation.json", result)
+    with atomic_write(held_out.folder / "evaluation.html") as file:
+        file.write(build_page(held_out.runs, froc.curve(localizer.matches), localizer.curve, result))
+    print(f"\npage        {held_out.folder / 'evaluation.html'}")
+    return result | {"page": held_out.folder / "evaluation.html"}
 
 
 # ------------------------------------------------------------------ measuring
 
 
-def localize(evaluated: Evaluated, seed: int) -> Localized:
-    """Read the runs' predictions, and give each image the threshold that other people's images choose, exactly as the
-    main job scores a member alone."""
-    files = [run.table("oof", "localizer") for run in evaluated.runs]
-    detections, table = concatenate_tables([read_detections(file) for file in files]), evaluated.table
+def score_localizer(held_out: HeldOut, seed: int) -> LocalizerScores:
+    """Read the runs' predictions and score each image at a threshold fitted on other people, as in the main job.
+
+    Raises:
+        BadInput: the runs' tables contradict each other.
+    """
+    files = [run.table("oof", "localizer") for run in held_out.runs]
+    detections, table = concatenate_tables([read_detections(file) for file in files]), held_out.table
     repeated = table.loc[table["patientId"].duplicated(), "patientId"].tolist()
     if repeated:
-        what = f"{len(repeated)} images are held out by several of its runs, the first is {repeated[0]}"
-        raise bad_input(evaluated.folder, what, "evaluate runs of one fold table together, or each alone")
-    unlike = sorted({*table["patientId"]} ^ {*detections.ids})
-    if unlike:
-        what = f"{len(unlike)} images are in only one of it and held_out.csv, the first is {unlike[0]}"
+        what = f"{len(repeated)} images are held out by several runs, the first is {repeated[0]}"
+        raise bad_input(held_out.folder, what, "evaluate runs of one fold table together, or each alone")
+    unmatched = sorted({*table["patientId"]} ^ {*detections.ids})
+    if unmatched:
+        what = f"{len(unmatched)} images are not both here and in held_out.csv, the first is {unmatched[0]}"
         raise bad_input(files[0], what, "train the run again")
     table = table.set_index("patientId").loc[[*detections.ids]].reset_index()
-    truth = Truth.from_lists(table["patientId"], [boxes_of(evaluated.folder, *row) for row in read_boxes(table)])
+    boxes = [
+        parse_boxes(held_out.folder, image, text) for image, text in zip(table["patientId"], table["boxes"].fillna(""))
+    ]
+    truth = Truth.from_lists(table["patientId"], boxes)
     groups = dict(zip(table["patientId"], table["group"]))
     problem = problem_of({str(files[0]): detections}, {}, truth, groups)
     fold = outer_folds(problem.people, truth.positive, OUTER_FOLDS, seed)
     scores = np.full(len(fold), np.nan)
-    if fold.max() > 0:  # one person alone has nobody else to take a threshold from
+    if fold.max() > 0:  # with a single person no threshold can be cross-fitted
         scores = image_scores(truth, cross_fit_member(problem, fold, 0, seed))
-    return Localized(table, froc.match(truth, detections), scores, sweep(truth, detections), problem.people)
+    return LocalizerScores(table, froc.match(truth, detections), scores, sweep(truth, detections), problem.people)
 
 
-def read_boxes(table: pd.DataFrame):
-    """Each image with its boxes as text, empty for none."""
-    return zip(table["patientId"], table["boxes"].fillna(""))
-
-
-def boxes_of(place, image: str, text: str) -> np.ndarray:
-    """ "x y width height ..." to (n, 4). Raises BadInput naming the image."""
+def parse_boxes(folder: Path, image: str, text: str) -> np.ndarray:
+    """Parse "x y width height ..." to (n, 4). Raises BadInput that names the image."""
     try:
         boxes = np.array([float(word) for word in text.split()]).reshape(-1, 4)
     except ValueError:
         boxes = np.full((1, 4), np.nan)
     if not (np.isfinite(boxes).all() and (boxes[:, 2:] > 0).all()):
         fix = "write x y width height of every box, separated by spaces"
-        raise bad_input(place, f"held_out.csv: '{text}' of {image} are no boxes", fix)
+        raise bad_input(folder, f"held_out.csv: '{text}' of {image} is not a list of boxes", fix)
     return boxes
 
 
-def measure(evaluated: Evaluated, localized: Localized, draws: int, seed: int) -> dict:
-    """Everything as nested plain values, None for what is not measurable; intervals are {value, low, high}, 95 %, by
-    bootstrap over people."""
-    table, matches, people = localized.table, localized.matches, localized.people
+def measure(held_out: HeldOut, localizer: LocalizerScores, draws: int, seed: int) -> dict:
+    """Return all measures as JSON values, None if not measurable; intervals are {value, low, high}, 95 %, by bootstrap
+    over people."""
+    table, matches, people = localizer.table, localizer.matches, localizer.people
     points = froc.points(matches, people, draws=draws, seed=seed)
-    threshold, fitted = localized.curve.best()
+    threshold, fitted = localizer.curve.best()
     folds = table["fold"].astype(str)
     return {
-        **evaluated.described(),
+        **held_out.as_json(),
         "boxes": len(matches.truth.boxes),
-        "held_out_score": json_interval(mean_interval(localized.scores, people, draws, seed)),
+        "held_out_score": json_interval(mean_interval(localizer.scores, people, draws, seed)),
         "tuned_on_itself": {"score": json_number(fitted), "threshold": json_number(threshold)},
         "score_of_folds": {
-            fold: json_number(mean_of_counted(localized.scores[(folds == fold).to_numpy()])) for fold in folds.unique()
+            fold: json_number(mean_of_counted(localizer.scores[(folds == fold).to_numpy()])) for fold in folds.unique()
         },
         "froc": [
             {
@@ -117,45 +122,48 @@ def measure(evaluated: Evaluated, localized: Localized, draws: int, seed: int) -
             for point in points
         ],
         "mean_sensitivity": json_number(float(np.mean([point.sensitivity.value for point in points]))),
-        **by_size_and_person(localized, [point.threshold for point in points], draws, seed),
+        **by_size_and_person(localizer, [point.threshold for point in points], draws, seed),
     }
 
 
-def by_size_and_person(localized: Localized, thresholds: list[float], draws: int, seed: int) -> dict:
-    """Sensitivity of each size of box, and of each group of people with its own false positives per image, at the
-    thresholds that have the fixed rates over all images: one threshold for everybody, as in use."""
-    matches, table, people = localized.matches, localized.table, localized.people
-    hits, false = froc.hits_at(matches, thresholds), froc.false_positives_at(matches, thresholds)
+def by_size_and_person(localizer: LocalizerScores, thresholds: list[float], draws: int, seed: int) -> dict:
+    """Return the sensitivity by box size, and sensitivity and false positives per image by group of people.
+
+    The thresholds are those at which all images together have the fixed rates: one for all groups, as in practice.
+    """
+    matches, table, people = localizer.matches, localizer.table, localizer.people
+    hits, false_boxes = froc.hits_at(matches, thresholds), froc.false_positives_at(matches, thresholds)
     image, sizes = matches.image_of_lesion, froc.sizes_of(matches.truth.boxes)
     by_size = froc.means_by_label(hits, sizes, people[image], draws, seed)
-    groups, seen = [], {}
-    for what, value, own in subgroups(table):
-        seen.setdefault(what, np.full(len(table), "", dtype=object))[own] = value
-        groups.append((what, value, own))
+    groups, values = [*subgroups(table)], {}
+    for column, value, rows in groups:
+        values.setdefault(column, np.full(len(table), "", dtype=object))[rows] = value
     sensitivity = {
-        what: froc.means_by_label(hits, names[image], people[image], draws, seed) for what, names in seen.items()
+        column: froc.means_by_label(hits, names[image], people[image], draws, seed) for column, names in values.items()
     }
-    false_positives = {what: froc.means_by_label(false, names, people, draws, seed) for what, names in seen.items()}
-    none = [Interval(math.nan, math.nan, math.nan)] * len(thresholds)
+    false_positives = {
+        column: froc.means_by_label(false_boxes, names, people, draws, seed) for column, names in values.items()
+    }
+    no_boxes = [Interval(math.nan, math.nan, math.nan)] * len(thresholds)
     return {
         "sizes": [
             {
                 "is": size,
                 "boxes": int((sizes == size).sum()),
-                "sensitivity": [*map(json_interval, by_size.get(size, none))],
+                "sensitivity": [*map(json_interval, by_size.get(size, no_boxes))],
             }
             for size in froc.SIZES
         ],
         "subgroups": [
             {
-                "of": what,
+                "of": column,
                 "is": value,
-                "images": int(own.sum()),
-                "people": len(np.unique(people[own])),
-                "boxes": int(own[image].sum()),
-                "sensitivity": [*map(json_interval, sensitivity[what].get(value, none))],
-                "false_positives": [*map(json_interval, false_positives[what][value])],
+                "images": int(rows.sum()),
+                "people": len(np.unique(people[rows])),
+                "boxes": int(rows[image].sum()),
+                "sensitivity": [*map(json_interval, sensitivity[column].get(value, no_boxes))],
+                "false_positives": [*map(json_interval, false_positives[column][value])],
             }
-            for what, value, own in groups
+            for column, value, rows in groups
         ],
     }

@@ -1,4 +1,4 @@
-"""A localizer's evaluation for people: the summary that is printed, and the page."""
+"""A localizer's evaluation as text and as an HTML page."""
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -11,7 +11,7 @@ from pneumonia.reports.numbers import interval_text, number_text
 from pneumonia.reports.run_sections import lead, learning_curve_sections, trained_on_note
 from pneumonia.runs.run import Run
 
-TABLE_RATES = (1 / 4, 1 / 2, 1.0)  # false positives per image, of those in the table of people
+TABLE_RATES = (1 / 4, 1 / 2, 1.0)  # false positives per image, in the table of groups
 
 
 def point_rows(result: dict) -> list[tuple[str, ...]]:
@@ -31,13 +31,13 @@ def size_rows(result: dict) -> list[tuple[str, ...]]:
 
 
 def group_rows(result: dict) -> list[tuple[str, ...]]:
-    places = [froc.RATES.index(rate) for rate in TABLE_RATES]
+    columns = [froc.RATES.index(rate) for rate in TABLE_RATES]
     return [
         (
             f"{row['of']} {row['is']}",
             *(str(row[name]) for name in ("images", "people", "boxes")),
             interval_text(row["false_positives"][froc.RATES.index(1 / 2)]),
-            *(interval_text(row["sensitivity"][place]) for place in places),
+            *(interval_text(row["sensitivity"][column]) for column in columns),
         )
         for row in result["subgroups"]
     ]
@@ -47,34 +47,33 @@ def summary(result: dict) -> str:
     lines = [
         f"{result['experiment']}: {lead(result)}",
         "",
-        f"mean IoU-mAP, threshold of other people  {interval_text(result['held_out_score'])}",
+        f"mean IoU-mAP, cross-fitted threshold     {interval_text(result['held_out_score'])}",
         f"tuned on itself (optimistic)             {number_text(result['tuned_on_itself']['score'])}",
         "",
-        f"{'false positives an image':26s} sensitivity at IoU above {froc.IOU}",
+        f"{'false positives per image':26s} sensitivity at IoU above {froc.IOU}",
         *(f"{row[0]:26s} {row[3]}" for row in point_rows(result)),
         "",
-        f"{'at 1/2 false positive an image':30s} {'images':>7s} {'boxes':>6s}  {'false positives':24s} sensitivity",
+        f"{'at 0.5 false positives per image':32s} {'images':>7s} {'boxes':>6s}  {'false positives':24s} sensitivity",
     ]
     middle = froc.RATES.index(1 / 2)
     for row in result["sizes"]:
         sensitivity = interval_text(row["sensitivity"][middle])
-        lines.append(f"{row['is'] + ' boxes':30s} {'':7s} {row['boxes']:6d}  {'':24s} {sensitivity}")
+        lines.append(f"{row['is'] + ' boxes':32s} {'':7s} {row['boxes']:6d}  {'':24s} {sensitivity}")
     for row in result["subgroups"]:
-        false, sensitivity = (interval_text(row[name][middle]) for name in ("false_positives", "sensitivity"))
-        lines.append(
-            f"{row['of'] + ' ' + row['is']:30s} {row['images']:7d} {row['boxes']:6d}  {false:24s} {sensitivity}"
-        )
+        counts = f"{row['images']:7d} {row['boxes']:6d}"
+        false_positives, sensitivity = (interval_text(row[name][middle]) for name in ("false_positives", "sensitivity"))
+        lines.append(f"{row['of'] + ' ' + row['is']:32s} {counts}  {false_positives:24s} {sensitivity}")
     return "\n".join(lines)
 
 
-def as_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
-    """The page.
+def build_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
+    """Build the HTML page.
 
     Args:
-        runs: evaluated together.
+        runs: all that are evaluated.
         curve: FROC.
         scores: the competition's score at every threshold.
-        result: the JSON.
+        result: the JSON of `measure`.
     """
     rates = [f"{rate:g}" for rate in froc.RATES]
     cards = [
@@ -82,16 +81,16 @@ def as_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, result: 
         (
             "Tuned on itself",
             number_text(result["tuned_on_itself"]["score"]),
-            "optimistic: its best threshold on these images",
+            "optimistic: the best threshold on these images",
         ),
         (
             "Mean sensitivity",
             number_text(result["mean_sensitivity"]),
-            f"over {', '.join(rates)} false positives an image",
+            f"over {', '.join(rates)} false positives per image",
         ),
     ]
     sizes = f"Area in pixels of the original image: small up to {froc.SMALL:,}, large above {froc.LARGE:,}."
-    own = "At the thresholds that have these false positives per image over all images: one threshold for everybody."
+    thresholds = "At the thresholds with these false positives per image over all images, the same for all groups."
     groups_header = (
         "group",
         "images",
@@ -108,16 +107,18 @@ def as_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, result: 
         ),
         page.section(
             "FROC",
-            page.paragraph(f"A box is found where the IoU is above {froc.IOU}, each at most once; all else is false."),
+            page.paragraph(
+                f"A predicted box matches one true box if their IoU is above {froc.IOU}; else it is a false positive."
+            ),
             page.plot(figure(curve, scores, result), "FROC curve, and the score at every threshold"),
-            page.table(("false positives an image", "threshold", "reached", "sensitivity (95 %)"), point_rows(result)),
+            page.table(("false positives per image", "threshold", "actual", "sensitivity (95 %)"), point_rows(result)),
         ),
         page.section(
-            "By size of the box",
-            page.paragraph(f"{sizes} {own}"),
+            "By box size",
+            page.paragraph(f"{sizes} {thresholds}"),
             page.table(("size", "boxes", *(f"at {rate}" for rate in rates)), size_rows(result)),
         ),
-        page.section("By sex, age and view", page.paragraph(own), page.table(groups_header, group_rows(result))),
+        page.section("By sex, age and view", page.paragraph(thresholds), page.table(groups_header, group_rows(result))),
     ]
     if len(folds) > 1:
         sections.append(page.section("By fold", page.table(("fold", "score"), folds)))
@@ -127,7 +128,7 @@ def as_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, result: 
 
 
 def figure(curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
-    """The FROC curve with the fixed points' intervals, and the mean score at every threshold."""
+    """Plot the FROC curve with the intervals of the operating points, and the mean score at every threshold."""
     plot, (left, right) = plt.subplots(1, 2, figsize=(10.4, 4.0))
     lowest = froc.RATES[0] / 4
     left.step(np.maximum(curve.false_positives, lowest), curve.sensitivity, where="post", color=BLUE)
@@ -140,7 +141,7 @@ def figure(curve: froc.Curve, scores: ThresholdCurve, result: dict) -> str:
     left.set(title="FROC", xlabel="false positives per image", ylabel="sensitivity", ylim=(0, 1.02))
     left.set_xticks(froc.RATES, [f"{rate:g}" for rate in froc.RATES])
     right.step(scores.thresholds, scores.scores, where="post", color=BLUE)
-    right.set(title="Score on these very images", xlabel="threshold", ylabel="mean IoU-mAP", xlim=(0, 1))
+    right.set(title="Score on these images", xlabel="threshold", ylabel="mean IoU-mAP", xlim=(0, 1))
     for axis in (left, right):
         axis.grid(alpha=0.25)
     plot.tight_layout()

@@ -1,4 +1,4 @@
-"""Numbers and intervals of the reports: as JSON, where what is not measurable is null, and as text."""
+"""Numbers and intervals of the reports, as JSON (null if not measurable) and as text."""
 
 import math
 
@@ -8,12 +8,12 @@ NOT_MEASURABLE = "not measurable"
 
 
 def json_number(value: float) -> float | None:
-    """JSON has neither NaN nor infinity: None in their place."""
+    """Return None for NaN and infinity, which JSON does not have."""
     return float(value) if math.isfinite(value) else None
 
 
 def json_interval(interval: Interval) -> dict:
-    """{value, low, high}."""
+    """Return {value, low, high}."""
     return {name: json_number(getattr(interval, name)) for name in ("value", "low", "high")}
 
 
@@ -26,7 +26,7 @@ def range_text(low: float | None, high: float | None) -> str:
 
 
 def interval_text(interval: dict) -> str:
-    """A `json_interval`, with its range where it has one."""
+    """Format a `json_interval`, with its range if it has one."""
     if interval["value"] is None:
         return NOT_MEASURABLE
     value = number_text(interval["value"])

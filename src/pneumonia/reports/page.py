@@ -1,4 +1,4 @@
-"""report.html: one page, self-contained, opening offline, that says what was run on what and how well it did."""
+"""HTML parts of the reports; a page is one file and opens offline."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -23,7 +23,7 @@ img.plot { max-width: 100%; } pre { background: #f6f8fa; padding: .8rem; overflo
 
 
 def page(title: str, lead: str, sections: Iterable[str]) -> str:
-    """A whole HTML document from sections that are HTML already."""
+    """Build an HTML document. sections: HTML."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -49,7 +49,7 @@ def note(text: str) -> str:
 
 
 def cards(values: Iterable[tuple[str, str, str]]) -> str:
-    """(name, value, small print) each as a card."""
+    """Show each (name, value, small print) as a card."""
     boxes = (
         f'<div class="card">{escape(name)}<b>{escape(value)}</b><small>{escape(small)}</small></div>'
         for name, value, small in values
@@ -58,22 +58,21 @@ def cards(values: Iterable[tuple[str, str, str]]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Numbers are given as text that is already rounded; everything but the first column is set right."""
-    side = ["" if column == 0 else ' class="number"' for column in range(len(header))]
-    head = "".join(f"<th{place}>{escape(name)}</th>" for name, place in zip(header, side))
+    """Build a table; all columns but the first are right-aligned."""
+    classes = ["" if column == 0 else ' class="number"' for column in range(len(header))]
+    head = "".join(f"<th{css}>{escape(name)}</th>" for name, css in zip(header, classes))
     body = "".join(
-        "<tr>" + "".join(f"<td{place}>{escape(value)}</td>" for value, place in zip(row, side)) + "</tr>"
-        for row in rows
+        "<tr>" + "".join(f"<td{css}>{escape(value)}</td>" for value, css in zip(row, classes)) + "</tr>" for row in rows
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def plot(uri: str, what: str) -> str:
-    return f'<img class="plot" alt="{escape(what)}" src="{uri}">'
+def plot(uri: str, description: str) -> str:
+    return f'<img class="plot" alt="{escape(description)}" src="{uri}">'
 
 
 def picture_grid(pictures: Iterable[tuple[str, str]]) -> str:
-    """(data URI, caption) each as a figure."""
+    """Show each (data URI, caption) as a figure."""
     figures = (
         f'<figure><img alt="{escape(caption)}" src="{uri}"><figcaption>{escape(caption)}</figcaption></figure>'
         for uri, caption in pictures

@@ -1,10 +1,10 @@
-"""What the student report published of its eight models, to print beside ours. Its split leaks people."""
+"""The figures that the student report published for its eight models. Its split leaks people."""
 
 from typing import NamedTuple
 
 
 class ReportFigures(NamedTuple):
-    """One row. parameters: total, trainable. figures: as the report gives them."""
+    """One row of the report. parameters: total, trainable. figures: as in the report."""
 
     experiment: str
     title: str
@@ -13,7 +13,7 @@ class ReportFigures(NamedTuple):
     remark: str = ""
 
 
-UNREACHABLE = "cannot be reached honestly on this task"
+UNREACHABLE = "not reachable on this task without a leak"
 REPORT = (
     ReportFigures(
         "report/densenet121", "DenseNet121", (7_038_529, 6_954_881),

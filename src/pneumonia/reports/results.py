@@ -1,4 +1,4 @@
-"""The student report's table, its published figures beside those of the runs made here."""
+"""The student report's table: its published figures next to those of our runs."""
 
 from pathlib import Path
 
@@ -10,17 +10,18 @@ from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.reports.classifier import class_measures
-from pneumonia.reports.evaluated import Evaluated, read_evaluated
+from pneumonia.reports.held_out import HeldOut, read_held_out
 from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.reports.report_figures import ReportFigures
 from pneumonia.system.errors import BadInput
 
 DRAWS = 2000
-NOT_COMPARED = ("weights", "weights_folder", "weights_sha256")  # of model: a row has its weights, the rest are paths
+# settings of model: a row shows its weights, the others are paths
+NOT_COMPARED = ("weights", "weights_folder", "weights_sha256")
 
 
 def folders_of(root: Path, experiment: str) -> list[Path]:
-    """Experiment folders with finished runs: runs/<dataset>/<experiment>[-preset][-hash]/, the split's runs apart."""
+    """Find the experiment's folders with finished runs: runs/<dataset>/<experiment>[-preset][-hash]/."""
     group, name = experiment.split("/")
     folders = [
         folder
@@ -31,75 +32,80 @@ def folders_of(root: Path, experiment: str) -> list[Path]:
 
 
 def measure_folder(folder: Path, experiment: str) -> dict | None:
-    """What the runs in an experiment's folder reached on their held-out images; None where they cannot be read, or are
-    of another network than the experiment's, named on the command line."""
+    """Measure the runs in an experiment's folder on their held-out images.
+
+    None if they cannot be read, or if the command line gave them another network than the experiment's.
+    """
     try:
-        evaluated = read_evaluated(str(folder))
+        held_out = read_held_out(str(folder))
     except BadInput:
         return None
-    settings = config.read_yaml(evaluated.runs[0].folder / "config.yaml")
-    unlike = unlike_experiment(settings["model"], experiment)
-    if "name" in unlike:
+    settings = config.read_yaml(held_out.runs[0].folder / "config.yaml")
+    changes = changed_settings(settings["model"], experiment)
+    if "name" in changes:
         return None
     row = {
         "folder": str(folder),
-        "dataset": evaluated.runs[0].dataset.name,
-        "split": split_of(evaluated),
+        "dataset": held_out.runs[0].dataset.name,
+        "split": split_of(held_out),
         "weights": settings["model"]["weights"],
-        "unlike_experiment": unlike,
+        "unlike_experiment": changes,
         "image_size": settings["image_size"],
         "epochs": settings["epochs"],
-        "images": len(evaluated.table),
-        "people": len(np.unique(evaluated.people)),
-        "seconds": sum(run.done()["seconds"] for run in evaluated.runs),
+        "images": len(held_out.table),
+        "people": len(np.unique(held_out.people)),
+        "seconds": sum(run.done()["seconds"] for run in held_out.runs),
     }
-    return row | (classifier_figures(evaluated) if evaluated.kind == "classifier" else localizer_figures(evaluated))
+    return row | (classifier_figures(held_out) if held_out.kind == "classifier" else localizer_figures(held_out))
 
 
-def unlike_experiment(model: dict, experiment: str) -> dict:
-    """{setting of model: the run's value} of what a preset or the command line changed in the experiment's network."""
-    own = config.as_tree(config.read_experiment(experiment, "full").model)
-    changed = config.difference(own, model, "model.")
+def changed_settings(model: dict, experiment: str) -> dict:
+    """Return {setting of model: the run's value} of what a preset or the command line changed in the experiment."""
+    defaults = config.as_tree(config.read_experiment(experiment, "full").model)
+    changed = config.difference(defaults, model, "model.")
     names = {key.removeprefix("model."): value for key, value in changed.items()}
     return {name: value for name, value in names.items() if name not in NOT_COMPARED}
 
 
-def split_of(evaluated: Evaluated) -> str:
-    if evaluated.runs[0].fold == "report":
+def split_of(held_out: HeldOut) -> str:
+    if held_out.runs[0].fold == "report":
         return "the report's split, which leaks people"
-    folds = ", ".join(str(run.fold) for run in evaluated.runs)
-    return f"fold{'s' if len(evaluated.runs) > 1 else ''} {folds}, by person"
+    folds = ", ".join(str(run.fold) for run in held_out.runs)
+    return f"fold{'s' if len(held_out.runs) > 1 else ''} {folds}, by person"
 
 
-def classifier_figures(evaluated: Evaluated) -> dict:
-    return image_figures(evaluated, evaluated.table["opacity"].to_numpy())
+def classifier_figures(held_out: HeldOut) -> dict:
+    return image_figures(held_out, held_out.table["opacity"].to_numpy())
 
 
-def image_figures(evaluated: Evaluated, scores: np.ndarray) -> dict:
-    """scores: (n,) how sure the model is of a finding in each image, 0 to 1."""
-    labels = evaluated.table["target"].to_numpy()
+def image_figures(held_out: HeldOut, scores: np.ndarray) -> dict:
+    """Measure image scores. scores: (n,) confidence that the image has a finding, 0 to 1."""
+    labels = held_out.table["target"].to_numpy()
     return {
-        "auc": json_interval(auc_interval(labels, scores, evaluated.people, DRAWS)),
-        "at_half": class_measures(labels, scores >= 0.5, evaluated.people, DRAWS),
+        "auc": json_interval(auc_interval(labels, scores, held_out.people, DRAWS)),
+        "at_half": class_measures(labels, scores >= 0.5, held_out.people, DRAWS),
     }
 
 
-def localizer_figures(evaluated: Evaluated) -> dict:
-    """The competition's metric on all boxes of at least one half, as the report would have drawn them, and since what
-    it published of its localizers are figures of images: those of an image's surest box."""
-    boxes = [np.array(text.split(), dtype=float).reshape(-1, 4) for text in evaluated.table["boxes"].fillna("")]
-    truth = Truth.from_lists(evaluated.table["patientId"], boxes)
-    scores, surest = [], []
-    for run in evaluated.runs:
-        own = evaluated.table.loc[evaluated.table["fold"].astype(str) == str(run.fold), "patientId"].tolist()
-        table = read_detections(run.table("oof", "localizer")).select(own)
-        scores.append(image_scores(truth.select(own), table.keep(table.scores >= 0.5)))
-        surest += [table.image(row)[1].max(initial=0.0) for row in range(len(table))]
-    box_figures = {"iou_map": json_interval(mean_interval(np.concatenate(scores), evaluated.people, DRAWS))}
-    return box_figures | image_figures(evaluated, np.array(surest))
+def localizer_figures(held_out: HeldOut) -> dict:
+    """Measure boxes and images of a localizer.
+
+    Boxes: the competition's metric at threshold 0.5, as in the report. Images, whose figures the report published: by
+    the confidence of their best box.
+    """
+    boxes = [np.array(text.split(), dtype=float).reshape(-1, 4) for text in held_out.table["boxes"].fillna("")]
+    truth = Truth.from_lists(held_out.table["patientId"], boxes)
+    scores, highest = [], []
+    for run in held_out.runs:
+        ids = held_out.table.loc[held_out.table["fold"].astype(str) == str(run.fold), "patientId"].tolist()
+        table = read_detections(run.table("oof", "localizer")).select(ids)
+        scores.append(image_scores(truth.select(ids), table.keep(table.scores >= 0.5)))
+        highest += [table.image(row)[1].max(initial=0.0) for row in range(len(table))]
+    box_figures = {"iou_map": json_interval(mean_interval(np.concatenate(scores), held_out.people, DRAWS))}
+    return box_figures | image_figures(held_out, np.array(highest))
 
 
-# ------------------------------------------------------------------ for people
+# ------------------------------------------------------------------ as text
 
 
 def lines_of(published: ReportFigures, ours: list[dict]) -> list[str]:
@@ -111,14 +117,14 @@ def lines_of(published: ReportFigures, ours: list[dict]) -> list[str]:
         lines.append(f"  ours       not measured: ./run.sh train experiment={published.experiment}")
     for row in ours:
         lines.append(f"  ours       {figures_of(row)}")
-        trained = f"weights={row['weights']}, {row['image_size']} px, {row['epochs']} epochs, {row['seconds']:.0f} s"
+        training = f"weights={row['weights']}, {row['image_size']} px, {row['epochs']} epochs, {row['seconds']:.0f} s"
         held_out = f"{row['images']} images of {row['people']} people"
         if "iou_map" in row:
-            lines.append(f"             (images by their surest box), IoU-mAP at 0.5 {interval_text(row['iou_map'])}")
-        lines += [f"             {row['dataset']}, {row['split']}: {held_out}", f"             {trained}"]
+            lines.append(f"             (images by their best box), IoU-mAP at 0.5 {interval_text(row['iou_map'])}")
+        lines += [f"             {row['dataset']}, {row['split']}: {held_out}", f"             {training}"]
         if row["unlike_experiment"]:
-            changed = ", ".join(map(setting_text, row["unlike_experiment"].items()))
-            lines.append(f"             unlike {published.experiment}: {changed}")
+            changes = ", ".join(map(setting_text, row["unlike_experiment"].items()))
+            lines.append(f"             unlike {published.experiment}: {changes}")
     return lines
 
 
@@ -130,8 +136,8 @@ def setting_text(changed: tuple) -> str:
 def figures_of(row: dict) -> str:
     half = row["at_half"]
     classes = "; ".join(
-        f"{name.capitalize()} " + " ".join(f"{short} {one[column]:.2f}" for short, column in
+        f"{name.capitalize()} " + " ".join(f"{short} {measures[column]:.2f}" for short, column in
                                            (("P", "precision"), ("R", "recall"), ("F1", "f1")))
-        for name, one in half["classes"].items()
+        for name, measures in half["classes"].items()
     )  # fmt: skip
     return f"AUC {interval_text(row['auc'])}, acc {half['accuracy']['value']:.2f}; {classes}"

@@ -1,4 +1,4 @@
-"""What the pages of finished runs have in common: the lead, learning curves, and where the runs were trained."""
+"""Sections that all pages of finished runs have: the lead, learning curves, and where the runs were trained."""
 
 from pneumonia.reports import page
 from pneumonia.reports.figures import learning_curves
@@ -8,7 +8,7 @@ from pneumonia.system.files import read_json
 
 
 def lead(result: dict) -> str:
-    """One line: which images, of how many people, were held out."""
+    """Summarise the held-out images in one line."""
     folds = ", ".join(map(str, result["folds"]))
     boxes = f" with {result['boxes']} boxes" if "boxes" in result else ""
     return (
@@ -18,7 +18,7 @@ def lead(result: dict) -> str:
 
 
 def learning_curve_sections(runs: list[Run]) -> list[str]:
-    """A section for each run that has a history."""
+    """Build a section for each run that has a history."""
     sections = []
     for run in runs:
         history = read_history(run.folder)
@@ -33,5 +33,5 @@ def trained_on_note(run: Run) -> str:
     environment = read_json(run.folder / "environment.json")
     text = f"Trained on {environment['processor']}, {environment['backend']}."
     if environment.get("data") == "demo":
-        text += " The synthetic demo: these figures say nothing about real radiographs."
+        text += " Synthetic demo: these figures say nothing about real radiographs."
     return page.note(f"{text} Not a medical device.")
