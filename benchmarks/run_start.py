@@ -131,16 +131,16 @@ def seconds_until_ready(command: Sequence[str]) -> float:
     Raises:
         SystemExit: it ended without; what it said is shown.
     """
-    said = []
+    lines = []
     with subprocess.Popen(command, env=job_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.PIPE, text=True) as child:  # fmt: skip
         for line in child.stderr:
-            said.append(line)
+            lines.append(line)
             if READY in line:
                 seconds = processor_seconds(child.pid)
                 child.kill()
                 return seconds
-    raise SystemExit(f"{' '.join(command)}\n{''.join(said)}")
+    raise SystemExit(f"{' '.join(command)}\n{''.join(lines)}")
 
 
 def processor_seconds(pid: int) -> float:
@@ -161,10 +161,10 @@ def main(settings: Settings) -> None:
         turns = range(settings.turns)
         until_ready = min(seconds_until_ready(train_command(run.folder)) for _ in turns)
         keras = min(seconds_until_ready((sys.executable, "-P", "-c", ONLY_KERAS)) for _ in turns)
-        opened = min(seconds_to_open(Path(folder) / "cache") for _ in turns)
+        opening = min(seconds_to_open(Path(folder) / "cache") for _ in turns)
     print(f"{settings.images} + {settings.test_images} images, seconds of the processors:")
     print(f"  a run's start {until_ready:.1f}; of it Python and Keras {keras:.1f}, its own {until_ready - keras:.2f}")
-    print(f"  opening the finished cache {opened:.3f}")
+    print(f"  opening the finished cache {opening:.3f}")
 
 
 if __name__ == "__main__":

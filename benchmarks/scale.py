@@ -104,7 +104,10 @@ def lines_of(settings: Settings) -> list[str]:
         whole = ingest + until_last_ends(hours, devices) + recipe
         cost = f"{settings.price * devices * whole:,.2f}" if settings.price else "-"
         lines.append(f"| {devices} | {whole:,.2f} | {cost} |")
-    lines += ["", f"of it without a device: ingest {ingest:.2f} h on {count_cores()} cores, recipe {recipe:.2f} h on one"]
+    lines += [
+        "",
+        f"of it without a device: ingest {ingest:.2f} h on {count_cores()} cores, recipe {recipe:.2f} h on one",
+    ]
     pixels = " + ".join(f"{every * size**2 / 1e9:,.1f} GB ({size} px)" for size in sizes)
     return [*lines, f"image caches: {pixels}"]
 
