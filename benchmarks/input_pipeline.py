@@ -1,40 +1,40 @@
-"""Training input: how fast one core makes it, against reading DICOMs in every epoch, and what it adds to an epoch.
+"""Speed of the training input on one core, against reading DICOMs in every epoch, and the time it adds to an epoch.
 
     PYTHONPATH=src .venv/bin/python benchmarks/input_pipeline.py [competition folder]
 
 Without an argument: the folder in $RSNA_MINI, else a generated demo. Five figures, in one run:
 
-per core: images per second at 224 px with the strong preset, from the image cache to a batch with its targets, by one
-thread. Aim: 400.
-threads: the same by data/loading.py with 1, 2, 4 and 8 threads, nothing else running, at 224 and 128 px; best of turns.
-dicom: the same batches when each image is read by pydicom's pixel_array and resized anew, as the report's generators
-did in every epoch, over the cache's. Aim: 8.
-epoch: a training epoch of a frozen MobileNetV2 at 128 px, batches of 32, strong preset, over the same epoch on one
-constant batch in memory: data/loading.py with one and two threads; Keras's PyDataset as it is and with two workers;
-tf.data (parallel map over a numpy function); grain (threads). In turns, medians. Aim: 1.05, where cores are free of
-training. Memory: resident, after the second turn and after the last.
-gpu: where there is one, an epoch of MobileNetV2 at 224 px as experiments train it (every layer learning, the device's
+per core: images per second at 224 px with the strong augmentation, from the image cache to a batch with its targets, by
+one thread. Aim: 400.
+threads: the same by training/loading.py with 1, 2, 4 and 8 threads, without training, at 224 and 128 px; best of turns.
+dicom: speed from the cache over that of the same batches when pydicom's pixel_array reads each image and it is resized,
+as the report's generators did in every epoch. Aim: 8.
+epoch: a training epoch of a frozen MobileNetV2 at 128 px, batches of 32, strong augmentation, over the same epoch on
+one constant batch in memory: training/loading.py with one and two threads; Keras's PyDataset as it is and with two
+workers; tf.data (parallel map over a numpy function); grain (threads). In turns, medians. Aim: 1.05 where a core is
+free to load. Memory: resident, after the second turn and after the last.
+gpu: where there is one, an epoch of MobileNetV2 at 224 px as experiments train it (every layer trained, the device's
 number format and XLA, its number of loaders) over the same on one constant batch, in batches of 32 and 128. Aim: 1.05.
 
 Measured on 332 real radiographs, 2-core AMD EPYC: 1,753 images/s per core at 224 px; 8.5 x as fast as from DICOMs
 (8.2 to 9.1 in three runs). An epoch where one core trains and the other is free to load (TF_NUM_INTRAOP_THREADS,
 TF_NUM_INTEROP_THREADS and OMP_NUM_THREADS = 1): 1.02 x the constant batch's with one thread, 1.05 with two, PyDataset
-1.02 (0.98 with two workers), tf.data 1.46, grain 0.99. Where both cores also train nothing is free, and loading has to
-be paid: 1.16 x with one thread, 1.17 with two, PyDataset 1.26 (1.14), tf.data 1.16, grain 1.28 (other work was running;
-differences of a few hundredths are noise). Resident: 1,176 MiB after the second turn, 1,167 after the last. The threads
-won: none was clearly faster in both settings, they need no package, and they prefetch on JAX too, where Keras's own
+1.02 (0.98 with two workers), tf.data 1.46, grain 0.99. Where both cores train, loading takes time from training: 1.16 x
+with one thread, 1.17 with two, PyDataset 1.26 (1.14), tf.data 1.16, grain 1.28 (other work was running; differences of
+a few hundredths are noise). Resident: 1,176 MiB after the second turn, 1,167 after the last. Threads were chosen: none
+of the others was clearly faster in both settings, they need no package, and they also prefetch on JAX, where Keras's
 PyDataset with one worker does not. Not measured on a GPU.
 
-threads, on made-up images of 256 px, on the same machine while other work shared its two cores, best of three turns:
+threads, on random images of 256 px, on the same machine while other work shared its two cores, best of three turns:
 
     threads                1      2      4      8
     224 px, images/s   1,316  2,046  2,036  1,915
     128 px, images/s   4,296  4,111  4,165  3,968
 
 Of an image's 0.54 ms of CPU at 224 px (on busy cores) OpenCV and NumPy take 0.31 without Python's lock, of 0.30 ms at
-128 px 0.09: the other 0.22 ms, mostly albumentations' seeding and calls, are Python's at any size, and only one thread
-at a time can spend them. So no number of threads makes much more than 5,000 images/s; a GPU that trains faster waits.
-All of this was measured when albumentations still seeded each transform for itself, which was a part of that share.
+128 px 0.09. The other 0.22 ms, mostly albumentations' seeding and calls, need Python's lock at any size, which one
+thread at a time holds: no number of threads makes much more than 5,000 images/s, and a GPU that trains faster waits.
+All of this was measured when albumentations still seeded each transform separately, which was a part of that time.
 """
 
 import os
@@ -75,7 +75,7 @@ THREADS, GPU_BATCHES, GPU_STEPS = (1, 2, 4, 8), (32, 128), 200
 
 
 class Dicoms:
-    """Images read from their DICOMs whenever they are asked for."""
+    """Images that are read from their DICOMs at every access."""
 
     def __init__(self, competition: Competition, ids, size: int):
         self.paths, self.size = [competition.train_images[image] for image in ids], size
@@ -104,7 +104,7 @@ def images_per_second(batches: Batches, count: int) -> float:
 
 
 def by_threads(samples: Samples, family, count: int, turns: int = TURNS) -> dict[int, float]:
-    """Images per second by number of threads, nothing else running: the best of the turns."""
+    """Return {number of threads: images per second}, without training: the best of the turns."""
     best = dict.fromkeys(THREADS, 0.0)
     for turn in range(turns):
         for threads in THREADS:
@@ -133,8 +133,8 @@ def by_tf_data(batches: Batches):
     shapes = [images.shape[1:], *(value.shape[1:] for value in targets.values())]
 
     def make(index):
-        made, wanted = batches[int(index)]
-        return [made, *wanted.values()]
+        images, targets = batches[int(index)]
+        return [images, *targets.values()]
 
     def item(index):
         parts = tf.numpy_function(make, [index], kinds)
@@ -146,40 +146,40 @@ def by_tf_data(batches: Batches):
 
 
 def by_grain(batches: Batches):
-    made = grain.MapDataset.source(batches)
-    return (item for item in made.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
+    dataset = grain.MapDataset.source(batches)
+    return (item for item in dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=4)))
 
 
-def epoch(learner: Learner, source, steps: int) -> float:
+def epoch_seconds(learner: Learner, source, steps: int) -> float:
     start = time.perf_counter()
     learner.fit(source, shuffle=False, verbose=0, steps_per_epoch=steps)
     return time.perf_counter() - start
 
 
-def by_loaded(learner: Learner, threads: int, steps: int) -> Callable[[Batches], float]:
-    def way(batches):
-        with BatchLoader(batches, threads) as loaded:
-            return epoch(learner, loaded, steps)
+def by_loader(learner: Learner, threads: int, steps: int) -> Callable[[Batches], float]:
+    def seconds(batches):
+        with BatchLoader(batches, threads) as loader:
+            return epoch_seconds(learner, loader, steps)
 
-    return way
+    return seconds
 
 
-def timed(ways: dict[str, Callable[[Batches], float]], batches: Callable[[int], Batches], turns: int = TURNS):
-    """{way: median seconds of an epoch}, each in turn, with new batches in every turn."""
+def time_ways(ways: dict[str, Callable[[Batches], float]], batches: Callable[[int], Batches], turns: int = TURNS):
+    """Return {way: median seconds of an epoch}, measured in turns, with new batches in every turn."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     memory = []
     for turn in range(turns + 1):  # the first one compiles
         for name, way in ways.items():
-            taken = way(batches(turn))
+            epoch = way(batches(turn))
             if turn:
-                seconds[name].append(taken)
+                seconds[name].append(epoch)
         memory.append(psutil.Process().memory_info().rss / 2**20)
     print(f"resident: {memory[1]:.0f} MiB after the second turn, {memory[-1]:.0f} after the last")
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def loaders_compared(samples: Samples) -> dict[str, float]:
-    """Median seconds of an epoch of the frozen MobileNetV2, small, by each loader."""
+def compare_loaders(samples: Samples) -> dict[str, float]:
+    """Return {loader: median seconds of an epoch} of the frozen MobileNetV2 at SMALL px."""
     keras.utils.set_random_seed(0)
     model = schema.model_settings(name="mobilenetv2", frozen_epochs=-1)
     family = family_of(model, SMALL)
@@ -188,19 +188,19 @@ def loaders_compared(samples: Samples) -> dict[str, float]:
     learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, True))
     constant = batches_of(samples, family, BATCH, "none")[0]
     ways = {
-        CONSTANT: lambda batches: epoch(learner, Constant(constant, steps), steps),
-        "one thread": by_loaded(learner, 1, steps),
-        "two threads": by_loaded(learner, 2, steps),
-        "PyDataset": lambda batches: epoch(learner, by_keras(1)(batches), steps),
-        "PyDataset, 2 workers": lambda batches: epoch(learner, by_keras(2)(batches), steps),
-        "tf.data": lambda batches: epoch(learner, by_tf_data(batches), steps),
-        "grain": lambda batches: epoch(learner, by_grain(batches), steps),
+        CONSTANT: lambda batches: epoch_seconds(learner, Constant(constant, steps), steps),
+        "one thread": by_loader(learner, 1, steps),
+        "two threads": by_loader(learner, 2, steps),
+        "PyDataset": lambda batches: epoch_seconds(learner, by_keras(1)(batches), steps),
+        "PyDataset, 2 workers": lambda batches: epoch_seconds(learner, by_keras(2)(batches), steps),
+        "tf.data": lambda batches: epoch_seconds(learner, by_tf_data(batches), steps),
+        "grain": lambda batches: epoch_seconds(learner, by_grain(batches), steps),
     }
-    return timed(ways, lambda turn: batches_of(samples, family, EPOCH_IMAGES, seed=turn))
+    return time_ways(ways, lambda turn: batches_of(samples, family, EPOCH_IMAGES, seed=turn))
 
 
-def as_trained(model: schema.Model, samples: Samples, size: int, batch: int, steps: int, turns: int = TURNS):
-    """{way: median seconds of an epoch} of a model as an experiment trains it on this device."""
+def compare_training(model: schema.Model, samples: Samples, size: int, batch: int, steps: int, turns: int = TURNS):
+    """Return {way: median seconds of an epoch} of a model, trained as an experiment does on this device."""
     keras.utils.set_random_seed(0)
     experiment = schema.Experiment(model=model, image_size=size, batch_size=batch)
     family = family_of(model, size)
@@ -208,13 +208,13 @@ def as_trained(model: schema.Model, samples: Samples, size: int, batch: int, ste
         learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, False))
         constant = batches_of(samples, family, batch, "none", batch=batch)[0]
         ways = {
-            CONSTANT: lambda batches: epoch(learner, Constant(constant, steps), steps),
-            f"{loaders(experiment)} loaders": by_loaded(learner, loaders(experiment), steps),
+            CONSTANT: lambda batches: epoch_seconds(learner, Constant(constant, steps), steps),
+            f"{loaders(experiment)} loaders": by_loader(learner, loaders(experiment), steps),
         }
-        return timed(ways, lambda turn: batches_of(samples, family, steps * batch, seed=turn, batch=batch), turns)
+        return time_ways(ways, lambda turn: batches_of(samples, family, steps * batch, seed=turn, batch=batch), turns)
 
 
-def show(title: str, images: int, seconds: dict[str, float]) -> None:
+def print_seconds(title: str, images: int, seconds: dict[str, float]) -> None:
     for name, value in seconds.items():
         print(f"{title}, epoch of {images}, {name}: {value:.2f} s, {value / seconds[CONSTANT]:.3f} x", flush=True)
 
@@ -237,18 +237,18 @@ def main(root: Path | None) -> None:
         print(f"per core: {from_cache:.0f} images/s at {LARGE} px, strong preset, from the cache")
         print(f"dicom: {from_dicoms:.0f} images/s; the cache is {from_cache / from_dicoms:.1f} x as fast")
         small = samples_of(study, cache, SMALL)
-        for size, sized in ((LARGE, samples), (SMALL, small)):
-            rates = by_threads(sized, family_of(schema.model_settings(name="mobilenetv2"), size), EPOCH_IMAGES)
-            shown = ", ".join(f"{threads}: {rate:,.0f}" for threads, rate in rates.items())
-            print(f"threads, images/s at {size} px: {shown}", flush=True)
-        show(f"{SMALL} px, frozen", EPOCH_IMAGES, loaders_compared(small))
+        for size, images in ((LARGE, samples), (SMALL, small)):
+            rates = by_threads(images, family_of(schema.model_settings(name="mobilenetv2"), size), EPOCH_IMAGES)
+            text = ", ".join(f"{threads}: {rate:,.0f}" for threads, rate in rates.items())
+            print(f"threads, images/s at {size} px: {text}", flush=True)
+        print_seconds(f"{SMALL} px, frozen", EPOCH_IMAGES, compare_loaders(small))
         if not on_gpu():
-            print("gpu: there is none")
+            print("gpu: none")
             return
         for batch in GPU_BATCHES:
             title = f"gpu: {LARGE} px, {precision_of(schema.Experiment())}, batches of {batch}"
-            seconds = as_trained(schema.model_settings(name="mobilenetv2"), samples, LARGE, batch, GPU_STEPS)
-            show(title, GPU_STEPS * batch, seconds)
+            seconds = compare_training(schema.model_settings(name="mobilenetv2"), samples, LARGE, batch, GPU_STEPS)
+            print_seconds(title, GPU_STEPS * batch, seconds)
 
 
 if __name__ == "__main__":

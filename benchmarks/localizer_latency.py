@@ -1,16 +1,16 @@
-"""Latency and peak memory of each localizer on CPU, an image at a time and sixteen, forward pass and decoding apart.
+"""Latency and peak memory of each localizer on a CPU, for batches of 1 and 16; forward pass and decoding separately.
 
     PYTHONPATH=src .venv/bin/python benchmarks/localizer_latency.py [runs=runs/DATASET] [preset=full] [turns=20]
 
-What is timed is what inference does with a batch under one variant: `passes` (the network, to numpy) and the family's
-`decode`, on radiographs of the demo at the experiment's own size. Every line is a process of its own, so that its peak
-memory is its own; what Python, TensorFlow and the demo's tables take before the network is built is given beside it.
+It times what inference does with a batch under one variant: `passes` (the network, to NumPy) and the family's `decode`,
+on radiographs of the demo at the experiment's size. Each measurement is a separate process, for its peak memory; the
+memory of Python, TensorFlow and the demo's tables before the network is built is printed too.
 
-With runs= the weights of that data set's finished runs are used (of the experiment at this preset, fold 0); a network
-without a run is untrained, marked so, and its decoder has more to do than a trained one's: compare forward passes then.
-Times are medians over the turns, in milliseconds an image; with other work on the machine they are no more than a hint.
+With runs= the weights of that data set's finished runs are used (of the experiment at this preset, fold 0). A network
+without a run is untrained and marked so; its decoder has more to do than a trained network's, so compare forward passes
+only. Times are medians over the turns, in milliseconds an image; other work on the machine makes them unreliable.
 
-Measured on an idle 2-core AMD EPYC; milliseconds an image and peak memory, of which 0.88 GiB before the network:
+Measured on an idle 2-core AMD EPYC: milliseconds an image and peak memory, of which 0.88 GiB before the network:
 
     weights                          pixels  batch of 1              batch of 16
     mobilenet_unet   20 epochs, demo    224   8.8 + 0.5   0.95 GiB     5.0 + 0.3   1.11 GiB     (network + decoding)
@@ -38,7 +38,7 @@ EXPERIMENTS = (
     *("yolov8_xs", "yolov8_s", "yolov8_m"),
 )
 BATCHES = (1, 16)
-WARM_UP = 2  # turns that are not counted: the first compiles
+WARM_UP = 2  # turns that do not count: the first compiles
 
 
 @dataclass
@@ -47,11 +47,11 @@ class Settings:
     preset: str = setting("full", "of the experiments: their image size")
     runs: str = setting("", "folder of a data set's runs, whose weights are taken")
     turns: int = setting(20, "batches that are timed")
-    batch: int = setting(0, "of the one measurement that a process makes; 0: all, each in a process")
+    batch: int = setting(0, "batch size to measure in this process; 0: all, each in a process of its own")
 
 
 def measure(settings: Settings) -> dict:
-    """The first experiment at one batch size, in this process."""
+    """Measure the first experiment at one batch size, in this process."""
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     set_switches()
     import numpy as np
@@ -87,7 +87,7 @@ def measure(settings: Settings) -> dict:
         end = time.perf_counter()
         forward.append((middle - start) / batch * 1e3)
         decode.append((end - middle) / batch * 1e3)
-        boxes += [len(each.scores) for each in decoded]
+        boxes += [len(image.scores) for image in decoded]
     return {
         "size": experiment.image_size,
         "parameters": network.count_params(),
@@ -102,15 +102,15 @@ def measure(settings: Settings) -> dict:
 
 
 def peak() -> float:
-    """GiB that this process has held at most."""
+    """Return the peak memory of this process, in GiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def in_process(settings: Settings, name: str, batch: int) -> dict:
-    words = [f"experiments=[{name}]", f"batch={batch}", f"preset={settings.preset}", f"turns={settings.turns}"]
-    words += [f"runs={config.user_path(settings.runs)}"] if settings.runs else []
-    made = subprocess.run([sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(made.stdout.splitlines()[-1])
+def measure_in_process(settings: Settings, name: str, batch: int) -> dict:
+    args = [f"experiments=[{name}]", f"batch={batch}", f"preset={settings.preset}", f"turns={settings.turns}"]
+    args += [f"runs={config.user_path(settings.runs)}"] if settings.runs else []
+    done = subprocess.run([sys.executable, __file__, *args], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main(settings: Settings) -> None:
@@ -122,15 +122,15 @@ def main(settings: Settings) -> None:
           f"{'slowest':>8s} {'boxes':>6s} {'peak':>9s} {'before':>9s}")  # fmt: skip
     for name in settings.experiments:
         if name not in known:
-            print(f"{name:31s} is no experiment here")
+            print(f"{name:31s} is not an experiment")
             continue
         for batch in BATCHES:
-            found = in_process(settings, name, batch)
-            both = found["forward"] + found["decode"]
+            result = measure_in_process(settings, name, batch)
+            both = result["forward"] + result["decode"]
             print(
-                f"{name:31s} {found['size']:6d} {found['parameters']:11,d} {batch:5d} {found['forward']:8.1f} "
-                f"{found['decode']:7.2f} {both:7.1f} {found['slowest']:8.1f} {found['boxes']:6.1f} "
-                f"{found['peak']:5.2f} GiB {found['before']:5.2f} GiB{'' if found['trained'] else '  untrained'}",
+                f"{name:31s} {result['size']:6d} {result['parameters']:11,d} {batch:5d} {result['forward']:8.1f} "
+                f"{result['decode']:7.2f} {both:7.1f} {result['slowest']:8.1f} {result['boxes']:6.1f} "
+                f"{result['peak']:5.2f} GiB {result['before']:5.2f} GiB{'' if result['trained'] else '  untrained'}",
                 flush=True,
             )
 

@@ -1,14 +1,14 @@
-"""Prediction under k test-time variants against one, in one run: MobileNetV2 and YOLOv8-xs at 256 px.
+"""Time of prediction under several test-time variants over that under one: MobileNetV2 and YOLOv8-xs at 256 px.
 
     PYTHONPATH=src .venv/bin/python benchmarks/tta.py [images]
 
-The whole of `predict` is timed, from the cached squares to the merged table: resampling, passes, decoding, merging. The
-networks are untrained (the cost of a pass is the same; the localizer's decoder has more to suppress than a trained
-one's). Ways are timed in turns and their medians compared, so that other work on the machine weighs on all alike.
+All of `predict` is timed, from the cached squares to the merged table: resampling, passes, decoding, merging. The
+networks are untrained (a pass takes the same time; the localizer's decoder has more to suppress than a trained one's).
+All are timed in turns and their medians compared, so that other work on the machine slows all alike.
 
-Measured on a 2-core AMD EPYC that was also doing other work. 64 images in batches of 16, every pass full: two variants
-take 1.93 to 1.97 times (MobileNetV2) and 2.01 to 2.02 times (YOLOv8-xs) as long as one, five 4.87 to 4.96 and 5.02 to
-5.06 times. 72 images, where one variant leaves its last pass half empty and the variants share theirs: 1.83 and 1.85,
+Measured on a 2-core AMD EPYC that also did other work. 64 images in batches of 16, every pass full: two variants take
+1.93 to 1.97 times (MobileNetV2) and 2.01 to 2.02 times (YOLOv8-xs) as long as one, five 4.87 to 4.96 and 5.02 to 5.06
+times. 72 images, where the last pass of one variant is half empty but several variants share theirs: 1.83 and 1.85,
 4.74 and 4.76. A single image, whose variants fit into one pass: five take 1.01 and 1.05 times as long.
 """
 
@@ -34,10 +34,10 @@ COUNTS = (1, 2, len(VARIANTS))
 
 
 def seconds(network, family, images: np.ndarray, tta: list[str]) -> float:
-    named = Images([str(row) for row in range(len(images))], images, np.full((len(images), 2), 1024))
+    squares = Images([str(row) for row in range(len(images))], images, np.full((len(images), 2), 1024))
     experiment = schema.Experiment(tta=tta, batch_size=BATCH)
     start = time.perf_counter()
-    predict(network, family, named, experiment, "")
+    predict(network, family, squares, experiment, "")
     return time.perf_counter() - start
 
 

@@ -1,21 +1,22 @@
-"""Our YOLOv8 against keras-cv's stock YOLOV8Detector, and what each difference between them is worth.
+"""Our YOLOv8 against keras-cv's stock YOLOV8Detector, and the effect of each difference between them.
 
     PYTHONPATH=src .venv/bin/python benchmarks/yolo_training.py [epochs=10] [image_size=256] [preset=quick] [fold=0]
 
-Every network has the same backbone (xs, freshly initialised from the same seed) and feature pyramid, and sees the same
-augmented images of the demo in the same order for the same steps, under the same AdamW with warm-up, cosine and
-averaged weights. The held-out fold is predicted once (no test-time variants), by our decoder (boxes from confidence
-0.01, suppression above IoU 0.45) and, in the lines that say so, by the stock one's defaults (0.2 and 0.7). The score is
-the competition's, every image's threshold fitted on other people's images; its difference from ours is paired, with a
-95 % interval over people, and therefore says nothing of how much another seed would change.
+Every network has the same backbone (xs, initialised from the same seed) and feature pyramid, and is trained on the same
+augmented images of the demo in the same order for the same steps, with the same AdamW, warm-up, cosine and averaged
+weights. The held-out fold is predicted once (no test-time variants), with our decoder (scores from 0.01, suppression
+above IoU 0.45) and, where a line says so, with the stock decoder's defaults (0.2 and 0.7). The score is the
+competition's; every image's threshold is fitted on other people's images. The difference from ours is paired, with a
+95 % interval over people; this does not include the variation between seeds.
 
-Beside what the lines name, stock differs from ours by: probabilities instead of logits in the class loss, no
-distribution loss, narrower class heads, batch statistics that forget more slowly, and a class loss that is not held
-down in batches with few boxes. networks=[stock] trains only what is named beside ours.
+Other differences of stock from ours: probabilities instead of logits in the class loss, no distribution loss, narrower
+class heads, a higher momentum of batch statistics, and a class loss that can grow large in batches with few boxes.
+networks=[stock] trains ours and only the named ones.
 
-Demo `quick`, 10 epochs, 256 px, three minutes a training on a 2-core AMD EPYC; folds 0, 1 and 2, each with its number
-as seed, 140 held-out images each. Score, and the difference from ours with its interval. Measured before
-each transform of an augmentation had draws of its own (20 epochs of ours rose from 0.707 to 0.819 by that):
+Measured on the demo `quick`, 10 epochs, 256 px, three minutes a training on a 2-core AMD EPYC; folds 0, 1 and 2, each
+with its number as seed, 140 held-out images each. Score, and the difference from ours with its interval. This was
+before each transform of an augmentation had random numbers of its own (which raised ours from 0.707 to 0.819 after 20
+epochs):
 
     fold                                     0                            1                         2
     ours                                 0.474                        0.517                     0.552
@@ -28,8 +29,8 @@ each transform of an augmentation had draws of its own (20 epochs of ours rose f
     ours with focal             +0.059 (-0.001 to 0.132)   -0.020 (-0.075 to 0.041)
     with focal, no distribution                            -0.056 (-0.101 to 0.013)
 
-The prior is worth nearly everything. What the distribution loss or a focal class loss change is no larger than what
-another fold and seed change, and stands with either sign: both stay settings, at YOLOv8's own values.
+The prior has nearly all of the effect. The effects of the distribution loss and of a focal class loss are not larger
+than those of another fold and seed, and have both signs: both are settings, with YOLOv8's values as defaults.
 """
 
 import dataclasses
@@ -76,15 +77,15 @@ class Settings:
     preset: str = setting("quick", "size of the demo")
     fold: int = setting(0, "that is held out")
     seed: int = setting(0, "of weights, order and augmentation")
-    networks: list[str] = field(default_factory=list, metadata={"help": "trainings beside ours; default all"})
+    networks: list[str] = field(default_factory=list, metadata={"help": "other trainings than ours; default all"})
 
 
 @dataclass(frozen=True)
 class Training:
-    """A network to train, and what it is decoded by beside our decoder: {label: attributes of YOLOv8}."""
+    """A network to train. decoders: other decoders than ours, {label: attributes of YOLOv8}."""
 
     name: str
-    stock_prior: float | None = None  # None: ours, with `model`
+    stock_prior: float | None = None  # None: our network, with the settings `model`
     model: dict = field(default_factory=dict)
     decoders: dict = field(default_factory=dict)
 
@@ -101,10 +102,10 @@ TRAININGS = [
 
 
 class Stock(YOLOv8):
-    """keras-cv's detector, its targets, and its outputs as ours are, so that our decoder reads them."""
+    """keras-cv's detector with its targets, and its outputs converted to ours for our decoder."""
 
     def detector(self, prior: float) -> keras.Model:
-        """prior: an anchor's probability of a finding at the start; 0 leaves the biases at zero, as they come."""
+        """Build the detector. prior: an anchor's initial probability of a finding; 0 leaves the biases at zero."""
         channels, depths, pyramid_depth = SIZES[self.model.size]
         detector = keras_cv.models.YOLOV8Detector(
             num_classes=1,
@@ -123,15 +124,15 @@ class Stock(YOLOv8):
         return detector
 
     def targets(self, boxes, classes):
-        own = super().targets(boxes, classes)
-        is_box = own["is_box"] > 0
-        return {"boxes": np.where(is_box[..., None], own["corners"], -1.0), "classes": np.where(is_box, 0.0, -1.0)}
+        targets = super().targets(boxes, classes)
+        is_box = targets["is_box"] > 0
+        return {"boxes": np.where(is_box[..., None], targets["corners"], -1.0), "classes": np.where(is_box, 0.0, -1.0)}
 
     def network(self, detector: keras.Model) -> keras.Model:
         gray = gray_input(self.image_size)
         outputs = detector(keras.layers.Concatenate()([gray] * 3))
-        sure = ops.clip(outputs["classes"], 1e-7, 1 - 1e-7)
-        return keras.Model(gray, {"distances": outputs["boxes"], "logits": ops.log(sure) - ops.log1p(-sure)})
+        p = ops.clip(outputs["classes"], 1e-7, 1 - 1e-7)
+        return keras.Model(gray, {"distances": outputs["boxes"], "logits": ops.log(p) - ops.log1p(-p)})
 
 
 class ThreeChannels(keras.utils.PyDataset):
@@ -150,7 +151,7 @@ class ThreeChannels(keras.utils.PyDataset):
 
 
 def train(training: Training, experiment: schema.Experiment, samples: Samples) -> tuple[keras.Model, YOLOv8]:
-    """The network with its averaged weights, gray images to what YOLOv8.decode reads."""
+    """Train and return the network with its averaged weights, from gray images to the input of YOLOv8.decode."""
     keras.utils.set_random_seed(experiment.seed)
     orders = [
         epoch_order(samples.positive, experiment.sampling, experiment.batch_size, experiment.seed, epoch)
@@ -175,8 +176,8 @@ def train(training: Training, experiment: schema.Experiment, samples: Samples) -
     started = time.monotonic()
     for epoch, order in enumerate(orders):
         batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
-        with BatchLoader(ThreeChannels(batches) if is_stock else batches, 1) as loaded:
-            loss = learner.fit(loaded, shuffle=False, verbose=0).history["loss"][-1]
+        with BatchLoader(ThreeChannels(batches) if is_stock else batches, 1) as loader:
+            loss = learner.fit(loader, shuffle=False, verbose=0).history["loss"][-1]
         if epoch in (0, experiment.epochs - 1):
             print(
                 f"{training.name}: epoch {epoch + 1}, loss {loss:.2f}, {time.monotonic() - started:.0f} s", flush=True
@@ -191,34 +192,36 @@ def main(settings: Settings) -> None:
     experiment = config.read_experiment("yolov8_xs", "quick", changes)
     job = schema.Job(data="demo", preset=settings.preset)
     data = prepare(job, resolve(job), [settings.image_size])
-    material = run_data_of(data, settings.fold, experiment)
-    chosen = [each for each in TRAININGS if each.name in (OURS, *(settings.networks or [each.name]))]
-    found = {}
-    for training in chosen:
-        network, family = train(training, experiment, material.samples)
+    run_data = run_data_of(data, settings.fold, experiment)
+    ids = run_data.held_out["patientId"].tolist()
+    tables = {}
+    for training in TRAININGS:
+        if settings.networks and training.name not in (OURS, *settings.networks):
+            continue
+        network, family = train(training, experiment, run_data.samples)
         for label, decoder in {training.name: {}, **training.decoders}.items():
             for name, value in decoder.items():
                 setattr(family, name, value)
-            found[label] = detections_of(network, family, experiment, data, material.held_out["patientId"].tolist())
-    report(found, data)
+            tables[label] = detect(network, family, experiment, data, ids)
+    report(tables, data)
 
 
-def detections_of(network, family: YOLOv8, experiment: schema.Experiment, data: Prepared, ids: list[str]):
+def detect(network, family: YOLOv8, experiment: schema.Experiment, data: Prepared, ids: list[str]):
     images = cached_images(data.cache, ids, experiment.image_size)
     return predict(network, family, images, dataclasses.replace(experiment, tta=["identity"]), "held-out images")
 
 
-def report(found: dict, data: Prepared) -> None:
-    """A line per network and decoder: boxes per image, score, difference from ours."""
+def report(tables: dict, data: Prepared) -> None:
+    """Print a line per network and decoder: boxes per image, score, difference from ours."""
     truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
     groups = dict(zip(data.study["patientId"], data.study["group"]))
-    problem = problem_of(found, {}, truth, groups)
+    problem = problem_of(tables, {}, truth, groups)
     fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, 0)
-    scores = [image_scores(problem.truth, cross_fit_member(problem, fold, place, 0)) for place in range(len(found))]
+    scores = [image_scores(problem.truth, cross_fit_member(problem, fold, place, 0)) for place in range(len(tables))]
     positives = int(problem.truth.positive.sum())
     print(f"\n{len(fold)} held-out images of {problem.people.max() + 1} people, {positives} positive")
     print(f"{'':36s} {'boxes':>6s}  {'score':26s} less ours, paired")
-    for place, (label, table) in enumerate(found.items()):
+    for place, (label, table) in enumerate(tables.items()):
         interval = mean_interval(scores[place], problem.people)
         change = difference_interval(scores[place], scores[0], problem.people) if place else ""
         print(f"{label:36s} {table.counts.mean():6.1f}  {interval!s:26s} {change}")

@@ -69,5 +69,6 @@ def test_loader_threads_are_compared(input_pipeline, samples):
 
 
 def test_an_epoch_is_compared_as_experiments_train_it(input_pipeline, samples):
-    seconds = input_pipeline.as_trained(schema.model_settings(name="fcnn"), samples, 32, batch=2, steps=3, turns=1)
+    model = schema.model_settings(name="fcnn")
+    seconds = input_pipeline.compare_training(model, samples, 32, batch=2, steps=3, turns=1)
     assert len(seconds) == 2 and min(seconds.values()) > 0
