@@ -83,10 +83,10 @@ class BoxBatch(NamedTuple):
 class Fusion:
     """How boxes of several members become one list.
 
-    method: soft_nms is the Gaussian variant. confidence of a wbf cluster: mean (a member without a box counts as 0),
-    max, box_and_model, absent_model_aware (both as in ensemble-boxes), votes (the number of members with a box; with equal
-    votes their mean decides), or members (the mean over members of each one's best box, 0 where it has none; unlike
-    mean, a second, less confident box of a member does not lower it).
+    method: soft_nms is the Gaussian variant.
+    confidence: of a wbf cluster. mean: a member without a box counts as 0. max. box_and_model, absent_model_aware: as
+    in ensemble-boxes. votes: the number of members with a box, then the boxes' mean. members: the mean over members of
+    each one's best box, 0 where it has none; unlike mean, a second, less confident box of a member does not lower it.
     """
 
     nms_iou: float = setting(

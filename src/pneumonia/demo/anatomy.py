@@ -1,93 +1,23 @@
-"""A synthetic chest radiograph without disease: a body in projection, built from a few smooth fields.
+"""A synthetic chest radiograph without disease: a projected body, built from a few smooth fields.
 
 Everything is drawn on a GRID x GRID plane in units of brightness (0 = air around the body, 1 = densest bone) and
-enlarged to 1024 x 1024 at the end: smooth things cost a quarter of the pixels there. Body coordinates are `u`,
-the signed distance from the midline (negative = the patient's right = the image's left), and `v`, the distance
+enlarged to 1024 x 1024 at the end, which takes a quarter of the pixels. Body coordinates are `u`,
+the signed distance from the midline (negative = the person's right = the image's left), and `v`, the distance
 from the top, both in fractions of the image side.
 """
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import cv2
 import numpy as np
 
+from pneumonia.demo.person import Person, Pose
+
 SIDE = 1024  # pixels of the radiograph, as in the competition
 GRID = 512  # pixels on which anatomy is drawn
-NOISE_SIDE = 1536  # side of the cached noise fields; each radiograph takes a crop of its own
+NOISE_SIDE = 1536  # side of the cached noise fields, from which each radiograph takes random crops
 
-RIGHT, LEFT = -1, 1  # the patient's sides, as signs of u
-
-
-@dataclass(frozen=True)
-class Person:
-    """What all radiographs of one person share. Lengths in fractions of the image side."""
-
-    sex: str
-    age: int
-    thorax: float  # half width of the rib cage at its widest
-    apex: float  # v of the lung tops
-    base: float  # v of the right dome of the diaphragm in full inspiration
-    heart: float  # half width of the heart relative to that of the thorax
-    aorta: float  # radius of the aortic knob
-    pitch: float  # distance from rib to rib
-    slope: float  # how steeply the ribs fall towards the side
-    clavicle: float  # rise of the clavicles towards the shoulder
-    shoulder: float  # half width of the body at the shoulders
-    breast: float  # added brightness over the lower lungs
-    habitus: float  # thickness of the soft tissue, 0 lean to 1 heavy
-    tree: int  # seed of the vessel tree
-
-
-def draw_person(rng: np.random.Generator) -> Person:
-    """A person of random build. 56.8 % are male and ages are N(47, 17), as in the competition's DICOM headers."""
-    male = rng.random() < 0.568
-    habitus = rng.beta(2.0, 3.0)
-    return Person(
-        sex="M" if male else "F",
-        age=int(np.clip(rng.normal(47, 17), 5, 92)),
-        thorax=rng.normal(0.352 if male else 0.332, 0.014),
-        apex=rng.normal(0.140, 0.018),
-        base=rng.normal(0.735 if male else 0.72, 0.025),
-        heart=float(np.clip(rng.normal(0.46, 0.05), 0.36, 0.60)),
-        aorta=rng.uniform(0.028, 0.045),
-        pitch=rng.uniform(0.060, 0.072),
-        slope=rng.uniform(0.9, 1.5),
-        clavicle=rng.uniform(0.02, 0.07),
-        shoulder=rng.uniform(0.47, 0.56),
-        breast=0.0 if male else rng.uniform(0.03, 0.16),
-        habitus=habitus,
-        tree=int(rng.integers(2**31)),
-    )
-
-
-@dataclass(frozen=True)
-class Pose:
-    """How the person stood or lay before the detector, one per radiograph."""
-
-    view: str  # "AP" (portable, lying or sitting) or "PA" (standing)
-    shift: tuple[float, float]
-    rotation: float  # radians
-    zoom: float
-    turn: float  # shift of the midline structures against the ribs: the person is turned
-    inspiration: float  # added to v of the diaphragm; negative = shallow breath
-    left_dome: float  # v of the left dome below the right one
-    heart_zoom: float  # the heart is nearer to the tube in AP and so drawn larger
-
-
-def draw_pose(rng: np.random.Generator, view: str) -> Pose:
-    lying = view == "AP"
-    spread = 1.6 if lying else 1.0
-    return Pose(
-        view=view,
-        shift=(rng.normal(0, 0.024 * spread), rng.normal(0.005, 0.030 * spread)),
-        rotation=rng.normal(0, 0.018 * spread),
-        zoom=rng.normal(0.985 if lying else 1.0, 0.055),
-        turn=rng.normal(0, 0.006 * spread),
-        inspiration=rng.normal(-0.045, 0.035) if lying else rng.normal(0.0, 0.018),
-        left_dome=rng.normal(0.018, 0.012),
-        heart_zoom=rng.uniform(1.08, 1.22) if lying else rng.uniform(0.96, 1.04),
-    )
+RIGHT, LEFT = -1, 1  # the person's sides, as signs of u
 
 
 @lru_cache(maxsize=1)
@@ -98,14 +28,14 @@ def _plane() -> tuple[np.ndarray, np.ndarray]:
 
 
 @lru_cache(maxsize=8)
-def noise_field(wavelength: float, index: int = 0) -> np.ndarray:
-    """(NOISE_SIDE, NOISE_SIDE) float32, zero mean, unit variance, features of about `wavelength` pixels of it.
+def noise_field(wavelength: float) -> np.ndarray:
+    """(NOISE_SIDE, NOISE_SIDE) float32 noise with zero mean, unit variance and features of about `wavelength` pixels.
 
-    A band of one to one and a half octaves: white noise blurred at two scales and subtracted. Wavelengths below
-    2 give noise that is only slightly correlated. The same in every process: the field has a seed of its own.
+    A band of one to one and a half octaves: the difference of white noise blurred at two scales. Wavelengths below 2
+    give noise that is only slightly correlated. The field has a fixed seed, so it is the same in every process.
     """
-    rng = np.random.default_rng([2018, int(wavelength * 10), index])
-    small = max(1, int(wavelength // 16))  # long waves are made small and enlarged
+    rng = np.random.default_rng([2018, int(wavelength * 10), 0])
+    small = max(1, int(wavelength // 16))  # long waves are computed small and enlarged
     field = rng.standard_normal((NOISE_SIDE // small, NOISE_SIDE // small), dtype=np.float32)
     if wavelength < 2:
         field = cv2.GaussianBlur(field, (0, 0), 0.6)
@@ -120,17 +50,17 @@ def noise_field(wavelength: float, index: int = 0) -> np.ndarray:
     return field
 
 
-def noise_crop(rng: np.random.Generator, wavelength: float, height: int, width: int, index: int = 0) -> np.ndarray:
-    """A (height, width) piece of the noise field at a random place, mirrored at random."""
+def noise_crop(rng: np.random.Generator, wavelength: float, height: int, width: int) -> np.ndarray:
+    """A (height, width) crop of the noise field at a random position, randomly mirrored."""
     y, x = rng.integers(NOISE_SIDE - height), rng.integers(NOISE_SIDE - width)
-    crop = noise_field(wavelength, index)[y : y + height, x : x + width]
+    crop = noise_field(wavelength)[y : y + height, x : x + width]
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     return crop[::-1] if rng.random() < 0.5 else crop
 
 
 def step(distance: np.ndarray, softness: float) -> np.ndarray:
-    """0 to 1 as `distance` rises through 0, over `softness` on either side, with a smooth shoulder."""
+    """A smooth step: 0 to 1 as `distance` rises from -softness to softness."""
     t = np.clip(distance * (0.5 / softness) + 0.5, 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)
 
@@ -188,7 +118,7 @@ class Thorax:
         width = person.heart * person.thorax * pose.heart_zoom
         floor = self.bases[LEFT] - 0.005
         height = 0.165 + 0.25 * (width - 0.15)
-        # ventricles: an ellipse leaning to the patient's left; atrium: a flatter one on the right
+        # ventricles: an ellipse leaning to the person's left; atrium: a flatter one on the right
         a, b = self.middle - 0.36 * width, self.v - (floor - 0.55 * height)
         lean = 0.45
         a, b = a * np.cos(lean) + b * np.sin(lean), b * np.cos(lean) - a * np.sin(lean)
@@ -205,7 +135,7 @@ class Thorax:
         return np.maximum(solid, 0.42 * step(hilum, 0.8)).astype(np.float32)
 
     def vessels(self, rng: np.random.Generator) -> np.ndarray:
-        """Pulmonary vessels: branching lines from each hilum, thinner and fainter outwards. About 0 to 1."""
+        """Draw pulmonary vessels: branching lines from each hilum, thinner and fainter outwards. About 0 to 1."""
         tree = np.random.default_rng(self.person.tree)
         canvas = np.zeros((GRID, GRID), np.uint8)
         steps = np.linspace(0.0, 1.0, 10)
@@ -249,12 +179,12 @@ class Thorax:
         return cage * fade * (_rib_profile(back) * back_reach + 0.42 * _rib_profile(front) * front_reach)
 
     def chest_wall(self) -> np.ndarray:
-        """The rib cage seen edge on: a bright line along the lung's outer edge."""
+        """The rib cage along the beam: a bright line at the lung's outer edge."""
         off = (self.lateral(self.v) + 0.008 - self.across) / 0.010
         return np.exp(-off * off) * step(self.v - self.person.apex - 0.03, 0.03) * (1.0 - self.below)
 
     def skeleton(self, rng: np.random.Generator) -> np.ndarray:
-        """Clavicles, scapulae and upper arms as drawn lines and plates, 0 to 1."""
+        """Draw clavicles, scapulae and upper arms as lines and plates, 0 to 1."""
         person = self.person
         canvas = np.zeros((GRID, GRID), np.uint8)
         arms_out = rng.uniform(-0.02, 0.03)
@@ -270,14 +200,14 @@ class Thorax:
             self._line(canvas, side * u, person.apex + 0.06 + 0.30 * rim, 3, 75)
             self._line(canvas, side * (u + 0.05 * (1 - rim)), person.apex + 0.05 + 0.30 * rim, 2, 45)
             head = self.to_pixels(side * (person.shoulder - 0.075 + arms_out), person.apex + 0.065)[0]
-            elbow = self.to_pixels(side * (person.shoulder + 0.0 + 2 * arms_out), person.apex + 0.42)[0]
-            pen = lambda p: tuple(int(c * 16) for c in p)  # noqa: E731
-            cv2.line(canvas, pen(head), pen(elbow), 95, 30, cv2.LINE_AA, 4)
-            cv2.circle(canvas, pen(head), 24 * 16, 125, -1, cv2.LINE_AA, 4)
+            elbow = self.to_pixels(side * (person.shoulder + 2 * arms_out), person.apex + 0.42)[0]
+            head, elbow = (tuple(int(coordinate * 16) for coordinate in point) for point in (head, elbow))
+            cv2.line(canvas, head, elbow, 95, 30, cv2.LINE_AA, 4)
+            cv2.circle(canvas, head, 24 * 16, 125, -1, cv2.LINE_AA, 4)
         return cv2.GaussianBlur(canvas, (0, 0), 1.6).astype(np.float32) / 255.0
 
     def spine(self) -> np.ndarray:
-        """The vertebral column: a band with a bright end plate every vertebra, and the dark trachea before it."""
+        """The vertebral column: a band with a bright end plate every vertebra, and the dark trachea in front of it."""
         band = step(0.042 - np.abs(self.u), 0.008)
         plates = _rib_profile(self.v / (0.82 * self.person.pitch))
         trachea = step(0.020 - np.abs(self.middle + 0.004), 0.010) * step(self.person.apex + 0.22 - self.v, 0.03)
@@ -298,13 +228,13 @@ class Thorax:
         return np.maximum(tissue, self.arms())
 
     def arms(self) -> np.ndarray:
-        """The upper arms beside the chest, 0 to 0.75."""
+        """The upper arms at the sides of the chest, 0 to 0.75."""
         middle = self.person.shoulder - 0.03 + 0.10 * np.clip(self.v - self.person.apex - 0.05, 0.0, 1.0)
         off = (self.across - middle) / (0.062 + 0.02 * self.person.habitus)
         return 0.75 * np.sqrt(np.clip(1.0 - off * off, 0.0, 1.0)) * step(self.v - self.person.apex - 0.05, 0.06)
 
     def brightness(self, rng: np.random.Generator, vessels: np.ndarray, unevenness: float) -> np.ndarray:
-        """The healthy chest: the sum of all tissue on the way of the beam, about 0 to 1.1.
+        """The healthy chest: the sum of all tissue in the beam, about 0 to 1.1.
 
         `unevenness` is the standard deviation of a smooth variation over the whole body.
         """
@@ -340,8 +270,3 @@ def _profile_table() -> np.ndarray:
 
 def _rib_profile(phase: np.ndarray) -> np.ndarray:
     return _profile_table()[(phase * 1024.0).astype(np.int32) & 1023]
-
-
-def follow_up(person: Person, years: int) -> Person:
-    """The same person `years` later."""
-    return replace(person, age=min(person.age + years, 94))

@@ -1,8 +1,8 @@
 """What disease adds to a synthetic radiograph: opacities (boxed) and distractors (not boxed).
 
-An opacity is told from a distractor by its texture, not by its brightness: airspace consolidation is mottled and
-cloudy, has air bronchograms, and hides the vessels; effusion, mass, atelectasis and haze are smooth, as bright or
-brighter, and the haze is drawn by the same outline, of the same sizes and in the same places as the opacities.
+Opacities differ from distractors in texture, not in brightness: airspace consolidation is mottled and cloudy, has air
+bronchograms, and hides the vessels; effusion, mass, atelectasis and haze are smooth and as bright or brighter. Haze has
+the outlines, sizes and positions of opacities.
 """
 
 from dataclasses import dataclass
@@ -37,10 +37,10 @@ class Difficulty:
     density: tuple[float, float] = (0.0, 0.14)  # mean brightness that an opacity adds
     haze: tuple[float, float] = (0.05, 0.20)  # brightness of a smooth haze
     haze_share: float = 0.55  # of not-normal images with a haze shaped like an opacity
-    haze_beside: float = 0.50  # of opacity images with one in addition
+    haze_beside: float = 0.50  # of opacity images with an additional haze
     unevenness: float = 0.026  # standard deviation of smooth brightness over the whole body: scatter, soft tissue
     softness: float = 0.30  # width of an opacity's soft edge, relative to its radius
-    raggedness: float = 0.30  # how far noise moves its outline, likewise
+    raggedness: float = 0.30  # how far noise moves its outline, relative to its radius
 
 
 @dataclass
@@ -78,7 +78,7 @@ def _patch(rng: np.random.Generator, thorax: Thorax, plan: np.ndarray, level: Di
 
 
 def _extent(weight: np.ndarray, left: int, top: int) -> np.ndarray | None:
-    """The tight box of what a reader sees of a patch: rows and columns of which at least a few pixels are dense."""
+    """The tight box of a patch's visible part: rows and columns with at least five dense pixels; None without any."""
     dense = weight > 0.4
     columns, rows = np.flatnonzero(dense.sum(axis=0) >= 5), np.flatnonzero(dense.sum(axis=1) >= 5)
     if not len(columns) or not len(rows):
@@ -88,7 +88,7 @@ def _extent(weight: np.ndarray, left: int, top: int) -> np.ndarray | None:
 
 
 def _planned_boxes(rng: np.random.Generator, thorax: Thorax, count: int) -> np.ndarray:
-    """Where opacities are to be, with the sizes and heights on the film of the real boxes.
+    """Plan boxes of opacities, with the sizes and vertical positions of the real boxes.
 
     Returns:
         (count, 5) centre x, centre y, width, height in radiograph pixels, and the side of the lung.
@@ -101,15 +101,16 @@ def _planned_boxes(rng: np.random.Generator, thorax: Thorax, count: int) -> np.n
     sides += [int(s) for s in rng.choice([RIGHT, LEFT], count - len(sides))]
     crowded = [sides.count(s) > 1 for s in sides]
     boxes = []
-    for side, two_here in zip(sides, crowded):
-        own = rng.standard_normal(3)
-        z = np.sqrt(SIDES_CORRELATION) * shared + np.sqrt(1 - SIDES_CORRELATION) * own if count > 1 else own
+    for side, shares_lung in zip(sides, crowded):
+        z = rng.standard_normal(3)
+        if count > 1:
+            z = np.sqrt(SIDES_CORRELATION) * shared + np.sqrt(1 - SIDES_CORRELATION) * z
         w = width * np.exp(1.3 * spread_w * z[0]) * 1.04
         h = height * np.exp(1.1 * spread_h * (SIZE_CORRELATION * z[0] + np.sqrt(1 - SIZE_CORRELATION**2) * z[1])) * 0.95
-        if two_here:
+        if shares_lung:
             h *= 0.55
         centre, spread = BOX_CENTRES[view]
-        v = (centre + 22 + spread * (1.3 * rng.standard_normal() if two_here else z[2])) / SIDE
+        v = (centre + 22 + spread * (1.3 * rng.standard_normal() if shares_lung else z[2])) / SIDE
         top, bottom = thorax.person.apex + 0.02, thorax.bases[side] + 0.04
         h = min(h, 0.95 * (bottom - top) * SIDE)
         half = h / SIDE / 2
@@ -123,11 +124,11 @@ def _planned_boxes(rng: np.random.Generator, thorax: Thorax, count: int) -> np.n
 
 
 TEXTURE_SHARES = (0.60, 0.75, 0.45)  # standard deviation of each component of the texture, finest first
-SMALLEST = 56.0  # pixels; smaller remains of an opacity are drawn again: 1 % of the real boxes are narrower
+SMALLEST = 56.0  # pixels; smaller opacities are drawn again: 1 % of the real boxes are narrower
 
 
 def _opacity_regions(rng: np.random.Generator, thorax: Thorax, count: int, level: Difficulty) -> list[Patch]:
-    """`count` patches that are mostly in the lung and do not overlap."""
+    """Make `count` patches that are mostly in the lung and do not overlap; fewer where there is no room."""
     for _ in range(20):
         patches: list[Patch] = []
         for plan in _planned_boxes(rng, thorax, count):
@@ -145,13 +146,14 @@ def _opacity_regions(rng: np.random.Generator, thorax: Thorax, count: int, level
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two boxes x, y, width, height overlap."""
     return bool(np.all(np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2]) > 0))
 
 
 def add_opacities(
     rng: np.random.Generator, image: np.ndarray, vessels: np.ndarray, thorax: Thorax, level: Difficulty
 ) -> np.ndarray:
-    """Draws consolidations into `image` (GRID, GRID), in place.
+    """Draw consolidations into `image` (GRID, GRID), in place.
 
     Returns:
         (n, 4) float64 x, y, width, height in radiograph pixels: the tight extent of each.
@@ -165,18 +167,18 @@ def add_opacities(
         texture = np.zeros_like(weight)
         for share, wavelength in zip(TEXTURE_SHARES, level.wavelengths):
             texture += np.float32(share) * noise_crop(rng, wavelength / PIXELS, height, width)
-        # airspaces fill cluster by cluster: bright patches flatten out, the gaps between them stay
+        # airspaces fill in clusters: bright patches saturate, the gaps between them remain
         texture = np.tanh(np.float32(0.9) * texture) * np.float32(1.1)
         this_density, this_mottle = density * rng.uniform(0.75, 1.25), mottle * rng.uniform(0.85, 1.15)
         added = np.float32(this_density) + np.float32(this_mottle) * texture
         added -= np.float32(this_density * 0.8) * _bronchograms(rng, thorax, patch)
-        added -= np.float32(0.16 * 0.8) * vessels[window]  # the borders of vessels are lost in fluid
+        added -= np.float32(0.16 * 0.8) * vessels[window]  # fluid hides the borders of vessels
         image[window] += added * weight
     return np.array([patch.box for patch in patches])
 
 
 def _bronchograms(rng: np.random.Generator, thorax: Thorax, patch: Patch) -> np.ndarray:
-    """Dark branching lines of air in the bronchi, fanning out from the hilum, 0 to 1 over the patch."""
+    """Draw dark branching lines of air in the bronchi, spreading from the hilum, 0 to 1 over the patch."""
     height, width = patch.weight.shape
     canvas = np.zeros((height, width), np.uint8)
     side = RIGHT if patch.left + width / 2 < GRID * (0.5 + thorax.pose.shift[0]) else LEFT
@@ -195,7 +197,7 @@ def _bronchograms(rng: np.random.Generator, thorax: Thorax, patch: Patch) -> np.
 
 
 def add_haze(rng: np.random.Generator, image: np.ndarray, thorax: Thorax, level: Difficulty) -> None:
-    """Smooth brightness with an opacity's outline, size and place: layered effusion, overlying tissue, a shadow."""
+    """Add smooth brightness with an opacity's outline, size and place: layered effusion, overlying tissue, a shadow."""
     count = 1 + int(rng.choice(4, p=BOX_COUNTS[thorax.pose.view]))
     amount = rng.uniform(*level.haze)
     for plan in _planned_boxes(rng, thorax, min(count, 2)):
@@ -205,7 +207,7 @@ def add_haze(rng: np.random.Generator, image: np.ndarray, thorax: Thorax, level:
 
 
 def add_effusion(rng: np.random.Generator, image: np.ndarray, thorax: Thorax) -> None:
-    """Pleural fluid: a smooth meniscus that fills the base and climbs the chest wall."""
+    """Add pleural fluid: a smooth meniscus that fills the base and rises along the chest wall."""
     for side in (RIGHT, LEFT) if rng.random() < 0.35 else (int(rng.choice([RIGHT, LEFT])),):
         level = thorax.bases[side] - rng.uniform(0.0, 0.16)
         climb = rng.uniform(0.06, 0.16)
@@ -216,7 +218,7 @@ def add_effusion(rng: np.random.Generator, image: np.ndarray, thorax: Thorax) ->
 
 
 def add_nodules(rng: np.random.Generator, image: np.ndarray, thorax: Thorax, mass: bool) -> None:
-    """Round smooth shadows: one mass, or up to five nodules."""
+    """Add round smooth shadows: one mass, or up to five nodules."""
     for _ in range(1 if mass else int(rng.integers(1, 6))):
         radius = rng.uniform(24, 55) if mass else rng.uniform(6, 15)
         v = rng.uniform(thorax.person.apex + 0.06, thorax.bases[RIGHT] - 0.04)
@@ -231,7 +233,7 @@ def add_nodules(rng: np.random.Generator, image: np.ndarray, thorax: Thorax, mas
 
 
 def add_atelectasis(rng: np.random.Generator, image: np.ndarray, thorax: Thorax) -> None:
-    """Plates of collapsed lung: one to three smooth bands, nearly horizontal, over the bases."""
+    """Add plates of collapsed lung: one to three smooth, nearly horizontal bands over the bases."""
     canvas = np.zeros((GRID, GRID), np.uint8)
     for _ in range(int(rng.integers(1, 4))):
         side = int(rng.choice([RIGHT, LEFT]))
@@ -245,7 +247,7 @@ def add_atelectasis(rng: np.random.Generator, image: np.ndarray, thorax: Thorax)
 
 
 def add_distractors(rng: np.random.Generator, image: np.ndarray, thorax: Thorax, kind: str, level: Difficulty) -> None:
-    """The findings of one image, by its class: many in not_normal, some beside an opacity, none in normal."""
+    """Add the distractors of one image by its class: many in not_normal, some next to an opacity, none in normal."""
     if kind == "normal":
         return
     haze, other = (level.haze_share, 0.42) if kind == "not_normal" else (level.haze_beside, 0.16)

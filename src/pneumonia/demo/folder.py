@@ -1,4 +1,4 @@
-"""Where the synthetic competition lies, and how large each preset makes it."""
+"""The folder of the demo competition, and its size for each preset."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ IMAGES = {  # preset: training images, test images
 
 def demo_folder(preset: str) -> Path:
     """The demo competition of a preset, generated on first use."""
-    train, test = IMAGES[preset or "quick"]
-    folder = config.REPOSITORY / "demo" / f"{preset or 'quick'}"
+    preset = preset or "quick"
+    train, test = IMAGES[preset]
+    folder = config.REPOSITORY / "demo" / preset
     return phantom.generate(folder, train_images=train, test_images=test)

@@ -1,20 +1,14 @@
-"""One synthetic radiograph: a person, a pose and a class in; pixels, boxes and header fields out."""
+"""Make one synthetic radiograph: pixels, boxes and header fields from a person, a pose and a class."""
 
 import cv2
 import numpy as np
 
-from pneumonia.demo.anatomy import (
-    SIDE,
-    Person,
-    Thorax,
-    draw_person,
-    draw_pose,
-    noise_crop,
-)
-from pneumonia.demo.devices import devices, markers
+from pneumonia.demo.anatomy import SIDE, Thorax, noise_crop
+from pneumonia.demo.devices import draw_devices, draw_markers
 from pneumonia.demo.findings import Difficulty, add_distractors, add_opacities
+from pneumonia.demo.person import Person, draw_person, draw_pose
 
-# Millimetres per pixel, share: measured on the competition's DICOM headers, by view.
+# {view: (millimetres per pixel, their shares)}, measured on the competition's DICOM headers
 PIXEL_SPACINGS = {
     "AP": ((0.168, 0.139, 0.171), (0.547, 0.364, 0.089)),
     "PA": ((0.143, 0.168, 0.194311, 0.139, 0.171), (0.622, 0.149, 0.090, 0.076, 0.063)),
@@ -29,13 +23,13 @@ def radiograph(
     person: Person | None = None,
     difficulty: Difficulty = DEFAULT_DIFFICULTY,
 ) -> tuple[np.ndarray, np.ndarray, dict]:
-    """Take a synthetic chest radiograph.
+    """Make a synthetic chest radiograph.
 
     Args:
-        rng: the image's own generator; the same state gives the same image.
+        rng: the image's generator; the same state gives the same image.
         kind: "normal", "not_normal" or "opacity".
         view: "AP" or "PA".
-        person: whose chest; drawn from `rng` if None.
+        person: on the image; None: a random one, from `rng`.
 
     Returns:
         pixels: (1024, 1024) uint8, air black.
@@ -51,7 +45,7 @@ def radiograph(
     boxes = np.zeros((0, 4))
     if kind == "opacity":
         boxes = add_opacities(rng, image, vessels, thorax, difficulty)
-    overlay, drawn = devices(rng, thorax, kind)
+    overlay, names = draw_devices(rng, thorax, kind)
     pixels = _expose(rng, image, overlay, view)
     spacings, shares = PIXEL_SPACINGS[view]
     spacing = float(rng.choice(spacings, p=np.array(shares) / sum(shares)))
@@ -60,17 +54,17 @@ def radiograph(
         "PatientAge": person.age,
         "ViewPosition": view,
         "PixelSpacing": spacing,
-        "Devices": drawn,
+        "Devices": names,
     }
     return pixels, boxes, header
 
 
 def _expose(rng: np.random.Generator, image: np.ndarray, overlay: np.ndarray, view: str) -> np.ndarray:
-    """From summed tissue to the film: scatter, window, quantum noise, markers and collimation."""
+    """Turn summed tissue into a film: scatter, window, quantum noise, markers and collimation."""
     lying = view == "AP"
     film = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
     film += overlay * np.float32(0.30 / 255)
-    # Exposure and contrast vary by film and say nothing of the class; portable films are flatter (scatter).
+    # exposure and contrast vary between films, not with the class; portable films have less contrast (scatter)
     contrast = rng.uniform(190, 285) if lying else rng.uniform(225, 310)
     level = rng.normal(0.47, 0.045)
     film -= np.float32(level)
@@ -85,12 +79,12 @@ def _expose(rng: np.random.Generator, image: np.ndarray, overlay: np.ndarray, vi
         pixels[:top] = pixels[SIDE - bottom :] = 2
         pixels[:, :left] = pixels[:, SIDE - right :] = 2
     letters = np.zeros((SIDE, SIDE), np.uint8)
-    markers(rng, letters, view)
+    draw_markers(rng, letters, view)
     return cv2.max(pixels, letters)
 
 
 def _shoulder(rng: np.random.Generator) -> np.ndarray:
-    """(256,) uint8 tone curve: a gamma of its own for every film, compressed towards white."""
+    """(256,) uint8 tone curve: a random gamma for every film, compressed towards white."""
     t = np.arange(256) / 255.0
     t = t ** rng.uniform(0.85, 1.2)
     t = np.where(t > 0.7, 0.7 + 0.27 * (1 - np.exp(-(t - 0.7) / 0.27)), t)
