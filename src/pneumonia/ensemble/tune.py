@@ -52,12 +52,13 @@ class Parameter:
         return str(DRAW_ORDER.index(self.name))
 
     def get(self, recipe: Recipe) -> float:
-        return getattr(*self.place(recipe))
+        return getattr(*self.attribute(recipe))
 
     def set(self, recipe: Recipe, value: float) -> None:
-        setattr(*self.place(recipe), float(value))
+        setattr(*self.attribute(recipe), float(value))
 
-    def place(self, recipe: Recipe) -> tuple[object, str]:
+    def attribute(self, recipe: Recipe) -> tuple[object, str]:
+        """The object that has the value, and the attribute's name."""
         group, _, name = self.name.rpartition(".")
         return (getattr(recipe, group) if group else recipe), name
 
@@ -147,9 +148,9 @@ def fit(
     """
     recipe = fit_calibrations(problem, start)
     tables = calibrate_members(recipe, suppressed_tables(recipe, problem))
-    chosen = [each for each in parameters if applies(each, problem)]
-    if chosen and search.trials > 1 and problem.truth.positive.any():
-        recipe = search_parameters(problem, tables, recipe, chosen, search, penalty)
+    parameters = [parameter for parameter in parameters if applies(parameter, problem)]
+    if parameters and search.trials > 1 and problem.truth.positive.any():
+        recipe = search_parameters(problem, tables, recipe, parameters, search, penalty)
     steps = steps_of(problem.truth, post_process(recipe, fuse_members(recipe, tables), problem.classifiers))
     recipe.threshold = stable_threshold(steps, problem.people, search.seed)
     return recipe
@@ -158,7 +159,7 @@ def fit(
 def refit(problem: Problem, recipe: Recipe, search: Search) -> Recipe:
     """Fit shrink factors and threshold, which the test distribution changes, to these images; the rest is unchanged."""
     tables = calibrate_members(recipe, suppressed_tables(recipe, problem))
-    parameters = [each for each in SPACE if each.name in REFITTED]
+    parameters = [parameter for parameter in SPACE if parameter.name in REFITTED]
     # a smaller penalty: these two parameters are known to change
     recipe = search_parameters(problem, tables, recipe, parameters, search, PENALTY / 4)
     return fit_threshold(problem, recipe, search.seed)
@@ -231,17 +232,17 @@ def search_parameters(
             seed=search.seed, multivariate=True, n_startup_trials=min(20, search.trials // 3)
         )
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    study.enqueue_trial({each.key: float(np.clip(each.get(start), each.low, each.high)) for each in parameters})
+    study.enqueue_trial({p.key: float(np.clip(p.get(start), p.low, p.high)) for p in parameters})
     strength = penalty / np.sqrt(max(len(problem.truth), 50) / 1000)
     last: dict[tuple, Detections] = {}  # fused boxes, reused while only later steps change
 
     def objective(trial) -> float:
         recipe = copy.deepcopy(start)
         distance = 0.0
-        for each in parameters:
-            value = trial.suggest_float(each.key, each.low, each.high)
-            distance += ((value - each.get(start)) / each.scale) ** 2
-            each.set(recipe, value)
+        for parameter in parameters:
+            value = trial.suggest_float(parameter.key, parameter.low, parameter.high)
+            distance += ((value - parameter.get(start)) / parameter.scale) ** 2
+            parameter.set(recipe, value)
         key = (recipe.fusion.iou, recipe.gate.agreement)
         if key not in last:
             last.clear()
@@ -251,8 +252,8 @@ def search_parameters(
 
     run_trials(study, objective, search)
     best = copy.deepcopy(start)
-    for each in parameters:
-        each.set(best, round(study.best_params[each.key], 4))
+    for parameter in parameters:
+        parameter.set(best, round(study.best_params[parameter.key], 4))
     return best
 
 
