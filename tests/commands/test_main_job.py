@@ -156,9 +156,9 @@ def test_predict_refuses_an_ensemble_without_its_models(job, tmp_path):
     assert done.returncode == 2 and "apply recipe=" in done.stderr
     (tmp_path / "result.json").write_text(json.dumps({"runs": {"yolov8_xs": ["runs/gone/yolov8_xs/fold0"]}}))
     done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
-    assert done.returncode == 2 and "runs/gone/yolov8_xs/fold0 is not there any more" in done.stderr
+    assert done.returncode == 2 and "runs/gone/yolov8_xs/fold0 does not exist any more" in done.stderr
 
 
 def test_predict_refuses_what_is_no_run(tmp_path):
     done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
-    assert done.returncode == 2 and "is no finished run" in done.stderr
+    assert done.returncode == 2 and "is not a finished run" in done.stderr

@@ -168,7 +168,7 @@ def test_every_kind_is_read_and_the_result_is_named(predict, folder):
     code, result, said = predict(folder)
     assert code == 0 and result["images"] == 7 and result["other_files"] == 1
     assert result["damaged"] == [] and result["without_pixels"] == [] and result["picture"] is None
-    assert "left out: 1 files that are no images" in said
+    assert "left out: 1 files that are not images" in said
     assert set(table_of(result, "cnn").ids) == {"a", "b", "c", "d", "f", "sub/a", "sub/e"}
 
 
@@ -215,7 +215,7 @@ def test_damaged_images_are_all_named_before_any_work(predict, folder, tmp_path,
     assert sorted(Path(fault["file"]) for fault in result["error"]) == names
     lines = said.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == lines[:5]
-    assert "7 other images are sound: skip_damaged=true predicts them" in lines[5] and len(lines) == 6
+    assert "7 other images can be read: skip_damaged=true predicts them" in lines[5] and len(lines) == 6
 
 
 def test_damaged_images_are_left_out_where_that_is_asked_for(predict, folder):
@@ -237,7 +237,7 @@ def test_where_nothing_can_be_predicted_that_is_said(predict, tmp_path, skip):
     assert code == 2 and "empty: is empty" in said
     (tmp_path / "empty" / "notes.txt").write_text("text")
     code, _, said = predict(tmp_path / "empty", skip)
-    assert code == 2 and "holds no image among 1 files" in said
+    assert code == 2 and "has no image among 1 files" in said
     code, _, said = predict(tmp_path / "empty" / "notes.txt", skip)
     assert code == 2 and "notes.txt: is not a DICOM, PNG or JPEG image" in said
     code, _, said = predict(tmp_path / "nowhere", skip)

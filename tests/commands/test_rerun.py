@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pneumonia.commands.rerun import tables_apart
+from pneumonia.commands.rerun import compare_tables
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("rerun")]
@@ -58,7 +58,9 @@ def test_what_differs_is_named(folder):
     assert [name for name, same in result["files"].items() if not same] == ["oof_classes.csv"]
     assert result["changed"]["processor"][0] == "another" and "NOT repeated" in done.stdout
     assert result["changed"]["learned_from.weights"] == ["1", None]
-    assert "the source had changes then" in done.stdout and "went on at noon with threads 64" in done.stdout
+    assert (
+        "the source had uncommitted changes then" in done.stdout and "continued at noon with threads 64" in done.stdout
+    )
     assert "oof_classes.csv: probabilities differ by " in done.stdout
 
 
@@ -66,16 +68,16 @@ def test_how_far_detections_are_apart(tmp_path):
     header = "patientId,PredictionString\n"
     (tmp_path / "before.csv").write_text(header + "a,0.5 0 0 9 9\nb,0.25 0 0 9 9 0.125 5 5 9 9\nc,\n")
     (tmp_path / "now.csv").write_text(header + "a,0.25 0 0 9 9\nb,0.25 0 0 9 9\nc,\n")
-    told = tables_apart(tmp_path / "before.csv", tmp_path / "now.csv")
-    assert told == "1 of 3 images have another number of boxes, in the others confidences differ by 0.25 at most"
+    text = compare_tables(tmp_path / "before.csv", tmp_path / "now.csv")
+    assert text == "1 of 3 images have another number of boxes; in the others confidences differ by 0.25 at most"
 
 
 def test_how_far_probabilities_are_apart_in_any_class(tmp_path):
     header = "patientId,normal,not_normal,opacity\n"
     (tmp_path / "before_classes.csv").write_text(header + "a,0.5,0.25,0.25\n")
     (tmp_path / "now_classes.csv").write_text(header + "a,0.25,0.5,0.25\n")
-    told = tables_apart(tmp_path / "before_classes.csv", tmp_path / "now_classes.csv")
-    assert told == "probabilities differ by 0.25 at most"
+    text = compare_tables(tmp_path / "before_classes.csv", tmp_path / "now_classes.csv")
+    assert text == "probabilities differ by 0.25 at most"
 
 
 def test_what_cannot_be_repeated_is_refused(folder, tmp_path):

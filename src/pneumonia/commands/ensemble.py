@@ -1,4 +1,4 @@
-"""`./run.sh ensemble` and `./run.sh apply`: a recipe from anybody's prediction files, and its use on new ones."""
+"""`./run.sh ensemble` and `./run.sh apply`: fit a recipe on prediction files, and apply it to new ones."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,35 +23,34 @@ from pneumonia.system.json_values import without_nan
 
 
 def fit(settings: schema.Ensemble) -> dict:
-    """`./run.sh ensemble`: fit a recipe, score its procedure, write recipe.yaml, submission.csv and nested.csv."""
+    """Fit a recipe with its nested score; write recipe.yaml, submission.csv, nested.csv and result.json."""
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
     labels = config.required_path(settings.labels, "labels", "the label table")
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
     search = Search(settings.trials or Search.trials, settings.seconds, settings.seed, "ensemble")
-    groups, unmapped = people_in(settings, next(iter(files.values())))
+    groups, unmapped = read_groups(settings, next(iter(files.values())))
     folder = config.user_path(settings.out) if settings.out else default_folder(settings, [*files.values(), labels])
     if folder.exists() and not folder.is_dir():
         raise bad_input(folder, "is a file", "give out= the name of a folder")
 
-    def problem() -> Problem:
-        """Read where it is used, and the tables again for the submission: held by nobody else, they can be let go."""
+    def read_problem() -> Problem:
+        """Read the tables. Only the fit holds them, so that it can free their memory; the submission reads again."""
         tables = read_all(files, read_detections), read_all(gates, read_classes)
-        found = problem_of(*tables, read_truth(labels), groups)
-        sample_ids(settings.sample, found.truth.ids)  # refused before the fit, which may take hours
-        return found
+        problem = problem_of(*tables, read_truth(labels), groups)
+        sample_ids(settings.sample, problem.truth.ids)  # refused before the fit, which may take hours
+        return problem
 
     if settings.tune_on:
-        fitted = fit_tuned_on(
-            read_ids(ids_file(settings.tune_on, labels.parent, "tune_on")), problem(), start, search, settings.draws
-        )
+        ids = read_ids(ids_file(settings.tune_on, labels.parent, "tune_on"))
+        fitted = fit_tuned_on(ids, read_problem(), start, search, settings.draws)
     else:
-        fitted = fit_nested(problem(), start, search, settings.draws)
+        fitted = fit_nested(read_problem(), start, search, settings.draws)
 
-    # what `apply` gives for these files: through the written recipe, not through the one in memory
-    write_recipe(folder / "recipe.yaml", fitted.recipe, head_of(fitted))
-    found = applied(read_recipe(folder / "recipe.yaml"), files, gates)
-    write_submission(folder / "submission.csv", found, sample_ids(settings.sample, found.ids))
+    # the same as `apply` on these files, because it uses the written recipe and not the one in memory
+    write_recipe(folder / "recipe.yaml", fitted.recipe, recipe_comment(fitted))
+    detections = apply_to_files(read_recipe(folder / "recipe.yaml"), files, gates)
+    write_submission(folder / "submission.csv", detections, sample_ids(settings.sample, detections.ids))
     if fitted.detections is not None:
         write_detections(folder / "nested.csv", fitted.detections)
     result = {
@@ -69,26 +68,26 @@ def fit(settings: schema.Ensemble) -> dict:
     result = without_nan(result)
     write_json(folder / "result.json", result)
     leaderboard.add_submission(folder, fitted, data=str(labels))
-    print(table_of(fitted))
+    print(format_scores(fitted))
     print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
     return result
 
 
 def apply(settings: schema.Apply) -> dict:
-    """`./run.sh apply`: the fitted recipe on new prediction files."""
+    """Apply a fitted recipe to new prediction files; write the submission and return its path."""
     recipe_file = config.required_path(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
     recipe = read_recipe(recipe_file)
     files = in_recipe_order(settings.members, [part.name for part in recipe.members], "members")
     gates = in_recipe_order(settings.classifiers, [part.name for part in recipe.classifiers], "classifiers")
-    found = applied(recipe, files, gates)
+    detections = apply_to_files(recipe, files, gates)
     out = config.user_path(settings.out) if settings.out else recipe_file.with_name("applied.csv")
-    write_submission(out, found, sample_ids(settings.sample, found.ids))
+    write_submission(out, detections, sample_ids(settings.sample, detections.ids))
     print(f"submission:  {out}")
     return {"submission": out}
 
 
-def applied(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> Detections:
-    """The recipe on these files, in its order; images in the order of the first."""
+def apply_to_files(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> Detections:
+    """Apply the recipe to files in its order; the images come in the order of the first file."""
     members, classifiers = read_all(files, read_detections), read_all(gates, read_classes)
     check_same_images(members, classifiers)
     ids = next(iter(members.values())).ids
@@ -100,12 +99,12 @@ def applied(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> D
 
 
 def sample_ids(sample: str, predicted: Sequence[str]) -> tuple[str, ...] | None:
-    """The ids of `sample=`, if it is given. Raises BadInput where one of them is not predicted."""
+    """The ids in `sample=`, None without it. Raises BadInput where one of them is not predicted."""
     return read_sample(config.user_path(sample), predicted) if sample else None
 
 
-def people_in(settings: schema.Ensemble, member: Path) -> tuple[dict[str, str] | None, dict | None]:
-    """Image to person as groups= has it, and for the JSON the member's images that it lacks. Raises BadInput."""
+def read_groups(settings: schema.Ensemble, member: Path) -> tuple[dict[str, str] | None, dict | None]:
+    """Read groups=: {image: person}, and for the JSON the member's images that it lacks. Raises BadInput."""
     if not settings.groups:
         return None, None
     mapping, ids = config.user_path(settings.groups), read_sample_ids(member, [])
@@ -114,7 +113,7 @@ def people_in(settings: schema.Ensemble, member: Path) -> tuple[dict[str, str] |
 
 
 def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:
-    """submissions/ensemble-HASH, of the settings and of the files' content: two different ones never share a path."""
+    """submissions/ensemble-HASH, a hash of the settings and the files' content: different ones never share a path."""
     tree = config.as_tree(settings) | {"json": False, "out": ""}
     content = [sha256(path) for path in files]
     for text in (settings.groups, settings.recipe, settings.sample):
@@ -124,10 +123,10 @@ def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:
     return config.REPOSITORY / "submissions" / f"ensemble-{digest}"
 
 
-# ------------------------------------------------------------------ what a person reads
+# ------------------------------------------------------------------ texts
 
 
-def head_of(fitted: FitResult) -> str:
+def recipe_comment(fitted: FitResult) -> str:
     return "\n".join(
         [
             f"Nested score {fitted.nested}; on its own images {fitted.fitted_score:.4f} (optimistic).",
@@ -136,10 +135,10 @@ def head_of(fitted: FitResult) -> str:
     )
 
 
-def table_of(fitted: FitResult) -> str:
-    """Scores of the ensemble and of its members."""
+def format_scores(fitted: FitResult) -> str:
+    """A table of the scores of the ensemble and its members."""
     width = max([len(name) for name in fitted.members] + [30])
-    lines = [f"{'':{width}s}  nested score, 95 % interval   it adds to the ensemble"]
+    lines = [f"{'':{width}s}  nested score, 95 % interval   gain in the ensemble"]
     for name, interval in fitted.members.items():
         added = f"   {fitted.gains[name].value:+.4f}" if name in fitted.gains else ""
         lines.append(f"{name:{width}s}  {interval}{added}")

@@ -1,4 +1,4 @@
-"""`./run.sh predict`: any images through one run, or through a whole trained ensemble; no labels, no sample needed."""
+"""`./run.sh predict`: predicts any images with one run or a trained ensemble, without labels or a sample submission."""
 
 import tempfile
 from collections.abc import Sequence
@@ -21,52 +21,59 @@ from pneumonia.system.files import atomic_write, read_json
 from pneumonia.system.progress import say
 from pneumonia.system.quiet import import_keras_quietly
 
-PICTURE = 1024  # pixels of the picture that a single file gets
+PICTURE_SIZE = 1024  # pixels of the picture that is drawn for a single image
 PICTURE_SUFFIX = ".jpg"
 
 
 def predict(settings: schema.Predict) -> dict:
-    """Returns {"submission" (of an ensemble) or "table" (of a run): file, "picture": JPEG or None, "images": how many
-    were predicted, "damaged": faults of images that were left out, "without_pixels": what those DICOMs are that are no
-    images, "other_files": how many files are neither}."""
-    folder = folder_of(settings.run)
-    members = runs_of(folder) if is_ensemble(folder) else {"": [Run(folder)]}
-    out = table_of(settings, folder)
+    """Predict images and write their table.
+
+    Returns:
+        "submission" (of an ensemble) or "table" (of a run): the written file. "picture": a JPEG, or None. "images": the
+        number of predicted images. "damaged": faults of images that were left out. "without_pixels": faults of DICOMs
+        that are not images. "other_files": the number of all other files.
+    """
+    folder = run_folder(settings.run)
+    members = ensemble_runs(folder) if is_ensemble(folder) else {"": [Run(folder)]}
+    out = output_file(settings, folder)
     picture = out.with_suffix(PICTURE_SUFFIX)
-    found = images_at(settings.images, leave_out=[out, picture])
+    image_files = input_files(settings.images, leave_out=[out, picture])
     sizes = {experiment_of(run).image_size for runs in members.values() for run in runs}
     with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
-        radiographs = Radiographs(found.files, sizes, Path(scratch), settings.workers)
-        refuse_damaged(radiographs, config.user_path(settings.images), settings.skip_damaged)
-        say_what_is_left_out(radiographs, found)
+        radiographs = Radiographs(image_files.files, sizes, Path(scratch), settings.workers)
+        check_damaged(radiographs, config.user_path(settings.images), settings.skip_damaged)
+        report_left_out(radiographs, image_files)
         import_keras_quietly()
-        predicted = of_ensemble(folder, radiographs) if is_ensemble(folder) else of_run(Run(folder), radiographs)
-    (write_detections if isinstance(predicted, Detections) else write_classes)(out, predicted)
-    has_picture = len(predicted) == 1 and isinstance(predicted, Detections)
+        if is_ensemble(folder):
+            table = predict_with_ensemble(folder, radiographs)
+        else:
+            table = predict_with_run(Run(folder), radiographs)
+    (write_detections if isinstance(table, Detections) else write_classes)(out, table)
+    has_picture = len(table) == 1 and isinstance(table, Detections)
     if has_picture:
-        draw(picture, found.files[predicted.ids[0]], predicted)
-    print(f"{len(predicted)} images predicted: {out}" + (f"; picture: {picture}" if has_picture else ""))
+        draw_picture(picture, image_files.files[table.ids[0]], table)
+    print(f"{len(table)} images predicted: {out}" + (f"; picture: {picture}" if has_picture else ""))
     return {
         "submission" if is_ensemble(folder) else "table": out,
         "picture": picture if has_picture else None,
-        "images": len(predicted),
+        "images": len(table),
         "damaged": [fault.as_json() for fault in radiographs.damaged],
         "without_pixels": [fault.as_json() for fault in radiographs.without_pixels],
-        "other_files": found.others,
+        "other_files": image_files.others,
     }
 
 
-def folder_of(text: str) -> Path:
-    """Raises BadInput for a folder that holds neither a finished run nor an ensemble of finished runs."""
+def run_folder(text: str) -> Path:
+    """The folder in `run=`. Raises BadInput where it has neither a finished run nor an ensemble of finished runs."""
     folder = config.user_path(text) if text else Path()
     if not text or not ((folder / "done.json").exists() or is_ensemble(folder)):
         fix = "give run=runs/DATASET/EXPERIMENT/fold0 or run=submissions/NAME"
-        raise bad_input(text or "run", "is no finished run and no ensemble", fix)
+        raise bad_input(text or "run", "is not a finished run or an ensemble", fix)
     if is_ensemble(folder):
-        unfinished = [run.folder for runs in runs_of(folder).values() for run in runs if not run.is_marked]
-        if unfinished:
+        missing = [run.folder for runs in ensemble_runs(folder).values() for run in runs if not run.is_marked]
+        if missing:
             fix = "make the ensemble again by the command that made it"
-            raise bad_input(folder, f"its run {unfinished[0]} is not there any more", fix)
+            raise bad_input(folder, f"its run {missing[0]} does not exist any more", fix)
     return folder
 
 
@@ -74,21 +81,21 @@ def is_ensemble(folder: Path) -> bool:
     return (folder / "recipe.yaml").exists()
 
 
-def runs_of(ensemble: Path) -> dict[str, list[Run]]:
-    """{member: its runs}. Raises BadInput for an ensemble of tables, which knows no network that could predict."""
-    made_by = ensemble / "result.json"
-    runs = read_json(made_by).get("runs") if made_by.exists() else None
+def ensemble_runs(ensemble: Path) -> dict[str, list[Run]]:
+    """{member: its runs}. Raises BadInput for an ensemble that was fitted on tables and has no networks."""
+    result = ensemble / "result.json"
+    runs = read_json(result).get("runs") if result.exists() else None
     if runs is None:
         fix = "predict with each model, then ./run.sh apply recipe=... members=[...]"
-        raise bad_input(ensemble, "was fitted on tables: it has a recipe, and no trained models", fix)
+        raise bad_input(ensemble, "was fitted on tables: it has a recipe, but no trained models", fix)
     return {name: [Run(config.REPOSITORY / path) for path in paths] for name, paths in runs.items()}
 
 
-def table_of(settings: schema.Predict, run: Path) -> Path:
-    """Where the prediction table goes: `out`, else a file beside the run, named by the images.
+def output_file(settings: schema.Predict, run: Path) -> Path:
+    """The prediction table to write: `out`, else a file in the run's folder, named after the images.
 
     Raises:
-        BadInput: a folder, or a name that the picture needs.
+        BadInput: `out` is a folder, or has the picture's name.
     """
     images = config.user_path(settings.images)
     if not settings.out:
@@ -101,46 +108,46 @@ def table_of(settings: schema.Predict, run: Path) -> Path:
     return out
 
 
-def images_at(text: str, leave_out: Sequence[Path] = ()) -> FoundImages:
-    """The image file or the folder's image files that `images` names, by their content (data/image_folders.py).
+def input_files(text: str, leave_out: Sequence[Path] = ()) -> FoundImages:
+    """The image file in `images=`, or the image files of that folder, recognised by content (data/image_folders.py).
 
     Args:
-        leave_out: what an earlier call may have written there.
+        leave_out: files that an earlier call may have written there.
 
     Raises:
-        BadInput: there is none.
+        BadInput: there is no image.
     """
     if not text:
         raise bad_input("images", "is missing", "give images=DIR or images=FILE")
     path = config.user_path(text)
     if not path.exists():
         raise bad_input(path, "there is no such file or folder", "give images=DIR or images=FILE")
-    found = find_images(path, leave_out)
-    if not found.files:
-        what = f"holds no image among {found.others} files" if found.others else "is empty"
+    images = find_images(path, leave_out)
+    if not images.files:
+        what = f"has no image among {images.others} files" if images.others else "is empty"
         raise bad_input(path, what, f"give a folder of {KINDS} files, or one of them")
-    return found
+    return images
 
 
-def refuse_damaged(radiographs: Radiographs, place: Path, skip_damaged: bool) -> None:
-    """Raises BadInput with every damaged image, unless they are to be skipped; and where no sound one is left."""
+def check_damaged(radiographs: Radiographs, path: Path, skip_damaged: bool) -> None:
+    """Raises BadInput with all damaged images, unless they are to be skipped; also where no other image is left."""
     damaged = radiographs.damaged
     if damaged and (not skip_damaged or not radiographs.ids):
         error = BadInput(damaged)
-        if place.is_dir() and radiographs.ids:
-            others = f"{len(radiographs.ids)} other images are sound: skip_damaged=true predicts them"
-            error.args = (f"{error}\n{place}: {others}",)
+        if path.is_dir() and radiographs.ids:
+            others = f"{len(radiographs.ids)} other images can be read: skip_damaged=true predicts them"
+            error.args = (f"{error}\n{path}: {others}",)
         raise error
     if not radiographs.ids:
         raise BadInput(radiographs.without_pixels)
 
 
-def say_what_is_left_out(radiographs: Radiographs, found: FoundImages) -> None:
-    """One line, where anything is."""
+def report_left_out(radiographs: Radiographs, images: FoundImages) -> None:
+    """Print a line with the counts of files that are not predicted, and a warning for each damaged image."""
     counts = {
         "DICOMs without pixels": len(radiographs.without_pixels),
         "damaged images": len(radiographs.damaged),
-        "files that are no images": found.others,
+        "files that are not images": images.others,
     }
     if any(counts.values()):
         say("left out: " + ", ".join(f"{count} {what}" for what, count in counts.items() if count))
@@ -148,14 +155,14 @@ def say_what_is_left_out(radiographs: Radiographs, found: FoundImages) -> None:
         say(str(fault).replace("error:", "warning:", 1))
 
 
-def of_ensemble(folder: Path, images: Radiographs) -> Detections:
-    """Every member's every fold by the ensemble's recipe."""
+def predict_with_ensemble(folder: Path, images: Radiographs) -> Detections:
+    """Predict with all folds of all members, and apply the ensemble's recipe."""
     recipe = read_recipe(folder / "recipe.yaml")
-    folds = {name: [of_run(run, images) for run in runs] for name, runs in runs_of(folder).items()}
+    folds = {name: [predict_with_run(run, images) for run in runs] for name, runs in ensemble_runs(folder).items()}
     return apply_to_folds(recipe, folds, images.sizes)
 
 
-def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
+def predict_with_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
     from pneumonia.inference.network import network_of
     from pneumonia.inference.predict import predict as predict_table
     from pneumonia.runs.memory import explain_memory_errors
@@ -166,13 +173,13 @@ def of_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
         return predict_table(network, family, images.images(experiment.image_size), experiment, title)
 
 
-def draw(path: Path, file: Path, found: Detections) -> None:
-    """The radiograph with its boxes, as a JPEG."""
+def draw_picture(path: Path, file: Path, detections: Detections) -> None:
+    """Write the radiograph with its boxes as a JPEG."""
     from pneumonia.reports.figures import draw_boxes
 
-    image, header = read_scaled(file, PICTURE)
-    boxes, scores = found.image(0)
-    boxes = geometry.scale(boxes, PICTURE / header.columns, PICTURE / header.rows)
-    canvas = draw_boxes(image, np.empty((0, 4)), boxes, scores, PICTURE)
+    image, header = read_scaled(file, PICTURE_SIZE)
+    boxes, scores = detections.image(0)
+    boxes = geometry.scale(boxes, PICTURE_SIZE / header.columns, PICTURE_SIZE / header.rows)
+    canvas = draw_boxes(image, np.empty((0, 4)), boxes, scores, PICTURE_SIZE)
     with atomic_write(path, "wb") as out:
         out.write(cv2.imencode(".jpg", canvas[..., ::-1])[1].tobytes())

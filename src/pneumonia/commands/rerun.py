@@ -1,4 +1,4 @@
-"""`./run.sh rerun`: a finished run once more, from what lies in its folder, compared bit by bit with the first time."""
+"""`./run.sh rerun`: trains a finished run again from the files in its folder, and compares the two bit by bit."""
 
 import shutil
 import subprocess
@@ -20,33 +20,40 @@ from pneumonia.system.errors import EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
 from pneumonia.system.progress import say
 
-# of environment.json: what may differ without anybody having changed the run
-TOLD = ("python", "backend", "devices", "gpu", "cores", "threads", "precision", "processor", "git_commit", "git_dirty",
-        "packages", "learned_from")  # fmt: skip
+# keys of environment.json that may differ between two trainings of one run
+COMPARED_KEYS = (
+    *("python", "backend", "devices", "gpu", "cores", "threads", "precision", "processor"),
+    *("git_commit", "git_dirty", "packages", "learned_from"),
+)
 
 
 def rerun(settings: schema.Rerun) -> dict:
-    """Returns {"same": whether every file has the same bits, "files": {name: same}, "changed": {what: [then, now]}}.
+    """Train again, compare, and delete the second run.
+
+    Returns:
+        "same": whether all files have the same bits. "files": {name: same}. "changed": {environment key: [then, now]}.
 
     Raises:
-        BadInput: no finished run there.
-        EnvironmentFailure: it cannot be repeated: its data is gone or has changed, or the machine cannot.
+        BadInput: the folder has no finished run.
+        EnvironmentFailure: the run cannot be repeated: its data is missing or has changed, or its training fails.
     """
     folder = config.user_path(settings.run) if settings.run else Path()
     run = Run(folder)
     if not settings.run or not run.is_done:
-        raise bad_input(settings.run or "run", "is no finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
+        raise bad_input(settings.run or "run", "is not a finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
     before = read_json(folder / "environment.json")
-    refuse_other_data(run, before)
-    # on the run's own disk, where there was room for it once
+    check_data(run, before)
+    # in the run's own folder, whose disk had enough space the first time
     out = Path(tempfile.mkdtemp(prefix=".rerun-", dir=folder.parent))
     try:
-        link_others(run, out)
-        again = repeated(run, before, out)
-        now = read_json(again.folder / "environment.json")
-        then, now = ({key: each[key] for key in TOLD if key in each} for each in (before, now))
+        link_other_runs(run, out)
+        again = train_again(run, before, out)
+        after = read_json(again.folder / "environment.json")
+        then, now = (
+            {key: environment[key] for key in COMPARED_KEYS if key in environment} for environment in (before, after)
+        )
         result = {
-            "files": {name: is_same(folder / name, again.folder / name) for name in files_of(run)},
+            "files": {name: sha256(folder / name) == sha256(again.folder / name) for name in files_of(run)},
             "changed": differences(then, now),
         }
         result = {"same": all(result["files"].values()), **result}
@@ -56,12 +63,8 @@ def rerun(settings: schema.Rerun) -> dict:
     return result
 
 
-def is_same(before: Path, now: Path) -> bool:
-    return sha256(before) == sha256(now)
-
-
-def refuse_other_data(run: Run, before: dict) -> None:
-    """Raises EnvironmentFailure, before anything is trained, where the data is gone or is not what the run had."""
+def check_data(run: Run, before: dict) -> None:
+    """Raises EnvironmentFailure where the run's data is missing or has changed."""
     try:
         now = read_prepared(run.start()["prepared"]).identity
     except EnvironmentFailure as error:
@@ -71,28 +74,27 @@ def refuse_other_data(run: Run, before: dict) -> None:
             raise EnvironmentFailure(f"the run cannot be repeated: {key} was {before[key]} and is now {value}")
 
 
-def repeated(run: Run, before: dict, out: Path) -> Run:
-    """Train the run again under `out`, with the same backend and as many threads as the first time."""
+def train_again(run: Run, before: dict, out: Path) -> Run:
+    """Train the run again under `out`, with the backend and the number of threads of the first time."""
     again = Run(out / run.folder.absolute().relative_to(run.dataset.parent.absolute()))
     again.folder.mkdir(parents=True)
     for name in (run.settings_file.name, "run.json"):
         shutil.copy(run.folder / name, again.folder / name)
     backend, threads = before["backend"], before["threads"]
     say(f"training again: {run.start()['title']}")
-    ended = subprocess.run(
+    code = subprocess.call(
         train_command(again.folder),
         env=job_environment(threads) | {"KERAS_BACKEND": backend, "NPROC": str(threads)},  # NPROC: JAX's threads
         stdout=sys.stderr,
         stderr=sys.stderr,
-        check=False,
     )
-    if ended.returncode:
-        raise EnvironmentFailure(f"the run could not be repeated (exit code {ended.returncode}); why is said above")
+    if code:
+        raise EnvironmentFailure(f"the run could not be repeated (exit code {code}); the reason is above")
     return again
 
 
-def link_others(run: Run, out: Path) -> None:
-    """The other experiments' runs, which this one may have learned from (run:EXPERIMENT, sampling.hard_from)."""
+def link_other_runs(run: Run, out: Path) -> None:
+    """Link the other experiments' runs, which this one may need (run:EXPERIMENT, sampling.hard_from)."""
     report = run.dataset / "report"
     for other in (*run.dataset.glob("[!.]*"), *report.glob("[!.]*")):
         if other not in (run.folder.parent, report):
@@ -102,7 +104,7 @@ def link_others(run: Run, out: Path) -> None:
 
 
 def files_of(run: Run) -> list[str]:
-    """Names of the files that a repetition must reproduce: weights, history, every prediction table."""
+    """Names of the files to compare: weights, history, all prediction tables."""
     tables = [table["file"] for table in run.done()["tables"].values()]
     return [run.weights.name, "metrics.jsonl", *tables]
 
@@ -111,51 +113,52 @@ def summary(run: Run, again: Run, result: dict) -> str:
     lines = [f"{name:24s} {'the same bits' if same else 'differs'}" for name, same in result["files"].items()]
     if not result["same"]:
         lines.append(f"largest difference of a weight: {largest_difference(run, again):.3g}")
-        lines += epochs_that_differ(read_history(run.folder), read_history(again.folder))
+        lines += first_difference(read_history(run.folder), read_history(again.folder))
         tables = [name for name, same in result["files"].items() if not same and name.endswith(".csv")]
-        lines += [f"{name}: {tables_apart(run.folder / name, again.folder / name)}" for name in tables]
-    lines += [f"then {then}, now {now}: {key}" for key, (then, now) in result["changed"].items()]
+        lines += [f"{name}: {compare_tables(run.folder / name, again.folder / name)}" for name in tables]
+    lines += [f"{key}: then {then}, now {now}" for key, (then, now) in result["changed"].items()]
     if not result["same"]:
-        lines += what_else(*(read_json(each.folder / "environment.json") for each in (run, again)))
+        lines += other_causes(*(read_json(each.folder / "environment.json") for each in (run, again)))
     lines.append("repeated bit by bit" if result["same"] else "NOT repeated")
     return "\n".join(lines)
 
 
-def what_else(before: dict, now: dict) -> list[str]:
-    """Of two environments, what may explain a difference and is no difference between them."""
-    edited = " and ".join(word for word, each in (("then", before), ("now", now)) if each.get("git_dirty"))
-    lines = [f"the source had changes {edited} that git_commit does not name"] if edited else []
+def other_causes(before: dict, now: dict) -> list[str]:
+    """Possible causes of different bits that are in two environments without being different there."""
+    dirty = " and ".join(word for word, each in (("then", before), ("now", now)) if each.get("git_dirty"))
+    lines = [f"the source had uncommitted changes {dirty}"] if dirty else []
     for start in before.get("starts", []):
         if start["changed"]:
             changed = ", ".join(f"{key} {value}" for key, value in start["changed"].items())
-            lines.append(f"it was interrupted then, and went on at {start['time']} with {changed}")
+            lines.append(f"the first training was interrupted, and continued at {start['time']} with {changed}")
     return lines
 
 
 def largest_difference(run: Run, again: Run) -> float:
-    one, other = load_file(run.weights), load_file(again.weights)
-    pairs = ((one[name].astype(np.float64), other[name].astype(np.float64)) for name in one)
+    before, now = load_file(run.weights), load_file(again.weights)
+    pairs = ((before[name].astype(np.float64), now[name].astype(np.float64)) for name in before)
     return max(float(np.abs(a - b).max(initial=0.0)) for a, b in pairs)
 
 
-def tables_apart(before: Path, now: Path) -> str:
-    """By how much two prediction tables of the same images differ."""
+def compare_tables(before: Path, now: Path) -> str:
+    """Say by how much two prediction tables of the same images differ."""
     if before.name.endswith("_classes.csv"):
         columns = zip(read_classes(before).columns(), read_classes(now).columns())
-        apart = max(float(np.abs(a - b).max(initial=0.0)) for a, b in columns if a is not None)
-        return f"probabilities differ by {apart:.3g} at most"
-    one, other = read_detections(before), read_detections(now)
-    images = [row for row in range(len(one)) if len(one.image(row)[1]) == len(other.image(row)[1])]
-    pairs = [(one.image(row)[1], other.image(row)[1]) for row in images]
-    apart = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
+        largest = max(float(np.abs(a - b).max(initial=0.0)) for a, b in columns if a is not None)
+        return f"probabilities differ by {largest:.3g} at most"
+    then, now = read_detections(before), read_detections(now)
+    images = [row for row in range(len(then)) if len(then.image(row)[1]) == len(now.image(row)[1])]
+    pairs = [(then.image(row)[1], now.image(row)[1]) for row in images]
+    largest = max((float(np.abs(a - b).max(initial=0.0)) for a, b in pairs), default=0.0)
     return (
-        f"{len(one) - len(images)} of {len(one)} images have another number of boxes, "
-        f"in the others confidences differ by {apart:.3g} at most"
+        f"{len(then) - len(images)} of {len(then)} images have another number of boxes; "
+        f"in the others confidences differ by {largest:.3g} at most"
     )
 
 
-def epochs_that_differ(before: list[dict], now: list[dict]) -> list[str]:
-    for one, other in zip(before, now):
-        if one != other:
-            return [f"first epoch that differs: {one['epoch']}, loss {one['loss']:.6f} then, {other['loss']:.6f} now"]
+def first_difference(before: list[dict], now: list[dict]) -> list[str]:
+    """A line on the first epoch whose history differs; empty where none does."""
+    for then, again in zip(before, now):
+        if then != again:
+            return [f"first epoch that differs: {then['epoch']}, loss {then['loss']:.6f} then, {again['loss']:.6f} now"]
     return []

@@ -42,15 +42,16 @@ def make_submission(
     runs: dict[str, list[Run]],
     start: dict | None,
 ) -> dict:
-    """Combine the members' runs (one per wanted fold); returns the main job's JSON, but for its seconds.
+    """Combine the members' runs into a submission; return the main job's JSON, without its seconds.
 
     Args:
-        runs: {member: its runs, all of the same folds}.
-        start: where the recipe's search begins, as experiments/ensembles/ has it.
+        runs: {member: its runs, one per selected fold}.
+        start: the recipe from experiments/ensembles/ at which the search starts.
     """
-    kinds = {name: each[0].done()["kind"] for name, each in runs.items()}
+    kinds = {name: member_runs[0].done()["kind"] for name, member_runs in runs.items()}
     held_out = {
-        name: concatenate_tables([table(run, "oof", kinds[name]) for run in each]) for name, each in runs.items()
+        name: concatenate_tables([read_table(run, "oof", kinds[name]) for run in member_runs])
+        for name, member_runs in runs.items()
     }
     truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
     groups = dict(zip(data.study["patientId"], data.study["group"]))
@@ -86,7 +87,9 @@ def make_submission(
         "images_held_out": len(fitted.detections),
         "people_held_out": len(set(people_of(fitted.detections.ids, groups).tolist())),
         "test_images": len(test),
-        "runs": {name: [os.path.relpath(run.folder, REPOSITORY) for run in each] for name, each in runs.items()},
+        "runs": {
+            name: [os.path.relpath(run.folder, REPOSITORY) for run in member_runs] for name, member_runs in runs.items()
+        },
         **result,
     }
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
@@ -105,12 +108,12 @@ def scores_of(
 ) -> dict:
     """Scores of the ensemble and of each member on the held-out images."""
     members = {}
-    for name, each in runs.items():
-        member = {"kind": kinds[name], "seconds": sum(run.done()["seconds"] for run in each)}
+    for name, member_runs in runs.items():
+        member = {"kind": kinds[name], "seconds": sum(run.done()["seconds"] for run in member_runs)}
         if name in classifiers:
-            found = classifiers[name]
-            positive = truth.select(found.ids).positive
-            interval = auc_interval(positive, found.opacity, people_of(found.ids, groups))
+            table = classifiers[name]
+            positive = truth.select(table.ids).positive
+            interval = auc_interval(positive, table.opacity, people_of(table.ids, groups))
             member |= {"auc": interval.value, "low": interval.low, "high": interval.high}
         else:
             interval = fitted.members[name]
@@ -127,37 +130,37 @@ def scores_of(
 
 def test_tables(runs: dict[str, list[Run]], kinds: dict[str, str]) -> Folds:
     """{member: every fold's predictions of the test images}."""
-    return {name: [table(run, "test", kinds[name]) for run in each] for name, each in runs.items()}
+    return {name: [read_table(run, "test", kinds[name]) for run in member_runs] for name, member_runs in runs.items()}
 
 
 def test_scores(truth: Truth, test: Detections, competition: Competition, seed: int) -> dict:
-    """The demo's true leaderboard: the submission's score on the test labels, with an interval over people."""
+    """The submission's score on the demo's test labels, with an interval over people."""
     scores = image_scores(truth, test)
     interval = mean_interval(scores, people_of(test.ids, competition.people()), seed=seed)
     return {"test_score": interval.value, "test_low": interval.low, "test_high": interval.high}
 
 
 def single_fold_scores(truth: Truth, recipe: Recipe, folds: Folds, sizes: np.ndarray) -> dict:
-    """The recipe on each fold's test predictions alone: what merging the folds must not fall below."""
+    """Scores of the recipe on the test predictions of each fold alone, to compare with the merged folds."""
     count = len(next(iter(folds.values())))
     if count == 1:
         return {}
     singles = [{name: [tables[fold]] for name, tables in folds.items()} for fold in range(count)]
-    scores = [mean_iou_map(truth, apply_to_folds(recipe, each, sizes)) for each in singles]
+    scores = [mean_iou_map(truth, apply_to_folds(recipe, fold, sizes)) for fold in singles]
     return {"test_scores_of_single_folds": scores}
 
 
-def table(run: Run, images: str, kind: str) -> Detections | ClassProbabilities:
-    read = read_detections if kind == "localizer" else read_classes
-    return read(run.table(images, kind))
+def read_table(run: Run, images: str, kind: str) -> Detections | ClassProbabilities:
+    reader = read_detections if kind == "localizer" else read_classes
+    return reader(run.table(images, kind))
 
 
 def of_kind(tables: Tables, kinds: dict[str, str], kind: str) -> Tables:
-    return {name: each for name, each in tables.items() if kinds[name] == kind}
+    return {name: table for name, table in tables.items() if kinds[name] == kind}
 
 
 def submission_folder(settings: schema.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):
-    """submissions/<name>/: the name says dataset, ensemble, preset and folds, a hash says every setting behind them."""
+    """submissions/<name>/: the name has dataset, ensemble, preset and folds, and a hash of all settings and data."""
     if settings.out:
         return config.user_path(settings.out)
     fold = "all" if len(folds) > 1 else str(folds[0])
@@ -167,11 +170,11 @@ def submission_folder(settings: schema.Job, preset: str, data: Prepared, members
 
 
 def summary(result: dict) -> str:
-    """The end of the job for a person: scores and the paths of what was written."""
+    """The text at the end of the job: scores and the paths of the written files."""
     lines = ["", f"{'member':24s} {'held-out score alone':>22s}"]
     for name, member in result["members"].items():
-        what, value = ("AUC", member["auc"]) if "auc" in member else ("IoU-mAP", member["held_out_score"])
-        lines.append(f"{name:24s} {what:>9s} {value:.3f} ({member['low']:.3f}-{member['high']:.3f})")
+        metric, value = ("AUC", member["auc"]) if "auc" in member else ("IoU-mAP", member["held_out_score"])
+        lines.append(f"{name:24s} {metric:>9s} {value:.3f} ({member['low']:.3f}-{member['high']:.3f})")
     interval = f"({result['held_out_low']:.3f}-{result['held_out_high']:.3f})"
     lines += [
         f"{'ensemble':24s} {'IoU-mAP':>9s} {result['held_out_score']:.3f} {interval}",
@@ -185,7 +188,7 @@ def summary(result: dict) -> str:
             lines.append(f"{'  test images, one fold':24s} {'IoU-mAP':>9s} {mean:.3f} (mean of {len(singles)})")
         lines += [
             f"{'  test images':24s} {'IoU-mAP':>9s} {result['test_score']:.3f} {interval}",
-            "\nMade on the synthetic demo: these scores say nothing about RSNA.",
+            "\nThis is the synthetic demo: its scores say nothing about RSNA.",
         ]
     lines += ["", f"submission  {result['submission']}", f"report      {result['report']}"]
     return "\n".join(lines)
