@@ -1,20 +1,20 @@
-"""What the start of one run costs: seconds of the processors from the process's first moment until training begins.
+"""Processor seconds of the start of one run, from the start of its process until training begins.
 
     PYTHONPATH=src nice .venv/bin/python benchmarks/run_start.py [images=26684] [test_images=3000]
                                                 [experiment=mobilenetv2] [turns=3]
 
-Tables of a synthetic competition, an image cache without pixels, and one prepared run are written into a temporary
-folder, by the program's own functions. A child then runs `train_run run=FOLDER`, as a job does, and is killed when it
-says how many training images it has, the last thing before the network is built; another child does nothing but start
-Python and import Keras. The difference of what the two used is the run's own start: settings, prepared tables, index of
-the cache, fold, boxes, environment.json. Beside it stands the opening of a finished cache. The fastest of the turns
-counts: other work on the machine only ever adds. Linux only (/proc).
+It writes tables of a synthetic competition, an image cache without pixels, and one prepared run into a temporary
+folder, with the program's own functions. A child then runs `train_run run=FOLDER`, as a job does, and is killed when it
+prints its number of training images, just before it builds the network; another child only starts Python and imports
+Keras. The difference of their processor times is the run's own start: settings, prepared tables, index of the cache,
+fold, boxes, environment.json. The time to open a finished cache is measured too. The fastest of the turns counts, as
+other work on the machine only adds time. Linux only (/proc).
 
-Measured on a busy 2-core AMD EPYC, at the defaults: a run's own start 1.17 s beside Python and Keras's 5.0 (at 300
-images 1.04: most of it is imports), opening the cache of 29,684 images 0.070 s. With the competition's own tables and
-images, by hand and in the same way: a run's start 1.0 to 1.2 s, 9.5 s when its process still checked the tables, read
-headers and compared every square of the cache with its checksum; `train` with a finished cache, which prepares and
-trains in one process, 7.3 s, and 9.5 s then; opening the cache 0.087 to 0.100 s.
+Measured on a busy 2-core AMD EPYC, with the defaults: a run's own start 1.17 s, in addition to 5.0 s for Python and
+Keras (with 300 images 1.04 s: most of it is imports); opening the cache of 29,684 images 0.070 s. Measured by hand in
+the same way, with the competition's tables and images: a run's start 1.0 to 1.2 s, against 9.5 s when its process still
+checked the tables, read headers and compared every square of the cache with its checksum; `train` with a finished
+cache, which prepares and trains in one process, 7.3 s, against 9.5 s; opening the cache 0.087 to 0.100 s.
 """
 
 import os
@@ -47,7 +47,7 @@ from pneumonia.schema import setting
 
 IMAGES_PER_PERSON = 2.33  # mean of the competition
 SHARES = (0.332, 0.443, 0.225)  # of the competition's classes, in the order of CLASSES
-READY = "training images"  # what `train_run` says before it builds the network
+READY = "training images"  # in the line that `train_run` prints before it builds the network
 ONLY_KERAS = (
     "from pneumonia.system.switches import set_switches; set_switches();"
     "from pneumonia.system.quiet import import_keras_quietly; import_keras_quietly();"
@@ -66,8 +66,8 @@ class Settings:
 # ------------------------------------------------------------------ a competition without images, and one run
 
 
-def prepared_run(settings: Settings, folder: Path) -> Run:
-    """A run of fold 0 that its process could start from, with everything that it reads in `folder`."""
+def prepare_run(settings: Settings, folder: Path) -> Run:
+    """Write everything that the process of a run of fold 0 reads into `folder`, and return the run."""
     experiment = config.read_experiment(settings.experiment, "full")
     rng = np.random.default_rng(0)
     ids = [str(uuid.UUID(bytes=rng.bytes(16), version=4)) for _ in range(settings.images + settings.test_images)]
@@ -86,14 +86,14 @@ def prepared_run(settings: Settings, folder: Path) -> Run:
 
 
 def write_tables(folder: Path, train: Sequence[str], test: Sequence[str], rng: np.random.Generator) -> None:
-    """The competition's four tables: one or two boxes in each image of the positive class, none in the others."""
-    kinds = rng.choice(len(SHARES), len(train), p=SHARES)
+    """Write the competition's four tables: one or two boxes in each positive image, none in the others."""
+    class_indices = rng.choice(len(SHARES), len(train), p=SHARES)
     labels, classes = [], []
-    for image, kind in zip(train, kinds):
-        boxes = rng.uniform(100, 400, (rng.integers(1, 3), 4)).round(1) if kind == CLASSES.positive_index else []
+    for image, index in zip(train, class_indices):
+        boxes = rng.uniform(100, 400, (rng.integers(1, 3), 4)).round(1) if index == CLASSES.positive_index else []
         rows = [(image, *box, 1) for box in boxes] or [(image, "", "", "", "", 0)]
         labels += rows
-        classes += [(image, CLASSES.display_names[kind])] * len(rows)
+        classes += [(image, CLASSES.display_names[index])] * len(rows)
     people = rng.integers(0, len(train) / IMAGES_PER_PERSON, len(train))
     persons = [*people, *range(len(train), len(train) + len(test))]
     tables = {
@@ -107,13 +107,13 @@ def write_tables(folder: Path, train: Sequence[str], test: Sequence[str], rng: n
 
 
 def empty_cache(folder: Path, size: int, ids: Sequence[str], train: int, rng: np.random.Generator) -> Cache:
-    """A finished cache whose squares are a file of zeros that takes no space: opening it reads none of them."""
+    """Write and open a finished cache whose squares are a sparse file of zeros: opening it reads no squares."""
     folder.mkdir()
     with open(layout.pixel_file(folder, size), "wb") as file:
         file.truncate(len(ids) * size**2)
-    same = {"rows": 1024, "columns": 1024, "modality": "CR", "spacing": 0.143, "bytes": 130_000, "pixels_crc32": 0}
+    common = {"rows": 1024, "columns": 1024, "modality": "CR", "spacing": 0.143, "bytes": 130_000, "pixels_crc32": 0}
     records = {
-        row: same
+        row: common
         | {"patientId": image, "split": "train" if row < train else "test", "sha256": rng.bytes(32).hex()}
         | {"sex": "MF"[row % 2], "age": float(row % 90), "view": ("AP", "PA")[row % 3 == 0], "mtime_ns": 10**18 + row}
         for row, image in enumerate(ids)
@@ -126,10 +126,10 @@ def empty_cache(folder: Path, size: int, ids: Sequence[str], train: int, rng: np
 
 
 def seconds_until_ready(command: Sequence[str]) -> float:
-    """Processors' seconds of a child, with its own children, until it says READY; it is killed then.
+    """Return the processor seconds of a child, with its own children, until it prints READY; then kill it.
 
     Raises:
-        SystemExit: it ended without; what it said is shown.
+        SystemExit: it ended before; its output is in the message.
     """
     lines = []
     with subprocess.Popen(command, env=job_environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
@@ -144,7 +144,7 @@ def seconds_until_ready(command: Sequence[str]) -> float:
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process and of its children that have ended: proc(5), fields 14 to 17 of stat."""
+    """Return user and system time of a process and of its children that have ended: proc(5), stat, fields 14 to 17."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
@@ -157,12 +157,12 @@ def seconds_to_open(cache: Path) -> float:
 
 def main(settings: Settings) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        run = prepared_run(settings, Path(folder))
+        run = prepare_run(settings, Path(folder))
         turns = range(settings.turns)
         until_ready = min(seconds_until_ready(train_command(run.folder)) for _ in turns)
         keras = min(seconds_until_ready((sys.executable, "-P", "-c", ONLY_KERAS)) for _ in turns)
         opening = min(seconds_to_open(Path(folder) / "cache") for _ in turns)
-    print(f"{settings.images} + {settings.test_images} images, seconds of the processors:")
+    print(f"{settings.images} + {settings.test_images} images, processor seconds:")
     print(f"  a run's start {until_ready:.1f}; of it Python and Keras {keras:.1f}, its own {until_ready - keras:.2f}")
     print(f"  opening the finished cache {opening:.3f}")
 

@@ -25,7 +25,7 @@ def run_start(monkeypatch):
 
 @pytest.fixture
 def run(run_start, tmp_path):
-    return run_start.prepared_run(run_start.Settings(IMAGES, TEST_IMAGES), tmp_path)
+    return run_start.prepare_run(run_start.Settings(IMAGES, TEST_IMAGES), tmp_path)
 
 
 def test_the_run_has_all_images_with_boxes_and_people(run):

@@ -50,7 +50,7 @@ def test_the_table_of_runs_is_what_they_took(scale, tmp_path):
         100, 0, preset="smoke", runs=str(tmp_path), folds=2, devices=[1, 2, 6], ingest=0, recipe=0, price=10
     )
     head, _, _, _, *rows = scale.lines_of(settings)[:7]
-    assert head == "100 + 0 images, preset smoke: 6 runs of together 6.00 device-hours"
+    assert head == "100 + 0 images, preset smoke: 6 runs, together 6.00 device-hours"
     # two devices: 0.5 + 1.5 + 1.5 beside 1 + 0.5 + 1, each run on the first that is free
     assert rows == ["| 1 | 6.00 | 60.00 |", "| 2 | 3.50 | 70.00 |", "| 6 | 1.50 | 90.00 |"]
 
