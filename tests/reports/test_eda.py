@@ -65,7 +65,7 @@ def test_the_page_holds_everything_itself(built, tmp_path, capsys):
     result = eda(capsys, built, tmp_path / "out", f"headers={built / 'headers.csv'}")
     html = Path(result["page"]).read_text()
     assert html.count("data:image/png;base64,") == 3
-    assert "errors, missing for models" in html
+    assert "an error, missing for models" in html
     assert "http" not in html and "<script" not in html
 
 

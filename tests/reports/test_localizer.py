@@ -138,7 +138,7 @@ def test_what_is_written_is_what_is_returned_and_opens_offline(run):
     text = (folder / "evaluation.html").read_text()
     assert result["page"] == folder / "evaluation.html"
     assert f"{result['held_out_score']['value']:.3f}" in text and "view AP" in text
-    assert "synthetic demo" in text and "Not a medical device" in text
+    assert "Synthetic demo" in text and "Not a medical device" in text
     assert "http" not in text and "<script" not in text
     assert text.count("<img") == 1 and "data:image/png" in text
 
