@@ -368,7 +368,7 @@ def test_command_line(tmp_path):
     result = json.loads(done.stdout.splitlines()[-1])
     assert places(result["faults"]) == [("box-without-target", LABELS, 5)]
     assert result["faults"][0]["file"] == str(folder / LABELS)
-    assert f"error: {folder / LABELS}:5: Target is 0, yet there is a box" in done.stdout
+    assert f"error: {folder / LABELS}:5: Target is 0, but there is a box" in done.stdout
     assert sorted(path.name for path in tmp_path.rglob("*")) == sorted([folder.name, *SOUND])
 
 

@@ -44,7 +44,7 @@ def test_labels_people_and_pixels(folder):
 def test_people_of_the_held_out_fold_are_left_out(folder):
     samples, people = nih_samples(folder, 16, without={"1"})
     assert people.tolist() == ["2"] and samples.images[0].mean() == 150
-    with pytest.raises(BadInput, match="leaves nobody"):
+    with pytest.raises(BadInput, match="has only people who are excluded"):
         nih_samples(folder, 16, without={"1", "2"})
 
 

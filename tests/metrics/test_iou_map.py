@@ -237,7 +237,7 @@ def test_labels_are_read_with_ids_as_text(tmp_path):
     ("rows", "row", "word"),
     [
         ("a,,,,,2\n", 2, "Target"),
-        ("a,1,2,3,4,0\n", 2, "yet there is a box"),
+        ("a,1,2,3,4,0\n", 2, "but there is a box"),
         ("a,1,2,3,,1\n", 2, "height is empty"),
         ("a,1,2,-3,4,1\n", 2, "not above 0"),
         ("a,,,,,0\na,1,2,3,4,1\n", 3, "row 2"),

@@ -60,15 +60,15 @@ def weighted_order(scores, member, weights, first, last, min_score, weighted):
     These products are written to `weighted` (by row, from `first`)."""
     rows = np.empty(last - first, dtype=np.int64)
     keys = np.empty(last - first)
-    kept = 0
+    count = 0
     for row in range(first, last):
         value = scores[row] * weights[member[row]]
         weighted[row - first] = value
         if scores[row] >= min_score and value > 0.0:
-            rows[kept] = row
-            keys[kept] = -value
-            kept += 1
-    return rows[:kept][np.argsort(keys[:kept], kind="mergesort")]
+            rows[count] = row
+            keys[count] = -value
+            count += 1
+    return rows[:count][np.argsort(keys[:count], kind="mergesort")]
 
 
 @jit_fastmath
@@ -240,12 +240,12 @@ def suppression(offsets, corners, scores, member, weights, iou, min_score, out_c
         first = offsets[i]
         weighted = np.empty(offsets[i + 1] - first)
         for row in weighted_order(scores, member, relative, first, offsets[i + 1], min_score, weighted):
-            kept = True
+            is_kept = True
             for place in range(first, first + counts[i]):
                 if overlap(out_corners[place], corners[row]) > iou:
-                    kept = False
+                    is_kept = False
                     break
-            if kept:
+            if is_kept:
                 place = first + counts[i]
                 for side in range(4):
                     out_corners[place, side] = corners[row, side]

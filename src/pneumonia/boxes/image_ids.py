@@ -77,8 +77,8 @@ def read_sample_ids(path: Path | str, faults: list[Fault]) -> dict[str, int]:
 
 
 def spelling_difference(names: Iterable[str], known: Collection[str]) -> str:
-    """Why ids do not match: '; X here is Y there, they differ in capital letters', for a message; '' where nothing is
-    alike.
+    """Explain why ids do not match, for a message: '; X here is Y there: they differ in capital letters'; '' if no two
+    are similar.
 
     Args:
         names: ids that are not in `known`; the message shows the first that has a counterpart there.
@@ -87,8 +87,8 @@ def spelling_difference(names: Iterable[str], known: Collection[str]) -> str:
     for name in names:
         other = counterpart.get(normalise(name))
         if other is not None and other != name:
-            words = [what for what, _ in SPELLINGS if normalise(name, what) != normalise(other, what)]
-            difference = " and ".join(words) or "spelling"
+            steps = [step for step, _ in SPELLINGS if normalise(name, step) != normalise(other, step)]
+            difference = " and ".join(steps) or "spelling"
             return f"; {printable(name)} here is {printable(other)} there: they differ in {difference}"
     return ""
 

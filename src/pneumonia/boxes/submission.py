@@ -23,7 +23,7 @@ def read_sample(path: str | Path, predicted: Sequence[str] | None = None) -> tup
     faults: list[Fault] = []
     lines = read_sample_ids(path, faults)
     if faults:
-        raise bad_input(path, faults[0].what, "take the competition's own sample submission", faults[0].row)
+        raise bad_input(path, faults[0].what, "use the competition's sample submission", faults[0].row)
     known = lines if predicted is None else set(predicted)
     unknown = [name for name in lines if name not in known]
     if unknown:

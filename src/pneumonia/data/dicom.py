@@ -39,7 +39,7 @@ PIXEL_TAGS = [tag_of(name) for name in ("PixelData", "FloatPixelData", "DoubleFl
 @dataclass(frozen=True)
 class Header:
     """rows, columns: pixels. sex: M, F or "". age: years as the file has them, NaN where unknown. view: AP, PA or
-    "". spacing: mm between pixel centres, NaN where unknown. sha256: of the whole file."""
+    "". spacing: mm between pixel centres, NaN where unknown. sha256: of the file."""
 
     patient_id: str
     rows: int
@@ -146,7 +146,7 @@ def find_fault(
     if not has_pixels(dataset):
         return "no-pixels", "has no pixels", "get the file with its pixels"
     if frames_of(dataset) != 1:
-        return "multi-frame", "has several frames", "give each frame a file of its own"
+        return "multi-frame", "has several frames", "store each frame in its own file"
     if expected_id is not None and header.patient_id != expected_id:
         return "id", f"is of '{header.patient_id[:64]}', not of '{expected_id}'", "name the file after its PatientID"
     return None
@@ -190,7 +190,7 @@ def decode(dataset: pydicom.Dataset, header: Header, name: str, size: int) -> np
     except Unreadable as error:
         raise bad_input(name, str(error), error.fix, code=error.code) from error
     except MemoryError as error:
-        text = f"{name}: there is not enough memory to read {header.rows} x {header.columns} pixels; free some"
+        text = f"{name}: there is not enough memory to read {header.rows} x {header.columns} pixels; free some memory"
         raise EnvironmentFailure(text) from error
     except Exception as error:  # decoders raise exceptions of many kinds for damaged pixels
         what = f"its pixels cannot be decoded ({type(error).__name__}: {error_text(error)})"

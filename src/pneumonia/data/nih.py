@@ -51,7 +51,7 @@ def nih_samples(folder: Path, size: int, without: Collection[str]) -> tuple[Samp
         raise (
             BadInput(first_faults(faults, table))
             if faults
-            else bad_input(table, "leaves nobody", "choose another fold")
+            else bad_input(table, "has only people who are excluded", "choose another fold")
         )
     ids = np.array([row[0] for row in rows])
     pixels = cached_squares(table, [files[image] for image in ids], size)

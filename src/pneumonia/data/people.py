@@ -92,8 +92,8 @@ def mapping_fault(
         return None
     if unmapped.count == unmapped.images:
         difference = spelling_difference(people, ids)
-        theirs = difference or f": {printable(next(iter(people)))} here, {printable(unmapped.first)} there"
-        what = f"names none of the {unmapped.images} images of {table}{theirs}"
+        example = difference or f": {printable(next(iter(people)))} here, {printable(unmapped.first)} there"
+        what = f"names none of the {unmapped.images} images of {table}{example}"
         return Fault(
             "mapping", str(mapping), None, what, "give the mapping of these images, with ids spelled as theirs"
         )

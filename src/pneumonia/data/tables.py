@@ -84,10 +84,10 @@ def row_faults(numbers: list[str], target: str) -> Iterator[tuple[str, str, str]
     if value is None:
         yield "target", f"Target is {printable(target)}", "write 0 (no opacity) or 1 (the row's box is an opacity)"
     elif value == 0 and not all(empty):
-        yield "box-without-target", "Target is 0, yet there is a box", "remove the box, or write Target 1"
+        yield "box-without-target", "Target is 0, but there is a box", "remove the box, or write Target 1"
     elif value == 1 and any(empty):
         columns = ", ".join(column for column, is_empty in zip(BOX_COLUMNS, empty) if is_empty)
-        yield "target-without-box", f"Target is 1, yet {columns} is empty", "write the box, or Target 0"
+        yield "target-without-box", f"Target is 1, but {columns} is empty", "write the box, or Target 0"
     for column, text, is_empty in zip(BOX_COLUMNS, numbers, empty):
         if is_empty:
             continue

@@ -124,7 +124,7 @@ def _planned_boxes(rng: np.random.Generator, thorax: Thorax, count: int) -> np.n
 
 
 TEXTURE_SHARES = (0.60, 0.75, 0.45)  # standard deviation of each component of the texture, finest first
-SMALLEST = 56.0  # pixels; smaller opacities are drawn again: 1 % of the real boxes are narrower
+MIN_SIDE = 56.0  # pixels; smaller opacities are drawn again: 1 % of the real boxes are narrower
 
 
 def _opacity_regions(rng: np.random.Generator, thorax: Thorax, count: int, level: Difficulty) -> list[Patch]:
@@ -133,7 +133,7 @@ def _opacity_regions(rng: np.random.Generator, thorax: Thorax, count: int, level
         patches: list[Patch] = []
         for plan in _planned_boxes(rng, thorax, count):
             patch = _patch(rng, thorax, plan, level)
-            if patch is None or patch.box is None or min(patch.box[2:]) < SMALLEST:
+            if patch is None or patch.box is None or min(patch.box[2:]) < MIN_SIDE:
                 break
             if any(_overlap(patch.box, other.box) for other in patches):
                 break
@@ -141,7 +141,7 @@ def _opacity_regions(rng: np.random.Generator, thorax: Thorax, count: int, level
         if len(patches) == count:
             return patches
     if count == 1:
-        raise RuntimeError("no room for an opacity in this lung")  # the lungs are far larger than SMALLEST
+        raise RuntimeError("no room for an opacity in this lung")  # the lungs are far larger than MIN_SIDE
     return _opacity_regions(rng, thorax, count - 1, level)
 
 
