@@ -108,7 +108,7 @@ def lines_of(settings: Settings) -> list[str]:
         lines.append(f"| {devices} | {total:,.2f} | {cost} |")
     lines += [
         "",
-        f"of it without a device: ingest {ingest:.2f} h on {count_cores()} cores, recipe {recipe:.2f} h on one",
+        f"without a device: ingest {ingest:.2f} h on {count_cores()} cores, recipe {recipe:.2f} h on one",
     ]
     pixels = " + ".join(f"{all_images * size**2 / 1e9:,.1f} GB ({size} px)" for size in sizes)
     return [*lines, f"image caches: {pixels}"]
