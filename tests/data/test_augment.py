@@ -116,7 +116,7 @@ def test_a_box_that_leaves_the_frame_is_no_finding_any_more():
         ([{"shift": float("inf")}], "from 0 to 0.5"),
         ([{"blur": 0}], "from 3 to 31"),
         ([["flip"]], "unknown transform"),
-        (["flip", {"flip": 0.3}], "named twice"),
+        (["flip", {"flip": 0.3}], "in the list twice"),
     ],
 )
 def test_what_is_not_known_is_refused_with_what_is(augment, match):

@@ -160,7 +160,7 @@ def test_all_tables_missing_is_said_at_once(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("row", "wholly"),
+    ("row", "completely"),
     [
         ("-1,2,30,40", False),
         ("1,-0.5,30,40", False),
