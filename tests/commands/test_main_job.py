@@ -108,18 +108,48 @@ def test_any_dicom_through_the_whole_ensemble(job, tmp_path):
     assert Path(found["picture"]).read_bytes()[:3] == b"\xff\xd8\xff"
     rows = Path(found["submission"]).read_text().splitlines()
     assert rows[0] == "patientId,PredictionString" and len(rows) == 2 and rows[1].startswith(f"{dicom.stem},")
-    assert run("validate", f"submission={found['predictions']}").returncode == 0
+    assert run("validate", f"submission={found['submission']}").returncode == 0
 
 
-def test_a_dicom_of_another_size_is_predicted_in_its_own_pixels(job, tmp_path):
-    """The same radiograph at twice the size, through a recipe that lets every box pass."""
+def test_an_image_alone_in_its_folder_and_in_the_main_job_has_the_same_bits(job, tmp_path):
     _, result = job
+    ensemble = open_ensemble(result, tmp_path)
+    images = REPOSITORY / "demo" / "smoke" / "stage_2_test_images"
+    alone = sorted(images.glob("*.dcm"))[3]
+    rows = {}
+    for name, path in (("folder", images), ("alone", alone)):
+        done = run("predict", f"run={ensemble}", f"images={path}", f"out={tmp_path / name}.csv")
+        assert done.returncode == 0, done.stderr
+        rows[name] = dict(csv.reader((tmp_path / f"{name}.csv").read_text().splitlines()[1:]))
+    members, classifiers = {}, {}
+    for name, runs in result["runs"].items():
+        table = next((REPOSITORY / runs[0]).glob("test_*.csv"))
+        (classifiers if table.name == "test_classes.csv" else members)[name] = str(table)
+    out = tmp_path / "applied.csv"
+    words = (f"recipe={ensemble / 'recipe.yaml'}", f"members={members}", f"classifiers={classifiers}", f"out={out}")
+    done = run("apply", *words)
+    assert done.returncode == 0, done.stderr
+    of_job = dict(csv.reader(out.read_text().splitlines()[1:]))
+    assert any(of_job.values())
+    assert rows["folder"] == of_job
+    assert rows["alone"] == {alone.stem: of_job[alone.stem]}
+
+
+def open_ensemble(result, tmp_path):
+    """The main job's ensemble with a recipe that lets every box pass."""
     ensemble = tmp_path / "ensemble"
     shutil.copytree(Path(result["submission"]).parent, ensemble)
     recipe = yaml.safe_load((ensemble / "recipe.yaml").read_text())
     recipe |= {"threshold": 0.0, "min_ratio_to_top": 0.0}
     recipe["gate"]["cutoff"] = 0.0
     (ensemble / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return ensemble
+
+
+def test_a_dicom_of_another_size_is_predicted_in_its_own_pixels(job, tmp_path):
+    """The same radiograph at twice the size, through a recipe that lets every box pass."""
+    _, result = job
+    ensemble = open_ensemble(result, tmp_path)
     source = sorted((REPOSITORY / "demo" / "smoke" / "stage_2_test_images").glob("*.dcm"))[0]
     dataset = pydicom.dcmread(source)
     pixels = np.kron(dataset.pixel_array, np.ones((2, 2), np.uint8))
