@@ -7,7 +7,7 @@ from pathlib import Path
 from pneumonia import config, schema
 from pneumonia.commands.table import COMMANDS
 from pneumonia.schema.commands import SUBJECTS
-from pneumonia.schema.models import PlainClassifier, model_names, settings_of
+from pneumonia.schema.models import FAMILIES, PlainClassifier, model_names, settings_of
 from pneumonia.schema.reference import entries
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write
@@ -70,6 +70,9 @@ def models() -> Iterator[tuple[str, str]]:
     for name in model_names():
         kind = settings_of(name)
         task = "classifier" if issubclass(kind, PlainClassifier) else "localizer"
+        if name not in FAMILIES:
+            yield name, f"{task} on keras.applications' network"
+            continue
         keys = [entry.key for entry in entries(kind(name)) if entry.key != "name"]
         yield name, f"{task}; model settings: {', '.join(keys)}"
 
@@ -103,6 +106,13 @@ def fusions() -> Iterator[tuple[str, str]]:
         yield f"confidence={name}", "of a wbf cluster"
 
 
+def formats() -> Iterator[tuple[str, str]]:
+    from pneumonia.data.formats.registry import FORMATS
+
+    for name, competition_format in FORMATS.items():
+        yield name, competition_format.meaning
+
+
 def commands() -> Iterator[tuple[str, str]]:
     for name, command in COMMANDS.items():
         yield name, command.summary
@@ -115,6 +125,7 @@ SOURCES = {
     "transforms": transforms,
     "tta": tta,
     "fusions": fusions,
+    "formats": formats,
     "commands": commands,
 }
 

@@ -8,7 +8,7 @@ from pneumonia.schema.setting import setting
 
 PRESETS = ("smoke", "quick", "full")
 EXECUTORS = ("local", "ray")
-SUBJECTS = ("experiments", "ensembles", "models", "transforms", "tta", "fusions", "commands")
+SUBJECTS = ("experiments", "ensembles", "models", "transforms", "tta", "fusions", "formats", "commands")
 
 Files = str | list[str] | dict[str, str]  # of tables: in order, or by name
 
