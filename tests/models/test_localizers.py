@@ -146,7 +146,7 @@ def test_encoder_weights_come_from_a_file(tmp_path):
     np.testing.assert_array_equal(
         np.asarray(unet.get_layer("block_3_expand").kernel), np.asarray(source.get_layer("block_3_expand").kernel)
     )
-    with pytest.raises(EnvironmentFailure, match="no such weights file"):
+    with pytest.raises(EnvironmentFailure, match="does not exist"):
         make(SegmentationUNet, 32, weights=str(tmp_path / "none.h5")).build()
 
 

@@ -73,7 +73,7 @@ def test_a_run_goes_on_with_the_backend_that_began_it_only(tmp_path, experiment)
     run.begin(experiment, IDENTITY)
     begun_with(run, backend="another")
     before = (run.folder / "environment.json").read_text()
-    with pytest.raises(BadInput, match=r"backend was another and is now .*; set KERAS_BACKEND=another to go on"):
+    with pytest.raises(BadInput, match=r"backend was another and is now .*; set KERAS_BACKEND=another to continue it"):
         run.begin(experiment, IDENTITY)
     assert (run.folder / "environment.json").read_text() == before
 
