@@ -160,7 +160,7 @@ def test_all_tables_missing_is_said_at_once(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("row", "completely"),
+    ("row", "is_outside"),
     [
         ("-1,2,30,40", False),
         ("1,-0.5,30,40", False),
@@ -170,11 +170,11 @@ def test_all_tables_missing_is_said_at_once(tmp_path, capsys):
         ("1,-50,30,40", True),
     ],
 )
-def test_box_outside_the_image(tmp_path, capsys, row, wholly):
+def test_box_outside_the_image(tmp_path, capsys, row, is_outside):
     folder = write(tmp_path / "data", labels=with_line(LABEL_LINES, 3, f"{A},{row},1"))
     assert places(checked(capsys, folder)) == [("box-outside", LABELS, 3)]
     corrected = checked(capsys, folder, "clip_boxes=true")
-    assert places(corrected) == ([("box-outside", LABELS, 3)] if wholly else [])
+    assert places(corrected) == ([("box-outside", LABELS, 3)] if is_outside else [])
 
 
 def test_box_at_the_frame_is_no_fault(tmp_path, capsys):
