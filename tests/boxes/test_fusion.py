@@ -148,7 +148,7 @@ def test_votes_by_hand():
 def test_the_result_depends_on_neither_threads_nor_runs(monkeypatch):
     tables = random_members(3, images=40)
     whole = fuse(tables, Fusion(), threads=1)
-    monkeypatch.setattr("pneumonia.boxes.fusion.BOXES_PER_RUN", 50)
+    monkeypatch.setattr("pneumonia.boxes.fusion.BOXES_PER_BATCH", 50)
     for threads in (1, 3):
         parts = fuse(tables, Fusion(), threads=threads)
         assert parts.ids == whole.ids and np.array_equal(parts.offsets, whole.offsets)

@@ -115,7 +115,7 @@ def test_threads_and_runs_change_nothing(monkeypatch, fusion):
     tables = [tables[0] for name, tables in FOLDS_OF_MEMBERS.items() if name.startswith("m")]
     whole = bits(fuse(tables, fusion, threads=1))
     for boxes_per_run, threads in itertools.product((1, 50, 300), (1, 2, 7)):
-        monkeypatch.setattr(fusion_module, "BOXES_PER_RUN", boxes_per_run)
+        monkeypatch.setattr(fusion_module, "BOXES_PER_BATCH", boxes_per_run)
         assert bits(fuse(tables, fusion, threads=threads)) == whole
 
 
