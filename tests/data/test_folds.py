@@ -161,7 +161,7 @@ def test_an_audit_finds_the_people_in_two_folds(folder, capsys, tmp_path):
     [
         (["holdout=stage1"], "stage_1_test_ids.csv"),
         (["holdout=/nowhere"], "one per line"),
-        (["n_folds=1"], "choose 2 to"),
+        (["n_folds=1"], "give 2 or more"),
         (["n_folds=1000"], "choose 2 to"),
         (["split=half"], "known: report"),
         (["audit=/nowhere.csv"], "/nowhere.csv"),

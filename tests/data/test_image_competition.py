@@ -115,7 +115,8 @@ def test_kinds_may_be_mixed_and_two_files_of_one_image_are_refused(competitions,
     three.rename(three.with_suffix(""))
     (train / f"._{one.stem}.png").write_bytes(b"of a Mac")
     (train / ".DS_Store").write_bytes(b"of a Mac")
-    assert result_of(capsys, "check", f"data={tmp_path / 'mixed'}", "workers=1") == (0, {"faults": [], "warnings": []})
+    code, result = result_of(capsys, "check", f"data={tmp_path / 'mixed'}", "workers=1")
+    assert (code, result["faults"], result["warnings"]) == (0, [], [])
     (train / f"{two.stem}.png").write_bytes(one.with_suffix(".png").read_bytes())
     code, result = result_of(capsys, "check", f"data={tmp_path / 'mixed'}", "workers=1")
     assert code == 2
