@@ -180,7 +180,7 @@ def test_a_recipe_comes_back_bit_for_bit(tmp_path):
     [
         ({"treshold": 0.1}, "did you mean 'threshold'"),
         ({"fusion": {"method": "best"}}, "known: wbf"),
-        ({"fusion": 3}, "no mapping"),
+        ({"fusion": 3}, "is not a mapping"),
         ({"threshold": "high"}, "give a number"),
         ({"threshold": float("nan")}, "threshold: nan is not allowed"),
         ({"fusion": {"votes": 1.5}}, "whole number"),
