@@ -60,7 +60,7 @@ def test_members_in_any_order_by_path_by_file_name_and_by_name(files):
         )
         assert done.returncode == 0, done.stderr
         assert (files / "x.csv").read_bytes() == expected
-        assert ("taken in its order: a.csv, b.csv, c.csv" in done.stderr) == ("[moved/aa" in members)
+        assert ("taken in the recipe's order: a.csv, b.csv, c.csv" in done.stderr) == ("[moved/aa" in members)
     apply = ("apply", "recipe=out/recipe.yaml", "classifiers=[gate.csv]", "out=y.csv")
     text = refused(files, *apply, "members=[a.csv,b.csv,moved/cc.csv]")
     assert "missing: c.csv; not in the recipe: moved/cc.csv" in text and "members={a.csv: FILE" in text

@@ -82,7 +82,7 @@ def test_how_far_probabilities_are_apart_in_any_class(tmp_path):
 
 def test_what_cannot_be_repeated_is_refused(folder, tmp_path):
     done, _ = run("rerun", f"run={tmp_path}")
-    assert done.returncode == 2 and "no finished run" in done.stderr
+    assert done.returncode == 2 and "is not a finished run" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def test_complete_refuses_what_is_left_out(tmp_path, labels):
 
 
 @pytest.mark.parametrize(
-    ("rows", "word"), [("x,\n", "no label"), ("a,0.5 0 0 nan 10\n", "'nan'"), ("a,1 2\n", "whole")]
+    ("rows", "word"),
+    [("x,\n", "no label"), ("a,0.5 0 0 nan 10\n", "'nan'"), ("a,1 2\n", "2 numbers, not five")],
 )
 def test_a_broken_file_has_no_score(tmp_path, labels, rows, word):
     with pytest.raises(BadInput, match=word) as caught:

@@ -117,5 +117,5 @@ def test_two_files_of_one_id_are_a_fault(folder):
     assert [(fault.code, fault.file) for fault in found.faults] == [
         ("two-files", str(place / name)) for name in ("a.dcm", "a.png", "c.png")
     ]
-    assert "beside a;" in str(found.faults[0]) and "beside c.PNG;" in str(found.faults[2])
+    assert "besides a;" in str(found.faults[0]) and "besides c.PNG;" in str(found.faults[2])
     assert list(found.files) == ["a", "b", "c"]

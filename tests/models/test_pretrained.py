@@ -63,7 +63,7 @@ def test_a_file_may_be_named_by_its_path_with_or_without_the_14_outputs(chexnet,
         variable.assign(value)
     write_hdf5(tmp_path / "backbone.h5", made)
     for name, path in (("densenet121", file), ("chexnet", tmp_path / "backbone.h5")):
-        network = family(model(name=name, alpha=1.0, weights=str(path), weights_sha256=sha256(path)), 64).build()
+        network = family(model(name=name, weights=str(path), weights_sha256=sha256(path)), 64).build()
         backbone = next(layer for layer in network.layers if isinstance(layer, keras.Model))
         assert all(np.array_equal(a, np.asarray(b)) for a, b in zip(values, backbone.variables, strict=True))
 

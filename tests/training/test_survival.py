@@ -133,7 +133,7 @@ def test_without_a_table_it_predicts_again_and_with_other_settings_it_refuses(tm
 
 
 def test_ctrl_c_stops_within_a_step_and_the_same_command_ends_with_the_same_bits(tmp_path):
-    words = ("epochs=40", "ema=0.9")
+    words = ("epochs=15", "ema=0.9")
     process = start_small(tmp_path / "stopped", *words)
     while not list(tmp_path.glob("stopped/**/fold0/epoch-*")):
         assert process.poll() is None

@@ -48,7 +48,7 @@ def measure_folder(folder: Path, experiment: str) -> dict | None:
         "folder": str(folder),
         "dataset": held_out.runs[0].dataset.name,
         "split": split_of(held_out),
-        "weights": settings["model"]["weights"],
+        "weights": settings["model"].get("weights", "none"),  # which fcnn and cnn do not have
         "unlike_experiment": changes,
         "image_size": settings["image_size"],
         "epochs": settings["epochs"],
