@@ -4,7 +4,7 @@ import math
 
 from pneumonia.schema.experiment import Experiment, Loss, Sampling, Schedule
 from pneumonia.schema.models import Classifier, Masks, Model, PlainClassifier, Pretrained
-from pneumonia.system.errors import BadInput, Fault, bad_input
+from pneumonia.system.errors import BadInput, Fault, bad_input, run_checks
 
 SCHEDULES_USING = {"factor": ("plateau",), "patience": ("plateau",), "final": ("cosine", "plateau")}
 # pixels: keras.applications does not build these backbones below
@@ -30,19 +30,12 @@ def check_relations(experiment: Experiment, has_inner: bool) -> None:
     Args:
         has_inner: whether there is an inner split, a part of the training images that only measures the loss.
     """
-    faults = []
-    for check in (
+    run_checks(
         lambda: check_network(experiment.model, experiment.image_size, experiment.loss),
         lambda: check_schedule(experiment.schedule),
         lambda: check_sampling(experiment.sampling),
         lambda: check_stopping(experiment, has_inner),
-    ):
-        try:
-            check()
-        except BadInput as error:
-            faults += error.faults
-    if faults:
-        raise BadInput(faults)
+    )
 
 
 # ------------------------------------------------------------------ a network

@@ -1,5 +1,6 @@
 """Errors of users: one clear line for a person and one exit code for a script."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,3 +42,15 @@ class EnvironmentFailure(Exception):
 def bad_input(file: str | Path, what: str, fix: str, row: int | None = None, code: str = "bad-input") -> BadInput:
     """A BadInput of one fault, to raise."""
     return BadInput([Fault(code, str(file), row, what, fix)])
+
+
+def run_checks(*checks: Callable[[], object]) -> None:
+    """Run all checks. Raises BadInput with the faults of every one that raised it."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except BadInput as error:
+            faults += error.faults
+    if faults:
+        raise BadInput(faults)

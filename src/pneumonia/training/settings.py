@@ -5,7 +5,7 @@ Each setting on its own has been checked when it was read (schema/).
 
 from pneumonia import schema
 from pneumonia.schema.relations import check_relations
-from pneumonia.system.errors import BadInput
+from pneumonia.system.errors import run_checks
 
 
 def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
@@ -21,15 +21,8 @@ def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
     from pneumonia.data.augment import Augmentation
     from pneumonia.inference.tta import variants
 
-    faults = []
-    for check in (
+    run_checks(
         lambda: check_relations(experiment, bool(split) or experiment.inner_val_fraction > 0),
         lambda: variants(experiment.tta),
         lambda: Augmentation(experiment.augment),
-    ):
-        try:
-            check()
-        except BadInput as error:
-            faults += error.faults
-    if faults:
-        raise BadInput(faults)
+    )
