@@ -1,15 +1,15 @@
 """YOLOv8's losses: task-aligned assignment, class loss, CIoU and distribution focal loss, in keras.ops.
 
-References: Feng et al., TOOD, https://arxiv.org/abs/2108.07755 (assignment and soft class targets); Zheng et al.,
-Distance-IoU, https://arxiv.org/abs/1911.08287 (CIoU); Li et al., Generalized Focal Loss,
-https://arxiv.org/abs/2006.04388 (distribution focal loss, and quality focal loss, the class loss `focal`).
+References: Feng et al., TOOD, https://arxiv.org/abs/2108.07755 (assignment and soft class targets); Li et al.,
+Generalized Focal Loss, https://arxiv.org/abs/2006.04388 (distribution focal loss, and quality focal loss, the class
+loss `focal`).
 """
 
-import math
 from typing import NamedTuple
 
 from keras import ops
 
+from pneumonia.models.box_overlap import EPSILON, complete_iou, iou
 from pneumonia.models.yolo.network import BINS
 
 CANDIDATES = 10  # anchors that may be assigned to one box
@@ -17,7 +17,6 @@ ALPHA, BETA = 0.5, 6.0  # exponents of confidence and IoU in the alignment of an
 BOX_WEIGHT = 7.5  # YOLOv8's value, like cross_entropy below; focal has half the box loss's weight, as in Li et al.
 CLASS_WEIGHTS = {"cross_entropy": 0.5, "focal": 3.75}
 FOCUS = 2.0  # exponent of the quality focal loss: Li et al., table 1
-EPSILON = 1e-7
 
 
 class Prediction(NamedTuple):
@@ -109,12 +108,6 @@ def quality_focal(logits, targets):
 CLASS_LOSSES = {"cross_entropy": cross_entropy, "focal": quality_focal}
 
 
-def image_cross_entropy(logits, classes):
-    """Return the mean softmax cross-entropy of (batch, classes) logits with (batch,) int classes."""
-    targets = ops.one_hot(classes, logits.shape[-1], dtype="float32")
-    return -ops.mean(ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1))
-
-
 def to_distances(corners, points):
     """Return the left, top, right, bottom distances from anchor centres to the sides of corner boxes, in pixels."""
     return ops.concatenate([points - corners[..., :2], corners[..., 2:] - points], axis=-1)
@@ -134,32 +127,3 @@ def distribution_focal(distances, sides):
     targets = ops.one_hot(lower_bin, BINS) * (1.0 - upper_weight) + ops.one_hot(lower_bin + 1, BINS) * upper_weight
     logits = ops.reshape(distances, (*ops.shape(distances)[:-1], 4, BINS))
     return -ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1)
-
-
-def iou(a, b):
-    """Return the IoU of corner boxes, broadcast: (..., 4) and (..., 4) to (...)."""
-    size = ops.maximum(ops.minimum(a[..., 2:], b[..., 2:]) - ops.maximum(a[..., :2], b[..., :2]), 0.0)
-    intersection = size[..., 0] * size[..., 1]
-    return intersection / (area(a) + area(b) - intersection + EPSILON)
-
-
-def area(corners):
-    size = ops.maximum(corners[..., 2:] - corners[..., :2], 0.0)
-    return size[..., 0] * size[..., 1]
-
-
-def complete_iou(true, predicted):
-    """Return the complete IoU: IoU minus terms for the distance of the centres and the difference of aspect ratios."""
-    overlap = iou(true, predicted)
-    hull = ops.maximum(true[..., 2:], predicted[..., 2:]) - ops.minimum(true[..., :2], predicted[..., :2])
-    diagonal = ops.sum(ops.square(hull), axis=-1) + EPSILON
-    offset = true[..., :2] + true[..., 2:] - predicted[..., :2] - predicted[..., 2:]
-    distance = ops.sum(ops.square(offset), axis=-1) / 4.0
-    aspect = 4.0 / math.pi**2 * ops.square(angle(true) - angle(predicted))
-    weight = ops.stop_gradient(aspect / (1.0 - overlap + aspect + EPSILON))
-    return overlap - distance / diagonal - weight * aspect
-
-
-def angle(corners):
-    width, height = corners[..., 2] - corners[..., 0], corners[..., 3] - corners[..., 1]
-    return ops.arctan(width / (height + EPSILON))

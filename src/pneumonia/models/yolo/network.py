@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from pneumonia.models.detector import image_head
 from pneumonia.models.keras_private import path_aggregation_fpn
 from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum
 
@@ -73,16 +74,6 @@ def head(feature, bias: float, name: str):
     start = keras.initializers.Constant(bias)
     logits = keras.layers.Conv2D(1, 1, bias_initializer=start, name=f"{name}_class")(logits)
     return keras.layers.Reshape((-1, 4 * BINS))(distances), keras.layers.Reshape((-1, 1))(logits)
-
-
-def image_head(feature, classes: int, dropout: float):
-    """Return logits of the whole image, from mean and maximum of the backbone's last map (findings are local)."""
-    pools = [
-        keras.layers.GlobalAveragePooling2D(name="image_average")(feature),
-        keras.layers.GlobalMaxPooling2D(name="image_maximum")(feature),
-    ]
-    pooled = keras.layers.Dropout(dropout, name="image_dropout")(keras.layers.Concatenate(name="image_pooled")(pools))
-    return keras.layers.Dense(classes, dtype="float32", name="image_logits")(pooled)
 
 
 def conv_block(x, channels: int, name: str):
