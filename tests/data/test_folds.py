@@ -163,7 +163,7 @@ def test_an_audit_finds_the_people_in_two_folds(folder, capsys, tmp_path):
         (["holdout=/nowhere"], "one per line"),
         (["n_folds=1"], "give 2 or more"),
         (["n_folds=1000"], "choose 2 to"),
-        (["split=half"], "known: report"),
+        (["split=half"], "there is no such file or folder; give split= report, a folder of train_list.txt"),
         (["audit=/nowhere.csv"], "/nowhere.csv"),
         (["headers=/nowhere.csv"], "/nowhere.csv"),
     ],

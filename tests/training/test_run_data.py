@@ -144,3 +144,22 @@ def test_held_out_images_of_nobody_known_are_named(nih_run, fold):
         run_data_of(data, 0, experiment, folder)
     with pytest.raises(BadInput, match="give mapping="):
         run_data_of(dataclasses.replace(data, mapping=None), 0, experiment, folder)
+
+
+@pytest.mark.parametrize("scored", ["val", "test"])
+def test_the_scored_part_of_a_published_split_measures_nothing_during_training(nih_run, scored):
+    data, _, experiment = nih_run
+    experiment = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, head="binary"))
+    fold = np.array(["train"] * 40 + ["val"] * 10 + ["test"] * 10)
+    images = data.study["patientId"].to_numpy(copy=True)
+    if scored == "val":  # the test images are others, without labels
+        images[50:] = [f"other {number}" for number in range(10)]
+    table = pd.DataFrame({"patientId": images, "group": data.study["group"], "fold": fold})
+    material = run_data_of(dataclasses.replace(data, folds=table), "published", experiment)
+    train, val, test = (set(data.study["patientId"][fold == part]) for part in ("train", "val", "test"))
+    assert set(material.held_out["patientId"]) == {"val": val, "test": test}[scored]
+    trained_on, measured = set(material.samples.ids), set(material.inner.ids)
+    if scored == "test":
+        assert trained_on == train and measured == val
+    else:
+        assert trained_on | measured == train and measured and not trained_on & measured

@@ -10,6 +10,7 @@ from pneumonia.data.folds import NO_MAPPING, count_leaks, fold_table, holdout_of
 from pneumonia.data.headers import check_headers, read_headers
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.people import Unmapped, check_people
+from pneumonia.data.published_split import is_published, read_split, split_of_setting, unlabelled_ids
 from pneumonia.data.study_table import study_table
 from pneumonia.system.csv_rows import first_faults, read_rows
 from pneumonia.system.errors import BadInput, Fault, bad_input
@@ -22,6 +23,7 @@ def folds(settings: schema.Folds) -> dict:
     competition = resolve(settings, needs_images=False, needs_sample=False)
     if settings.audit:
         return audit(competition, config.user_path(settings.audit))
+    split = split_of_setting(settings.split) or settings.split
     if competition.mapping is None:
         say(NO_MAPPING)
     headers = read_headers(
@@ -33,7 +35,7 @@ def folds(settings: schema.Folds) -> dict:
     unmapped = competition.check_mapping(list(study["patientId"]))
     holdout = holdout_of(competition, study, settings.holdout)
     out = config.user_path(settings.out) if settings.out else None
-    path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, settings.split, out)
+    path, table = fold_table(competition, study, settings.n_folds, settings.seed, holdout, split, out)
     rows = fold_rows(table, study)
     print_rows(rows)
     leaks = report_leaks(table, unmapped)
@@ -54,21 +56,22 @@ def report_leaks(table: pd.DataFrame, unmapped: Unmapped | None) -> dict:
 
 
 def audit(competition: Competition, file: Path) -> dict:
-    """Count the people that a table (patientId, fold) has in more than one fold.
+    """Count the people that a table (patientId, fold) has in more than one fold, or a published split in several parts.
 
     Raises:
-        BadInput: the file is not such a table, or there is no mapping.
+        BadInput: the file is not such a table or split, or there is no mapping.
     """
     if competition.mapping is None:
         raise bad_input("mapping", "is missing", "give mapping=, the table of images and people, to audit folds with")
-    faults: list[Fault] = []
-    rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
-    if faults:
-        raise BadInput(first_faults(faults, file))
-    names = [name for _, (name, *_) in rows]
-    people = competition.people()
+    fold_of = read_split(file).parts if is_published(file) else read_folds(file)
+    people, test_ids = competition.people(), unlabelled_ids(competition)
+    names = [name for name in fold_of if name in people or name not in test_ids]
+    if len(names) < len(fold_of):
+        say(f"{file}: not known of {len(fold_of) - len(names)} images of the test set, which the mapping lacks")
     unmapped = check_people(people, names, competition.mapping, file.name, competition.allow_unmapped)
-    table = pd.DataFrame({"group": [people.get(name, name) for name in names], "fold": [row[-1] for _, row in rows]})
+    table = pd.DataFrame(
+        {"group": [people.get(name, name) for name in names], "fold": [fold_of[name] for name in names]}
+    )
     people_count, images = count_leaks(table)
     share = images / max(len(table), 1)
     print(
@@ -83,20 +86,32 @@ def audit(competition: Competition, file: Path) -> dict:
     }
 
 
+def read_folds(file: Path) -> dict[str, str]:
+    """Read {image: fold} of a fold table (patientId, fold). Raises BadInput with all its faults."""
+    faults: list[Fault] = []
+    rows = list(read_rows(file, [["patientId", "fold"], ["patientId", "group", "fold"]], faults))
+    if faults:
+        raise BadInput(first_faults(faults, file))
+    return {name: cells[-1] for _, (name, *cells) in rows}
+
+
 def fold_rows(table: pd.DataFrame, study: pd.DataFrame) -> list[dict]:
-    """Counts and shares of each fold."""
-    merged = table.merge(study.drop(columns="group"), on="patientId")
+    """Counts and shares of each fold; of test images without labels, only how many they are."""
     rows = []
-    for fold, part in merged.groupby("fold", sort=True):
+    for fold, images in table.groupby("fold", sort=True):
+        part = images.merge(study.drop(columns="group"), on="patientId")
+        is_labelled = len(part) > 0
         row = {
             "fold": fold,
-            "images": len(part),
-            "people": part["group"].nunique(),
-            "positives": int(part["target"].sum()),
-            "boxes": int(part["boxes"].map(len).sum()),
-            "positive": part["target"].mean(),
+            "images": len(images),
+            "people": images["group"].nunique(),
+            "positives": int(part["target"].sum()) if is_labelled else None,
+            "boxes": int(part["boxes"].map(len).sum()) if is_labelled else None,
+            "positive": part["target"].mean() if is_labelled else None,
         }
-        row |= {name: (part["class"] == name).mean() for name in CLASSES.names if name != CLASSES.positive}
+        for name in CLASSES.names:
+            if name != CLASSES.positive:
+                row[name] = (part["class"] == name).mean() if is_labelled else None
         row |= {"AP": share_of_known(part["view"], "AP"), "male": share_of_known(part["sex"], "M")}
         rows.append(row)
     return rows
@@ -111,4 +126,5 @@ def share_of_known(column: pd.Series, value: str) -> float | str:
 def print_rows(rows: list[dict]) -> None:
     print("  ".join(f"{name:>10s}" for name in rows[0]))
     for row in rows:
-        print("  ".join(f"{value:>10.2%}" if isinstance(value, float) else f"{value!s:>10s}" for value in row.values()))
+        texts = ("-" if value is None else value for value in row.values())
+        print("  ".join(f"{value:>10.2%}" if isinstance(value, float) else f"{value!s:>10s}" for value in texts))

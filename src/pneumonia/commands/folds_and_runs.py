@@ -2,17 +2,19 @@
 
 from pneumonia import config, schema
 from pneumonia.config import REPOSITORY
+from pneumonia.data.folds import describe_split
 from pneumonia.data.prepared import Prepared
+from pneumonia.data.published_split import PUBLISHED, REPORT
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import bad_input
 
-Fold = int | str  # a number, or `report`
+Fold = int | str  # a number, `report` or `published`
 
 
 def selected_folds(settings: schema.Job) -> list[Fold]:
     """The folds to train. Raises BadInput for a fold that the fold table will not have."""
     if settings.split:
-        return [settings.split]
+        return [REPORT if settings.split == REPORT else PUBLISHED]
     folds = list(range(settings.n_folds))
     if settings.fold == "all":
         return folds
@@ -24,7 +26,7 @@ def selected_folds(settings: schema.Job) -> list[Fold]:
 
 
 def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment, fold: Fold, out: str = "") -> Run:
-    """The run in runs/<dataset>/<experiment>/fold<k>/, or fold-report/; `out` replaces runs/ where it is set."""
+    """The run in runs/<dataset>/<experiment>/fold<k>/ (or fold-report/, fold-published/); `out` replaces runs/."""
     root = config.user_path(out) if out else REPOSITORY / "runs"
     label = config.experiment_label(name, preset, experiment)
     return Run(root / data.dataset / label / (f"fold{fold}" if isinstance(fold, int) else f"fold-{fold}"))
@@ -40,11 +42,13 @@ def write_run(
     """
     run.write_settings(experiment, data.identity | {"fold": run.fold})
     source = settings.source() if settings.source() == "demo" else str(config.user_path(settings.source()))
+    split = describe_split(data.folds, data.study, data.mapping is not None) if run.fold == PUBLISHED else None
     run.write_start(
         {
             "title": title,
             "source": source,
             "nih": str(config.user_path(nih)) if nih else "",
             "prepared": data.files(experiment.image_size),
+            "split": split,
         }
     )

@@ -26,6 +26,7 @@ from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_truth
 from pneumonia.reports.job import write_report
+from pneumonia.reports.numbers import json_interval
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import write_json
@@ -73,13 +74,18 @@ def make_submission(
     if faults:
         raise BadInput(faults)
     write_recipe(folder / "recipe.yaml", recipe)
+    split = next(iter(runs.values()))[0].start().get("split")
     if competition.test_labels is not None:
         test_truth = read_truth(competition.test_labels)
+        if split:
+            test_part = data.folds.loc[data.folds["fold"] == "test", "patientId"]
+            add_test_aucs(result["members"], test_folds, test_truth, set(test_part), competition.people())
         result |= test_scores(test_truth, test, competition, settings.seed)
         result |= single_fold_scores(test_truth, recipe, test_folds, sizes)
     result = {
         "dataset": data.dataset,
         "preset": preset,
+        "split": split,
         "folds": [run.fold for run in next(iter(runs.values()))],
         "submission": folder / "submission.csv",
         "recipe": folder / "recipe.yaml",
@@ -138,6 +144,16 @@ def test_scores(truth: Truth, test: Detections, competition: Competition, seed: 
     scores = image_scores(truth, test)
     interval = mean_interval(scores, people_of(test.ids, competition.people()), seed=seed)
     return {"test_score": interval.value, "test_low": interval.low, "test_high": interval.high}
+
+
+def add_test_aucs(members: dict, folds: Folds, truth: Truth, images: set[str], people: dict[str, str]) -> None:
+    """Add each classifier's AUC on a published split's test images, as `test_auc` {value, low, high}."""
+    for name, (table, *_) in folds.items():
+        if isinstance(table, ClassProbabilities):
+            ids = [image for image in table.ids if image in images.intersection(truth.ids)]
+            scores = table.select(ids).opacity
+            interval = auc_interval(truth.select(ids).positive, scores, people_of(ids, people))
+            members[name]["test_auc"] = json_interval(interval)
 
 
 def single_fold_scores(truth: Truth, recipe: Recipe, folds: Folds, sizes: np.ndarray) -> dict:

@@ -33,7 +33,7 @@ def train_run(run: Run, experiment: schema.Experiment, data: Prepared, title: st
     An interrupted run continues from its checkpoint; a finished one is left as it is.
 
     Args:
-        run: its fold is a number of the fold table, or `report`.
+        run: its fold is a number of the fold table, `report` or `published`.
         nih: folder of ChestX-ray14, for a head of its 14 labels.
 
     Raises:

@@ -17,6 +17,7 @@ from pneumonia.boxes.image_ids import ids_file, read_ids, spelling_difference
 from pneumonia.config import REPOSITORY
 from pneumonia.data.ages import plausible_ages
 from pneumonia.data.competition import Competition
+from pneumonia.data.published_split import PUBLISHED, REPORT, PublishedSplit, published_table, scored_part, split_key
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write
 
@@ -90,29 +91,55 @@ def count_leaks(table: pd.DataFrame) -> tuple[int, int]:
     return len(people), int(used["group"].isin(people).sum())
 
 
+def describe_split(table: pd.DataFrame, study: pd.DataFrame, has_people: bool) -> dict:
+    """What pages say of a published split.
+
+    Args:
+        has_people: whether groups are people: there is a mapping.
+
+    Returns:
+        scored: the part that is held out; train, val, test: numbers of images; leaking_people, leaking_images: of
+        count_leaks, None without people; key: of split_key.
+    """
+    people, images = count_leaks(table) if has_people else (None, None)
+    return {
+        "scored": scored_part(table, study),
+        **{part: int((table["fold"] == part).sum()) for part in ("train", "val", "test")},
+        "leaking_people": people,
+        "leaking_images": images,
+        "key": split_key(table),
+    }
+
+
 def fold_table(
     competition: Competition,
     study: pd.DataFrame,
     n_folds: int = 5,
     seed: int = 0,
     holdout: Collection[str] = (),
-    split: str = "",
+    split: str | PublishedSplit = "",
     out: Path | None = None,
 ) -> tuple[Path, pd.DataFrame]:
     """Make a fold table and write it; the same input always gives the same file.
 
     Its path contains a hash of every setting, so that two configurations never share a file.
 
+    Args:
+        split: "" for folds, `report`, or a published split.
+
     Raises:
-        BadInput: fewer people than folds, or an unknown split.
+        BadInput: fewer people than folds, a published split that does not fit the images, or a split and a holdout.
     """
     if n_folds < 2 or study["group"].nunique() < n_folds:
         people = study["group"].nunique()
         raise bad_input("n_folds", f"{n_folds} folds of {people} people", f"choose 2 to {max(people, 2)}")
-    if split not in ("", "report"):
-        raise bad_input("split", f"there is no split '{split}'", "known: report")
-    if split == "report":
-        table, label = make_report_split(study, seed), "report"
+    if split and holdout:
+        raise bad_input("holdout", "has no effect beside split=", "give one of the two")
+    if isinstance(split, PublishedSplit):
+        table, label = published_table(split, competition, study), PUBLISHED
+        split = sorted(zip(table["patientId"], table["fold"]))
+    elif split == REPORT:
+        table, label = make_report_split(study, seed), REPORT
     elif holdout:
         table, label = make_holdout_folds(study, holdout, n_folds, seed), f"{n_folds}-holdout"
     else:

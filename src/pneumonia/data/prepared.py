@@ -17,6 +17,7 @@ from pneumonia.data import check, folds, ingest
 from pneumonia.data.cache import Cache, cached_size
 from pneumonia.data.competition import Competition
 from pneumonia.data.people import Unmapped
+from pneumonia.data.published_split import split_of_setting
 from pneumonia.data.study_table import study_table
 from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.files import atomic_write, sha256
@@ -101,6 +102,7 @@ def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterabl
     Raises:
         BadInput: every fault that `check` would report.
     """
+    split = split_of_setting(settings.split) or settings.split
     check.refuse_faults(competition, clip_boxes=settings.clip_boxes)
     sizes = sorted({cached_size(size) for size in image_sizes})
     caches = {size: ingest.ingest(competition, size, workers=settings.workers) for size in sizes}
@@ -109,9 +111,7 @@ def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterabl
     if unmapped is None:
         say(folds.NO_MAPPING)
     holdout = folds.holdout_of(competition, study, settings.holdout)
-    fold_file, table = folds.fold_table(
-        competition, study, settings.n_folds, settings.folds_seed, holdout, settings.split
-    )
+    fold_file, table = folds.fold_table(competition, study, settings.n_folds, settings.folds_seed, holdout, split)
     study_file = write_study(study, fold_file.parent)
     name, key, mapping = competition.name, competition.content_key, competition.mapping
     return Prepared(name, key, mapping, caches, study, study_file, table, fold_file, unmapped)

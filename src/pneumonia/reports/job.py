@@ -11,6 +11,7 @@ from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports import figures, page
 from pneumonia.reports.numbers import number_text, range_text
+from pneumonia.reports.published_figures import published_split_section
 from pneumonia.runs.history import read_history
 from pneumonia.system.files import atomic_write, read_json
 
@@ -39,6 +40,7 @@ def write_report(
     sections += [
         score_cards(result),
         page.section("Members", members_table(result)),
+        *([published_split_section(result["split"], classifier_aucs(result))] if result["split"] else []),
         page.section(
             "Learning curves",
             page.paragraph(
@@ -96,6 +98,18 @@ def members_table(result: dict) -> str:
         interval = range_text(member["low"], member["high"])
         rows.append((name, member["kind"], score, interval, f"{member['seconds']:.0f} s"))
     return page.table(("member", "kind", "held-out score alone", "95 % interval", "training and prediction"), rows)
+
+
+def classifier_aucs(result: dict) -> list[tuple[str, str, dict]]:
+    """(member, part of the published split, AUC) of each classifier, on the held-out and on labelled test images."""
+    scored = result["split"]["scored"]
+    rows = []
+    for name, member in result["members"].items():
+        if "auc" in member:
+            rows.append((name, scored, {"value": member["auc"], "low": member["low"], "high": member["high"]}))
+        if member.get("test_auc"):
+            rows.append((name, "test (final test labels)", member["test_auc"]))
+    return rows
 
 
 def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:

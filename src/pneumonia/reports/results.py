@@ -6,6 +6,7 @@ import numpy as np
 
 from pneumonia import config
 from pneumonia.boxes.predictions import read_detections
+from pneumonia.data.published_split import PUBLISHED, REPORT
 from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
@@ -68,8 +69,10 @@ def changed_settings(model: dict, experiment: str) -> dict:
 
 
 def split_of(held_out: HeldOut) -> str:
-    if held_out.runs[0].fold == "report":
+    if held_out.runs[0].fold == REPORT:
         return "the report's split, which leaks people"
+    if held_out.runs[0].fold == PUBLISHED:
+        return "a published split"
     folds = ", ".join(str(run.fold) for run in held_out.runs)
     return f"fold{'s' if len(held_out.runs) > 1 else ''} {folds}, by person"
 

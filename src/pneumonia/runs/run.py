@@ -19,7 +19,7 @@ class Run:
 
     @property
     def fold(self) -> int | str:
-        """The fold's number, or `report` for the student report's split."""
+        """The fold's number, `report` for the student report's split, `published` for another one."""
         text = self.folder.name.removeprefix("fold")
         return int(text) if text.isdigit() else text.removeprefix("-")
 
@@ -76,7 +76,8 @@ class Run:
             yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
 
     def write_start(self, start: dict) -> None:
-        """Write run.json: title, source (the data folder, or demo), nih, prepared (data/prepared.py)."""
+        """Write run.json: title, source (the data folder, or demo), nih, prepared (data/prepared.py), split (of a
+        published split: data/published_split.py)."""
         write_json(self.folder / "run.json", start)
 
     def start(self) -> dict:

@@ -9,6 +9,7 @@ from pneumonia.schema.setting import setting
 PRESETS = ("smoke", "quick", "full")
 EXECUTORS = ("local", "ray")
 SUBJECTS = ("experiments", "ensembles", "models", "transforms", "tta", "fusions", "formats", "commands")
+SPLITS = "report (the student report's train / val / test), or a published one: folder of lists, training list or CSV"
 
 Files = str | list[str] | dict[str, str]  # of tables: in order, or by name
 
@@ -58,9 +59,11 @@ class Folds(Data):
     n_folds: int = setting(5, "number of folds", low=2)
     seed: int = setting(0, "seed of the split", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
-    split: str = setting("", "report: the student report's train / val / test instead of folds", choices=("", "report"))
+    split: str = setting("", f"{SPLITS}, instead of folds")
     headers: str = setting("", "table of DICOM headers, for a folder without DICOM files")
-    audit: str = setting("", "a fold table (patientId, fold) to check for leaking people, instead of making one")
+    audit: str = setting(
+        "", "a fold table (patientId, fold) or a published split to check for leaking people, instead of making one"
+    )
 
 
 @dataclass
@@ -78,11 +81,7 @@ class Job(Data):
     folds_seed: int = setting(0, "seed of the folds", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
     seed: int = setting(0, "seed of every member and of the recipe's search; the folds have folds_seed", low=0)
-    split: str = setting(
-        "",
-        "report: the student report's train / val / test instead of the folds; it leaks people",
-        choices=("", "report"),
-    )
+    split: str = setting("", f"{SPLITS}, instead of the folds; most leak people")
     executor: str = setting(
         "local", "where runs are trained: local (one process per run), or ray (a cluster)", choices=EXECUTORS
     )

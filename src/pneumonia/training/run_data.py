@@ -12,6 +12,7 @@ from pneumonia import config, schema
 from pneumonia.boxes.predictions import read_classes, read_detections
 from pneumonia.data.nih import nih_samples
 from pneumonia.data.prepared import Prepared
+from pneumonia.data.published_split import PUBLISHED, REPORT, scored_part
 from pneumonia.data.samples import Samples, samples_of
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
@@ -85,7 +86,8 @@ def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     """Select a run's images from the fold table.
 
     Rows with this fold are held out, those with another number are for training; `holdout` is predicted too, `removed`
-    is not used. With the report's split, `train` is for training, `val` is the inner split and `test` is held out.
+    is not used. With the report's split, `train` is for training, `val` is the inner split and `test` is held out; with
+    a published split likewise, but where its test images have no labels, `val` is held out.
 
     Args:
         nih: folder of ChestX-ray14, for a head of NIH's labels.
@@ -96,10 +98,14 @@ def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
     """
     study, cache, size = data.study, data.cache, experiment.image_size
     folds = study["patientId"].map(data.folds.set_index("patientId")["fold"].astype(str))
-    if fold == "report":
-        training, inner, held_out = (study[folds == name] for name in ("train", "val", "test"))
+    if fold in (REPORT, PUBLISHED):
+        scored = scored_part(data.folds, study) if fold == PUBLISHED else "test"
+        held_out, training = study[folds == scored], study[folds == "train"]
+        inner = study[(folds == "val") & (scored != "val")]  # what is scored measures nothing during training
     else:
         held_out, training = study[folds == str(fold)], study[folds.str.isdigit() & (folds != str(fold))]
+        inner = study[:0]
+    if inner.empty:
         is_inner = training["group"].isin(inner_people(training["group"], experiment))
         training, inner = training[~is_inner], training[is_inner]
     holdout = study[folds == "holdout"]

@@ -13,7 +13,8 @@ def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
     test-time variants.
 
     Args:
-        split: `report` for the student report's split, whose `val` part is the inner split.
+        split: the setting; the inner split is `report`'s val part, and of folds and published splits a share of the
+            training people.
 
     Raises:
         BadInput: all faults, each with the setting's name on the command line.
@@ -22,7 +23,7 @@ def check_experiment(experiment: schema.Experiment, split: str = "") -> None:
     from pneumonia.inference.tta import variants
 
     run_checks(
-        lambda: check_relations(experiment, bool(split) or experiment.inner_val_fraction > 0),
+        lambda: check_relations(experiment, split == "report" or experiment.inner_val_fraction > 0),
         lambda: variants(experiment.tta),
         lambda: Augmentation(experiment.augment),
     )
