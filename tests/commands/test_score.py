@@ -70,3 +70,11 @@ def test_people_widen_the_interval(tmp_path, labels):
     assert one_person["low"] == one_person["high"] == one_person["score"]
     apart = scored(tmp_path, labels, "a,0.5 0 0 50 10\nb,0.5 0 0 9 9\n")
     assert apart["low"] < apart["high"]
+
+
+def test_coco_says_which_images(tmp_path, labels, capsys):
+    result = scored(tmp_path, labels, "b,0.9 50 50 10 10\na,0.5 0 0 100 10\n", coco=True)
+    assert [row["images"] for row in result["coco"].values()] == [2, 1]
+    assert [round(row["ap"], 9) for row in result["coco"].values()] == [0.5, 1]
+    text = capsys.readouterr().out
+    assert "COCO, all 2 images: AP 0.5000" in text and "COCO, 1 images with a true box: AP 1.0000" in text

@@ -92,6 +92,7 @@ def test_froc_points_are_those_of_the_tables(run):
     truth, _ = truth_of(folder)
     curve = froc.curve(froc.match(truth, read_detections(folder / "oof_detections.csv")))
     assert [point["rate"] for point in result["froc"]] == list(froc.RATES)
+    assert result["coco"]["all"]["images"] == result["images"] and 0 < result["coco"]["positive"]["ap50"] <= 1
     for point in result["froc"]:
         place = curve.at(point["rate"])
         assert point["sensitivity"]["value"] == pytest.approx(curve.sensitivity[place])

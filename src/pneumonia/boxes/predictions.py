@@ -11,7 +11,7 @@ Ids are text exactly as in the file, also `NA` and `1e5`.
 
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -217,8 +217,16 @@ WRITE_NUMBERS = "write 'confidence x y width height' for each box, separated by 
 
 
 def box_faults(detections: Detections, lines: list[int], path: str | Path) -> list[Fault]:
-    """Confidences outside [0, 1], sizes that are not positive, numbers that are not finite."""
-    image = detections.image_of_box
+    """The faults of `wrong_boxes`, each at its image's line of the file."""
+    image, order = detections.image_of_box, "; the order is confidence x y width height"
+    return [
+        Fault(code, str(path), lines[image[box]], what, fix + (order if code == "confidence" else ""))
+        for box, code, what, fix in wrong_boxes(detections)
+    ]
+
+
+def wrong_boxes(detections: Detections) -> Iterator[tuple[int, str, str, str]]:
+    """Yield (box, code, what, fix) of confidences outside [0, 1], sizes that are not positive, numbers not finite."""
     finite = np.isfinite(detections.boxes).all(axis=1) & np.isfinite(detections.scores)
     checks = [
         ("not-finite", ~finite, "a number is too large", "write finite numbers"),
@@ -226,7 +234,7 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
             "confidence",
             finite & ((detections.scores < 0) | (detections.scores > 1)),
             "confidence {0} is outside [0, 1]",
-            "clip it to [0, 1]; the order is confidence x y width height",
+            "clip it to [0, 1]",
         ),
         (
             "size",
@@ -235,12 +243,10 @@ def box_faults(detections: Detections, lines: list[int], path: str | Path) -> li
             "remove the box or correct its size",
         ),
     ]
-    faults = []
     for code, bad, what, fix in checks:
         for box in np.flatnonzero(bad):
             values = (detections.scores[box], *detections.boxes[box])
-            faults.append(Fault(code, str(path), lines[image[box]], what.format(*map(format_exactly, values)), fix))
-    return faults
+            yield int(box), code, what.format(*map(format_exactly, values)), fix
 
 
 def first_bad_token(text: str) -> str:

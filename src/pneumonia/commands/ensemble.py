@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pneumonia import config, schema
-from pneumonia.boxes.image_ids import ids_file, read_ids, read_sample_ids
-from pneumonia.boxes.predictions import Detections, read_classes, read_detections, write_detections
+from pneumonia.boxes.exchange.reading import content_sha256, predicted_ids, read_predictions
+from pneumonia.boxes.image_ids import ids_file, read_ids
+from pneumonia.boxes.predictions import Detections, read_classes, write_detections
 from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
 from pneumonia.data.people import check_people, read_people
@@ -18,7 +19,7 @@ from pneumonia.ensemble.stage1 import fit_tuned_on
 from pneumonia.ensemble.tune import Problem, Search
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import sha256, write_json
+from pneumonia.system.files import write_json
 from pneumonia.system.json_values import without_nan
 
 
@@ -36,7 +37,7 @@ def fit(settings: schema.Ensemble) -> dict:
 
     def read_problem() -> Problem:
         """Read the tables. Only the fit holds them, so that it can free their memory; the submission reads again."""
-        tables = read_all(files, read_detections), read_all(gates, read_classes)
+        tables = read_all(files, read_predictions), read_all(gates, read_classes)
         problem = problem_of(*tables, read_truth(labels), groups)
         sample_ids(settings.sample, problem.truth.ids)  # refused before the fit, which may take hours
         return problem
@@ -88,7 +89,7 @@ def apply(settings: schema.Apply) -> dict:
 
 def apply_to_files(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> Detections:
     """Apply the recipe to files in its order; the images come in the order of the first file."""
-    members, classifiers = read_all(files, read_detections), read_all(gates, read_classes)
+    members, classifiers = read_all(files, read_predictions), read_all(gates, read_classes)
     check_same_images(members, classifiers)
     ids = next(iter(members.values())).ids
     aligned = [
@@ -107,7 +108,7 @@ def read_groups(settings: schema.Ensemble, member: Path) -> tuple[dict[str, str]
     """Read groups=: {image: person}, and for the JSON the member's images that it lacks. Raises BadInput."""
     if not settings.groups:
         return None, None
-    mapping, ids = config.user_path(settings.groups), read_sample_ids(member, [])
+    mapping, ids = config.user_path(settings.groups), predicted_ids(member)
     people = read_people(mapping)
     return people, check_people(people, ids, mapping, member.name, settings.allow_unmapped).as_json()
 
@@ -115,10 +116,10 @@ def read_groups(settings: schema.Ensemble, member: Path) -> tuple[dict[str, str]
 def default_folder(settings: schema.Ensemble, files: list[Path]) -> Path:
     """submissions/ensemble-HASH, a hash of the settings and the files' content: different ones never share a path."""
     tree = config.as_tree(settings) | {"json": False, "out": ""}
-    content = [sha256(path) for path in files]
+    content = [content_sha256(path) for path in files]
     for text in (settings.groups, settings.recipe, settings.sample):
         if text:
-            content.append(sha256(config.user_path(text)))
+            content.append(content_sha256(config.user_path(text)))
     digest = hashlib.sha256(repr((tree, content)).encode()).hexdigest()[:8]
     return config.REPOSITORY / "submissions" / f"ensemble-{digest}"
 

@@ -1,9 +1,10 @@
 """`./run.sh score`: the competition's metric of a submission, with an interval over people."""
 
 from pneumonia import config, schema
+from pneumonia.boxes.exchange.reading import parse_predictions
 from pneumonia.boxes.image_ids import spelling_difference
-from pneumonia.boxes.predictions import parse_detections
 from pneumonia.data.people import check_people, read_people
+from pneumonia.metrics.coco_ap import coco_lines, coco_scores
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import image_scores, read_truth
 from pneumonia.system.csv_rows import first_faults
@@ -20,7 +21,7 @@ def score(settings: schema.Score) -> dict:
     path = config.required_path(settings.submission, "submission", "the file to score")
     labels = config.required_path(settings.labels, "labels", "the label table")
     truth = read_truth(labels)
-    detections, lines, faults = parse_detections(path)
+    detections, lines, faults = parse_predictions(path)
     known, listed = set(truth.ids), set(detections.ids)
     unknown = [(line, name) for line, name in zip(lines, detections.ids) if name not in known]
     if len(unknown) == len(listed) > 1:
@@ -52,6 +53,9 @@ def score(settings: schema.Score) -> dict:
         over = "people" if groups is not None else "images (give groups=MAPPING.csv for people)"
         print(f"score {interval.value:.5f}, 95 % interval {interval.low:.5f} to {interval.high:.5f} over {over}")
         print(f"{scored} images in the mean, of {len(detections)} listed")
+    coco = coco_scores(truth, detections) if settings.coco else None
+    if coco:
+        print("\n".join(coco_lines(coco)))
     result = {
         "score": interval.value,
         "low": interval.low,
@@ -61,4 +65,6 @@ def score(settings: schema.Score) -> dict:
         "left_out": {"count": len(left_out), "first": left_out[0] if left_out else None},
         "unmapped": unmapped,
     }
+    if coco:
+        result["coco"] = coco
     return without_nan(result)

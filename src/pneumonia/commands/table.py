@@ -91,6 +91,12 @@ COMMANDS = {
         "checks the format of a submission",
         "submission=FILE sample=FILE",
     ),
+    "export": Command(
+        "pneumonia.commands.export:export",
+        schema.Export,
+        "boxes for other tools: COCO, YOLO, Pascal VOC, CSV of corners",
+        "submission=NAME labels=FILE format=coco out=DIR",
+    ),
     "results": Command(
         "pneumonia.commands.results:results",
         schema.Results,

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 
 from pneumonia.metrics import froc
+from pneumonia.metrics.coco_ap import coco_lines
 from pneumonia.metrics.iou_map import ThresholdCurve
 from pneumonia.reports import page
 from pneumonia.reports.figures import BLUE, GRAY, png
@@ -43,12 +44,21 @@ def group_rows(result: dict) -> list[tuple[str, ...]]:
     ]
 
 
+def coco_rows(scores: dict) -> list[tuple[str, ...]]:
+    names = {"all": "all", "positive": "with a true box"}
+    return [
+        (names[key], str(row["images"]), *(number_text(row[name]) for name in ("ap", "ap50", "ap75", "ar")))
+        for key, row in scores.items()
+    ]
+
+
 def summary(result: dict) -> str:
     lines = [
         f"{result['experiment']}: {lead(result)}",
         "",
         f"mean IoU-mAP, cross-fitted threshold     {interval_text(result['held_out_score'])}",
         f"tuned on itself (optimistic)             {number_text(result['tuned_on_itself']['score'])}",
+        *coco_lines(result["coco"]),
         "",
         f"{'false positives per image':26s} sensitivity at IoU above {froc.IOU}",
         *(f"{row[0]:26s} {row[3]}" for row in point_rows(result)),
@@ -112,6 +122,14 @@ def build_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, resul
             ),
             page.plot(figure(curve, scores, result), "FROC curve, and the score at every threshold"),
             page.table(("false positives per image", "threshold", "actual", "sensitivity (95 %)"), point_rows(result)),
+        ),
+        page.section(
+            "COCO's average precision",
+            page.paragraph(
+                "By pycocotools, on all predicted boxes. Papers use all images, or only those with a true box: compare "
+                "figures of the same images only."
+            ),
+            page.table(("images", "number", "AP", "AP50", "AP75", "AR"), coco_rows(result["coco"])),
         ),
         page.section(
             "By box size",

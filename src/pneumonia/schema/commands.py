@@ -8,6 +8,7 @@ from pneumonia.schema.setting import setting
 
 PRESETS = ("smoke", "quick", "full")
 EXECUTORS = ("local", "ray")
+FORMATS = ("coco", "yolo", "voc", "csv")
 SUBJECTS = ("experiments", "ensembles", "models", "transforms", "tta", "fusions", "formats", "commands")
 SPLITS = "report (the student report's train / val / test), or a published one: folder of lists, training list or CSV"
 
@@ -146,11 +147,12 @@ class Apply(Command):
 
 @dataclass
 class Score(Bootstrap, Command):
-    submission: str = setting("", "file to score")
+    submission: str = setting("", "file to score, in any form that members= takes")
     labels: str = setting("", "label table")
     groups: str = setting("", "image to person, for the interval; CSV (patientId, nih_patient) or RSNA's JSON")
     allow_unmapped: bool = setting(False, "accept groups= that lacks more than 5 % of the images")
     complete: bool = setting(False, "refuse a submission that leaves labelled images out")
+    coco: bool = setting(False, "also print COCO's AP and AR, on all images and on those with a true box")
 
 
 @dataclass
@@ -158,6 +160,17 @@ class Validate(Command):
     submission: str = setting("", "file to validate")
     sample: str = setting("", "sample submission, with the ids and order that are required")
     frame: float = setting(1024.0, "width and height of the images, which no box may leave; 0: no such check", low=0)
+
+
+@dataclass
+class Export(Data):
+    """Boxes for other tools: of a submission, of a label table, or predictions with their true boxes."""
+
+    submission: str = setting("", "submissions/NAME, its name, or any file of predictions that members= takes")
+    labels: str = setting("", "label table; default without submission=: the one in data=")
+    format: str = setting("coco", "the format to write", choices=FORMATS)
+    folds: str = setting("", "fold table: lists of training and validation images of each fold")
+    images: bool = setting(False, "also write the radiographs as PNG; needs data=")
 
 
 @dataclass
