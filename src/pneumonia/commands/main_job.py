@@ -15,7 +15,7 @@ from pneumonia.training.settings import check_experiment
 
 def main_job(settings: schema.Job) -> dict:
     """Check, ingest, folds, train and predict with every member, ensemble, validate, score, report."""
-    from pneumonia.commands.submit import make_submission, summary
+    from pneumonia.commands.submission import make_submission, summary
 
     start = time.monotonic()
     ensemble = config.read_ensemble(settings.ensemble)
