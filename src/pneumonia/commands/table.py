@@ -22,6 +22,12 @@ COMMANDS = {
         "fold=0",
     ),
     "check": Command("pneumonia.commands.check:check", schema.Check, "all faults of a data folder at once", "data=DIR"),
+    "fetch": Command(
+        "pneumonia.commands.fetch:fetch",
+        schema.Fetch,
+        "downloads the competition from Kaggle, and checks it",
+        "out=DIR",
+    ),
     "ingest": Command(
         "pneumonia.commands.ingest:ingest",
         schema.Ingest,

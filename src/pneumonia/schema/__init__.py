@@ -13,6 +13,7 @@ from pneumonia.schema.commands import (
     Ensemble,
     Evaluate,
     Export,
+    Fetch,
     Folds,
     Ingest,
     Job,
@@ -32,9 +33,10 @@ from pneumonia.schema.reading import from_tree
 from pneumonia.schema.setting import setting
 
 __all__ = [
-    "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export", "Folds",
-    "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results", "Sampling",
-    "Schedule", "Score", "Train", "TrainRun", "Validate", "from_tree", "model_names", "model_settings", "setting",
+    "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export", "Fetch",
+    "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results",
+    "Sampling", "Schedule", "Score", "Train", "TrainRun", "Validate", "from_tree", "model_names", "model_settings",
+    "setting",
 ]  # fmt: skip
 
 

@@ -50,6 +50,14 @@ class Check(Data):
 
 
 @dataclass
+class Fetch(Command):
+    """The competition's files, with the token of your Kaggle account."""
+
+    mapping: str = setting("", "image to person, for the check; RSNA has it, Kaggle does not")
+    workers: int = setting(0, "processes that read DICOMs for the check; 0: one per core", low=0)
+
+
+@dataclass
 class Ingest(Data):
     image_size: int = setting(512, "side of the cached squares, in pixels", low=32, high=4096)
     verify: bool = setting(False, "compare a finished cache with its checksums and read damaged images again")
