@@ -103,6 +103,12 @@ COMMANDS = {
         "boxes for other tools: COCO, YOLO, Pascal VOC, CSV of corners",
         "submission=NAME labels=FILE format=coco out=DIR",
     ),
+    "submit": Command(
+        "pneumonia.commands.submit:submit",
+        schema.Submit,
+        "sends a submission to Kaggle, waits for its score and adds it to the leaderboard",
+        "submission=NAME message=TEXT",
+    ),
     "results": Command(
         "pneumonia.commands.results:results",
         schema.Results,

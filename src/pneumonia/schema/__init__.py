@@ -23,6 +23,7 @@ from pneumonia.schema.commands import (
     Rerun,
     Results,
     Score,
+    Submit,
     Train,
     TrainRun,
     Validate,
@@ -35,8 +36,8 @@ from pneumonia.schema.setting import setting
 __all__ = [
     "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export", "Fetch",
     "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results",
-    "Sampling", "Schedule", "Score", "Train", "TrainRun", "Validate", "from_tree", "model_names", "model_settings",
-    "setting",
+    "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "from_tree", "model_names",
+    "model_settings", "setting",
 ]  # fmt: skip
 
 

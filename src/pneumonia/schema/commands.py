@@ -182,6 +182,16 @@ class Export(Data):
 
 
 @dataclass
+class Submit(Command):
+    """A submission to Kaggle, with the token of your account; one counts of the day's few."""
+
+    submission: str = setting("", "submissions/NAME, its name, or a CSV file")
+    message: str = setting("", "description at Kaggle; default: the name and the local score")
+    sample: str = setting("", "sample submission, with the ids and order that are required")
+    wait: float = setting(600.0, "seconds to wait for the score; the same command asks again", low=0)
+
+
+@dataclass
 class Leaderboard(Command):
     pass
 

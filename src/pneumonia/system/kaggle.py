@@ -124,7 +124,7 @@ class ProgressLines:
 
 
 def send_submission(file: Path, message: str) -> int:
-    """Upload a submission and return its number at Kaggle. Raises EnvironmentFailure; then nothing was submitted."""
+    """Upload a submission and return its number at Kaggle. Raises EnvironmentFailure."""
     import requests
     from kagglesdk.competitions.types.competition_api_service import (
         ApiCreateSubmissionRequest,
