@@ -5,6 +5,7 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.headers import check_headers, read_headers
 from pneumonia.data.study_table import study_table
 from pneumonia.reports.eda import build_page, open_cache, stage_1_ids, stage_1_summary, summary_of
+from pneumonia.reports.readers import agreement_of, read_readings
 from pneumonia.system.files import atomic_write, write_json
 
 
@@ -20,6 +21,9 @@ def eda(settings: schema.Eda) -> dict:
     unmapped = competition.check_mapping(list(study["patientId"]))
     stage_1 = stage_1_ids(competition)
     summary = summary_of(study, competition.people()) | stage_1_summary(study, stage_1)
+    if competition.release.readers is not None:
+        readings = read_readings(competition.release.readers, competition.release.mapping)
+        summary["readers"] = agreement_of(study, readings)
     name = f"{competition.name}-{competition.content_key}"
     folder = config.user_path(settings.out) if settings.out else config.REPOSITORY / "eda" / name
     write_json(folder / "summary.json", summary)

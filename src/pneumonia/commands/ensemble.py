@@ -10,7 +10,9 @@ from pneumonia.boxes.image_ids import ids_file, read_ids
 from pneumonia.boxes.predictions import Detections, read_classes, write_detections
 from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
+from pneumonia.data.final_test_set import ids_of_test_set, refuse_test_rows
 from pneumonia.data.people import check_people, read_people
+from pneumonia.data.tables import read_labels
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.nested import FitResult, check_same_images, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
@@ -28,6 +30,7 @@ def fit(settings: schema.Ensemble) -> dict:
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
     labels = config.required_path(settings.labels, "labels", "the label table")
+    refuse_test_images(settings, labels)
     start = read_recipe(config.user_path(settings.recipe)) if settings.recipe else Recipe()
     search = Search(settings.trials or Search.trials, settings.seconds, settings.seed, "ensemble")
     groups, unmapped = read_groups(settings, next(iter(files.values())))
@@ -72,6 +75,17 @@ def fit(settings: schema.Ensemble) -> dict:
     print(format_scores(fitted))
     print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
     return result
+
+
+def refuse_test_images(settings: schema.Ensemble, labels: Path) -> None:
+    """Raises BadInput where labels= or tune_on= has images of the test set, of which no label may enter a fit."""
+    test_ids = ids_of_test_set(labels, config.user_path(settings.test_ids) if settings.test_ids else None)
+    if not test_ids:
+        return
+    refuse_test_rows(read_labels(labels, [], uuids=False).mentioned.items(), test_ids, labels)
+    if settings.tune_on:
+        file = ids_file(settings.tune_on, labels.parent, "tune_on")
+        refuse_test_rows([(name, None) for name in read_ids(file)], test_ids, file)
 
 
 def apply(settings: schema.Apply) -> dict:

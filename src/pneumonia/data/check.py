@@ -29,7 +29,7 @@ def all_faults(competition: Competition, clip_boxes: bool = False, workers: int 
 
 def folder_warnings(competition: Competition) -> list[Fault]:
     """Warnings for what a competition may lack, with the consequences."""
-    root, warnings = str(competition.root), []
+    root, warnings = str(competition.root), list(competition.warnings)
     if not competition.train_images and not competition.test_images:
         what = "has tables but no images: enough for folds and eda, not for training"
         fix = "download the images from the competition's data page"

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.data.competition import Competition
+from pneumonia.data.final_test_set import find_test_rows
 from pneumonia.data.labels import CLASSES
 from pneumonia.data.people import mapping_fault
 from pneumonia.data.tables import ClassRows, LabelRows, read_classes, read_labels, read_sample
@@ -38,13 +39,15 @@ def table_faults(
         samples = read_sample(competition.sample, faults, competition.has_uuids)
     else:
         samples = None
-    if competition.test_labels is not None:
-        test_labels = read_labels(competition.test_labels, faults, competition.has_uuids)
-        faults += outside_faults(test_labels, competition.test_labels, clip_boxes, competition.size_of)
+    for table in filter(None, (competition.test_labels, competition.final_labels)):
+        test_labels = read_labels(table, faults, competition.has_uuids)
+        faults += outside_faults(test_labels, table, clip_boxes, competition.size_of)
+    faults += find_test_rows(labels.mentioned.items(), competition.test_ids, competition.labels)
     faults += mapping_faults(competition, labels)
     if needs_images or competition.train_images or competition.test_images:
         faults += image_faults(labels, samples, competition)
-    paths = [competition.labels, competition.classes, competition.sample, competition.test_labels, competition.mapping]
+    paths = [competition.labels, competition.classes, competition.sample, competition.test_labels]
+    paths += [competition.final_labels, competition.mapping]
     order = {str(path): number for number, path in enumerate(paths) if path}
     return sorted(faults, key=lambda fault: (order.get(fault.file, len(order)), fault.row or 0))
 
@@ -110,34 +113,46 @@ def image_faults(labels: LabelRows, samples: Mapping[str, int] | None, competiti
     """Labels without an image, images without a label, and sample ids that differ from the test images."""
     yield from competition.repeated_images
     train, test = competition.train_images, competition.test_images
-    for images, folder in ((train, competition.train_folder), (test, competition.test_folder)):
+    places = {"training": (train, competition.train_folder), "test": (test, competition.test_folder)}
+    for kind, (images, folder) in places.items():
         if not images:
             what = "has no images (DICOM, PNG or JPEG)" if folder.is_dir() else "is missing"
+            if competition.train_folder == competition.test_folder and (train or test):
+                what = f"has none of the {kind} images"
             yield Fault("no-images", str(folder), None, what, "download it from the competition's data page")
-    yield from compare_ids(labels.mentioned, train, competition.labels, competition.is_id)
+    yield from compare_ids(labels.mentioned, train, competition.labels, competition.is_id, competition.train_folder)
     if samples is not None:
-        yield from compare_ids(samples, test, competition.sample, competition.is_id)
+        yield from compare_ids(samples, test, competition.sample, competition.is_id, competition.test_folder)
     for name in sorted(train.keys() & test.keys()):
         what = "is also in the training folder"
         yield Fault("train-and-test", str(test[name]), None, what, "remove it from one of the two")
 
 
 def compare_ids(
-    listed: Mapping[str, int], images: Mapping[str, Path], table: Path, is_id: Callable[[str], bool]
+    listed: Mapping[str, int], images: Mapping[str, Path], table: Path, is_id: Callable[[str], bool], folder: Path
 ) -> Iterator[Fault]:
-    """Ids of a table without a file, and files that the table does not list; nothing where one of the two is empty."""
+    """Ids of a table without a file, and files that the table does not list; nothing where one of the two is empty.
+
+    Args:
+        folder: of the images, which may be deeper in it.
+    """
     if not listed or not images:
         return
-    folder, suffix = (file := next(iter(images.values()))).parent.name, file.suffix
+    file = next(iter(images.values()))
     if images.keys().isdisjoint(listed):
         difference = spelling_difference(images, listed.keys())
-        what = f"names none of the images in {folder}{difference}"
+        what = f"names none of the images in {folder.name}{difference}"
         yield Fault("no-image", str(table), None, what, "name the files as the table names the images")
         return
+    is_flat = file.parent == folder
     for name, line in listed.items():
         if name not in images and is_id(name):
-            what = f"there is no {folder}/{name}{suffix}"
-            yield Fault("no-image", str(table), line, what, "add the file, or remove the row")
+            what = f"there is no {folder.name}/{name}{file.suffix}"
+            fix = "add the file, or remove the row"
+            if not is_flat:
+                what = f"there is no file of {name} in {folder.name}"
+                fix = "get the whole archive of RSNA's page, or give allow_missing=true"
+            yield Fault("no-image", str(table), line, what, fix)
     for name, file in images.items():
         if name not in listed:
             yield Fault("no-label", str(file), None, f"has no row in {table.name}", "remove the file, or add its row")

@@ -1,17 +1,21 @@
 """Open a competition folder: its tables and images."""
 
 import hashlib
+import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from pneumonia import config, schema
+from pneumonia.data.formats.base import Files, Given, ReleaseTables
 from pneumonia.data.formats.kaggle import LABELS
 from pneumonia.data.formats.registry import FORMATS, format_of
 from pneumonia.data.image_files import size_of
 from pneumonia.data.people import Unmapped, check_people, read_people
-from pneumonia.data.tables import UUID
+from pneumonia.data.release_files import folders_of
+from pneumonia.data.release_labels import final_labels, json_mapping
+from pneumonia.data.tables import UUID, read_labels, read_sample
 from pneumonia.system.errors import Fault, bad_input
 
 FRAME = (1024, 1024)  # rows, columns of an image without a readable file
@@ -21,10 +25,12 @@ FRAME = (1024, 1024)  # rows, columns of an image without a readable file
 class Competition:
     """The files of a competition; the paths of the three tables may not exist.
 
-    mapping, test_labels: None where there is none. train_images, test_images: {patientId: DICOM, PNG or JPEG file}, in
-    train_folder and test_folder. repeated_images: faults of images with two files. has_uuids: whether image ids are
-    lower-case UUIDs. needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them.
-    allow_unmapped: whether the mapping may lack more than a few of the images.
+    mapping: None where there is none. test_labels: of the demo; final_labels: of the competition's final test images;
+    None where they are not known. train_images, test_images: {patientId: DICOM, PNG or JPEG file}, in train_folder and
+    test_folder. repeated_images: faults of images with two files. has_uuids: whether image ids are lower-case UUIDs.
+    needs_images, needs_sample: whether `check.refuse_faults` refuses a folder without them. allow_unmapped: whether the
+    mapping may lack more than a few of the images. warnings: of the format, for `check`. release: tables of RSNA's own
+    release.
     """
 
     root: Path
@@ -43,6 +49,9 @@ class Competition:
     repeated_images: list[Fault] = field(default_factory=list)
     has_uuids: bool = True
     allow_unmapped: bool = False
+    final_labels: Path | None = None
+    warnings: list[Fault] = field(default_factory=list)
+    release: ReleaseTables = field(default_factory=ReleaseTables)
 
     @cached_property
     def content_key(self) -> str:
@@ -66,6 +75,17 @@ class Competition:
             path = self.train_images.get(image) or self.test_images.get(image)
             self.sizes[image] = (size_of(path) if path else None) or FRAME
         return self.sizes[image]
+
+    @cached_property
+    def test_ids(self) -> frozenset[str]:
+        """Ids of the test images, of which no label may enter a fit: of the sample submission and of their labels."""
+        ids: set[str] = set()
+        if self.sample.is_file():
+            ids.update(read_sample(self.sample, [], self.has_uuids))
+        for table in (self.test_labels, self.final_labels):
+            if table is not None:
+                ids.update(read_labels(table, [], self.has_uuids).mentioned)
+        return frozenset(ids)
 
     def is_id(self, name: str) -> bool:
         """Whether a text can be an image id."""
@@ -106,40 +126,56 @@ def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool
 
         competition = open_competition(demo_folder(settings.chosen_preset()), settings.mapping, "demo")
     else:
+        given = Given(
+            annotations=config.user_path(settings.annotations) if settings.annotations else None,
+            test_ids=config.user_path(settings.test_ids) if settings.test_ids else None,
+            allow_missing=settings.allow_missing,
+        )
         competition = open_competition(
-            config.user_path(source), settings.mapping, needs_images=needs_images, needs_sample=needs_sample
+            config.user_path(source), settings.mapping, "", needs_images, needs_sample, given
         )
     return replace(competition, allow_unmapped=settings.allow_unmapped)
 
 
 def open_competition(
-    folder: str | Path, mapping: str = "", name: str = "", needs_images: bool = True, needs_sample: bool = True
+    folder: str | Path,
+    mapping: str = "",
+    name: str = "",
+    needs_images: bool = True,
+    needs_sample: bool = True,
+    given: Given | None = None,
 ) -> Competition:
     """Open the competition in a folder, or in a zip, which is unpacked once. `check` reports what is missing.
 
     Args:
         mapping: the table of images and people; "": the one in the folder, if any.
         name: of the competition in paths; "": the name of the folder or zip.
+        given: other files from the command line.
 
     Raises:
-        BadInput: the folder or zip does not exist, or the zip is unsafe.
+        BadInput: the folder or zip does not exist, the zip is unsafe, or the format's files are faulty.
     """
-    folder = Path(folder)
+    folder, beside = Path(folder), None
     name = name or (folder.resolve().name if folder.is_dir() else folder.stem)
     if folder.is_file():
         from pneumonia.data.archive import unpack_once
 
+        beside = folder.absolute().parent
         folder = find_root(unpack_once(folder, config.REPOSITORY / "cache"), folder)
     if not folder.is_dir():
         raise bad_input(folder, "there is no such folder", "give data= the competition's folder or its zip")
-    files = format_of(folder).read(folder)
+    given = replace(given or Given(), mapping=config.user_path(mapping) if mapping else None, beside=beside)
+    files = format_of(folder).read(folder, given)
+    final = files.final_labels
+    if final is None and given.annotations:
+        final = final_labels_of(files, given, name)
     return Competition(
         root=folder,
         name=name,
         labels=files.labels,
         classes=files.classes,
         sample=files.sample,
-        mapping=config.user_path(mapping) if mapping else files.mapping,
+        mapping=given.mapping or files.mapping,
         test_labels=files.test_labels,
         train_images=files.train_images.files,
         test_images=files.test_images.files,
@@ -149,17 +185,32 @@ def open_competition(
         needs_sample=needs_sample,
         repeated_images=files.train_images.faults + files.test_images.faults,
         has_uuids=files.has_uuids,
+        final_labels=final,
+        warnings=files.warnings,
+        release=files.release,
     )
 
 
+def final_labels_of(files: Files, given: Given, name: str) -> Path:
+    """The labels of the test images, from annotations= beside a folder in another format than the release's.
+
+    Raises:
+        BadInput: RSNA's mapping is missing, or the annotations lack a test image.
+    """
+    mapping = json_mapping(given.mapping, files.mapping, annotations=given.annotations)
+    return final_labels(name, given.annotations, mapping, given.test_ids or files.sample)
+
+
 def find_root(folder: Path, archive: Path) -> Path:
-    """Find the folder of an unpacked zip, at any depth, that matches one of the formats.
+    """Find the folder of an unpacked zip, at any depth, that matches one of the formats; the outermost where one holds
+    the other.
 
     Raises:
         BadInput: there is none, or several; the message lists what is inside.
     """
-    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir())]
-    roots = sorted(path for path in folders if any(kind.matches(path) for kind in FORMATS.values()))
+    folders = folders_of(folder, depth=sys.maxsize)
+    matching = {path for path in folders if any(kind.matches(path) for kind in FORMATS.values())}
+    roots = sorted(path for path in matching if matching.isdisjoint(path.parents))
     if len(roots) == 1:
         return roots[0]
     if roots:

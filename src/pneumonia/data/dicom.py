@@ -56,7 +56,7 @@ def read_dicom(path: str | Path, expected_id: str | None = None) -> tuple[np.nda
     """Read a file at its full size.
 
     Args:
-        expected_id: the PatientID that the file must have; None for any.
+        expected_id: the PatientID that the file must have, unless it is named by its SOPInstanceUID; None for any.
 
     Returns:
         (rows, columns) uint8 gray, dense tissue white; and the header.
@@ -117,7 +117,8 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
             dataset.buffer = None  # a second copy of the file; the dataset has its pixels
             syntax = UID(text_of(dataset.file_meta, "TransferSyntaxUID"))
             header = header_of(dataset, digest)
-            fault = find_fault(dataset, header, syntax, expected_id)
+            is_own = expected_id in (None, header.patient_id) or is_named_by_uid(dataset, Path(path))
+            fault = find_fault(dataset, header, syntax, None if is_own else expected_id)
     except (InvalidDicomError, EOFError, UserWarning) as error:
         raise bad_input(name, "is a truncated DICOM", "get the whole file", code="truncated") from error
     except Exception as error:  # pydicom raises exceptions of many kinds for damaged headers
@@ -130,9 +131,13 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
 
 
 def find_fault(
-    dataset: pydicom.Dataset, header: Header, syntax: UID, expected_id: str | None
+    dataset: pydicom.Dataset, header: Header, syntax: UID, wrong_id: str | None
 ) -> tuple[str, str, str] | None:
-    """Code, what and fix of the first reason not to decode this file; None where there is none."""
+    """Code, what and fix of the first reason not to decode this file; None where there is none.
+
+    Args:
+        wrong_id: the id that the file should have and has not; None where it is right.
+    """
     rows, columns = header.rows, header.columns
     has_pixel_element = any(tag in dataset for tag in PIXEL_TAGS)
     if not has_pixel_element and (not rows or not columns):
@@ -147,9 +152,14 @@ def find_fault(
         return "no-pixels", "has no pixels", "get the file with its pixels"
     if frames_of(dataset) != 1:
         return "multi-frame", "has several frames", "store each frame in its own file"
-    if expected_id is not None and header.patient_id != expected_id:
-        return "id", f"is of '{header.patient_id[:64]}', not of '{expected_id}'", "name the file after its PatientID"
+    if wrong_id is not None:
+        return "id", f"is of '{header.patient_id[:64]}', not of '{wrong_id}'", "name the file after its PatientID"
     return None
+
+
+def is_named_by_uid(dataset: pydicom.Dataset, path: Path) -> bool:
+    """Whether a file is named by its SOPInstanceUID, as in RSNA's own release; Kaggle names it by its PatientID."""
+    return path.name.removesuffix(".dcm") == text_of(dataset, "SOPInstanceUID") != ""
 
 
 def kind_of(dataset: pydicom.Dataset) -> str:

@@ -1,20 +1,18 @@
 """Read the table of images and their people, a CSV or RSNA's official JSON; check that it fits the images."""
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pneumonia.boxes.image_ids import spelling_difference
+from pneumonia.data.mapping_json import OFFICIAL, read_mapping
 from pneumonia.system.csv_rows import is_missing, printable, read_table, read_text
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.progress import say
 
 PERSON_COLUMNS = ("nih_patient", "person", "group")
-NIH_IMAGE = re.compile(r"(\d{8})_\d{3}\.png", re.ASCII)  # the first eight digits are the person
 NUMBER = re.compile(r"(\d+)(\.0+)?", re.ASCII)  # pandas writes 7.0 in a column with missing values
-OFFICIAL = "take pneumonia-challenge-dataset-mappings_2018.json from RSNA's page, or a CSV patientId,nih_patient"
 MAX_UNMAPPED = 0.05  # share of the images; RSNA's own mapping, matched by pixels, lacks 0.4 %
 
 
@@ -27,11 +25,10 @@ def read_people(path: Path) -> dict[str, str]:
     """
     if not path.is_file():
         raise bad_input(path, "there is no such file", "give mapping= the table of images and people", code="mapping")
-    text = read_text(path).lstrip()
-    is_json = path.suffix.lower() == ".json" or text[:1] in ("[", "{")
+    is_json = is_json_file(path)
     people: dict[str, str] = {}
     faults: list[Fault] = []
-    for row, image, person in _read_json(path, text) if is_json else _read_csv(path, faults):
+    for row, image, person in _read_json(path) if is_json else _read_csv(path, faults):
         place = f" (object {row})" if is_json else ""
         line = None if is_json else row
         if not image or is_missing(person):
@@ -47,6 +44,11 @@ def read_people(path: Path) -> dict[str, str]:
     if not people:
         raise bad_input(path, "names no images", OFFICIAL, code="mapping")
     return people
+
+
+def is_json_file(path: Path) -> bool:
+    """Whether a mapping is RSNA's JSON, by its name or its first letter."""
+    return path.suffix.lower() == ".json" or read_text(path).lstrip()[:1] in ("[", "{")
 
 
 def person_name(text: str) -> str:
@@ -133,24 +135,8 @@ def _read_csv(path: Path, faults: list[Fault]) -> Iterator[tuple[int, str, str]]
         yield line, cells[image], cells[person]
 
 
-def _read_json(path: Path, text: str) -> Iterator[tuple[int, str, str]]:
+def _read_json(path: Path) -> Iterator[tuple[int, str, str]]:
     """Yield the object's number from 1, image, person. Objects without an image in both data sets are skipped."""
-    try:
-        objects = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise bad_input(path, "is not JSON", OFFICIAL, getattr(error, "lineno", None), "mapping") from error
-    if not isinstance(objects, list) or not all(isinstance(item, dict) for item in objects):
-        raise bad_input(path, "is not a list of objects", OFFICIAL, code="mapping")
-    for number, item in enumerate(objects, 1):
-        match = next((match for text in _texts_in(item) if (match := NIH_IMAGE.search(text))), None)
-        if match and item.get("subset_img_id"):
-            yield number, str(item["subset_img_id"]), match[1]
-
-
-def _texts_in(value: object) -> Iterator[str]:
-    """Yield every text inside a JSON value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _texts_in(each)
+    for number, image in read_mapping(path):
+        if image.person and image.patient_id:
+            yield number, image.patient_id, image.person

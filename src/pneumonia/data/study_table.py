@@ -6,6 +6,7 @@ import pandas as pd
 from pneumonia.boxes import geometry
 from pneumonia.data.check_tables import class_faults, outside_faults
 from pneumonia.data.competition import Competition
+from pneumonia.data.final_test_set import find_test_rows
 from pneumonia.data.headers import indexed_headers, sizes_of
 from pneumonia.data.tables import read_classes, read_labels
 from pneumonia.system.errors import BadInput, Fault
@@ -25,7 +26,7 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
         missing (see `plausible_ages`); boxes: (n, 4) float64 x, y, width, height in pixels of the original image.
 
     Raises:
-        BadInput: every fault of the label and class tables and of the mapping.
+        BadInput: every fault of the label and class tables and of the mapping; a row of a test image.
     """
     headers = indexed_headers(header)
     competition.sizes.update(sizes_of(headers))
@@ -34,6 +35,7 @@ def study_table(competition: Competition, clip_boxes: bool = False, header: pd.D
     classes = read_classes(competition.classes, faults, competition.has_uuids)
     faults += outside_faults(labels, competition.labels, clip_boxes, competition.size_of)
     faults += class_faults(labels, classes, competition)
+    faults += find_test_rows(labels.mentioned.items(), competition.test_ids, competition.labels)
     if faults:
         raise BadInput(faults)
     boxes: dict[str, list] = {name: [] for name in sorted(labels.mentioned)}

@@ -12,6 +12,7 @@ from pneumonia.data.folds import holdout_ids
 from pneumonia.data.labels import CLASSES
 from pneumonia.reports import eda_figures as figures
 from pneumonia.reports import page
+from pneumonia.reports.readers import readers_sections
 
 CACHE_SIZE = 256  # pixels: enough for mean images and examples
 
@@ -117,6 +118,8 @@ def build_page(competition: Competition, study: pd.DataFrame, summary: dict, sta
     sections.append(page.section("Boxes", page.plot(figures.boxes(study), "box centres, sizes and aspect")))
     if stage_1:
         sections.append(page.section("The first stage's test set", *stage_1_sections(summary)))
+    if "readers" in summary:
+        sections.append(page.section("Readers", *readers_sections(summary["readers"])))
     if cache is not None:
         means = page.plot(figures.mean_images(study, cache), "mean image of each class")
         sections += [

@@ -79,7 +79,7 @@ def mean_images(study: pd.DataFrame, cache) -> str:
     """Plot the mean of at most MEAN_OF images of each class."""
     figure, axes = plt.subplots(1, len(CLASSES), figsize=(10, 3.6))
     for axis, name in zip(axes, CLASSES.names):
-        ids = study.loc[study["class"] == name, "patientId"][:MEAN_OF]
+        ids = study.loc[(study["class"] == name) & study["patientId"].isin(cache.rows), "patientId"][:MEAN_OF]
         images = CachedImages(cache, list(ids), cache.size)
         total = sum((images[row].astype(np.float64) for row in range(len(images))), np.zeros((cache.size, cache.size)))
         axis.imshow(total / max(len(images), 1), cmap="gray", vmin=0, vmax=255)
@@ -93,7 +93,7 @@ def examples(study: pd.DataFrame, cache) -> list[tuple[str, str]]:
     """Return (data URI of the image with boxes, caption) of the first images of each class."""
     pictures = []
     for name in CLASSES.names:
-        examples_of_class = study[study["class"] == name][:EXAMPLES]
+        examples_of_class = study[(study["class"] == name) & study["patientId"].isin(cache.rows)][:EXAMPLES]
         ids = list(examples_of_class["patientId"])
         images = CachedImages(cache, ids, cache.size)
         for k, (row, (rows, columns)) in enumerate(zip(examples_of_class.itertuples(), original_sizes(cache, ids))):

@@ -27,9 +27,14 @@ class Command:
 class Data(Command):
     """Settings of all commands that read a competition."""
 
-    data: str = setting("", "competition folder, its zip, or 'demo'; default $RSNA_DATA, else demo")
+    data: str = setting("", "competition folder, its zip, RSNA's own release, or 'demo'; default $RSNA_DATA, else demo")
     mapping: str = setting("", "image to person: CSV (patientId, nih_patient) or RSNA's official JSON")
     allow_unmapped: bool = setting(False, "accept a mapping that lacks more than 5 % of the images")
+    annotations: str = setting(
+        "", "RSNA's adjudicated annotations (JSON), whose labels of the test images score a finished submission"
+    )
+    test_ids: str = setting("", "list of the final test images, for RSNA's release without Kaggle's sample submission")
+    allow_missing: bool = setting(False, "of RSNA's release, leave out labelled images that the archive lacks")
     clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
     preset: str = setting(
         "", "size of the computation; default quick on the demo, full on real data", choices=("", *PRESETS)
@@ -139,6 +144,9 @@ class Ensemble(Bootstrap, Command):
     seconds: float = setting(0.0, "time for the search; 0: no limit", low=0)
     tune_on: str = setting(
         "", "file of ids, or stage1 (its file in the folder of the labels): fit shrink and threshold on these images"
+    )
+    test_ids: str = setting(
+        "", "list of the final test images, which labels= must not have; default: the sample submission beside labels="
     )
     sample: str = setting("", "sample submission, with the ids and order of the submission")
 

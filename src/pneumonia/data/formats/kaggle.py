@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pneumonia.data.formats.base import Files, Format
+from pneumonia.data.formats.base import Files, Format, Given
 from pneumonia.data.image_folders import images_of
 
 LABELS, CLASS_INFO = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"
@@ -16,7 +16,7 @@ def matches(folder: Path) -> bool:
     return any((folder / name).exists() for name in NAMES)
 
 
-def read(folder: Path) -> Files:
+def read(folder: Path, given: Given) -> Files:
     train, test = folder / TRAIN_IMAGES, folder / TEST_IMAGES
     return Files(
         labels=folder / LABELS,

@@ -3,10 +3,11 @@ what is missing."""
 
 from pathlib import Path
 
-from pneumonia.data.formats import kaggle
+from pneumonia.data.formats import kaggle, rsna
 from pneumonia.data.formats.base import Format
 
 FORMATS: dict[str, Format] = {
+    "rsna": rsna.FORMAT,
     "kaggle": kaggle.FORMAT,
 }
 
