@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from pneumonia.boxes.predictions import read_detections
+from pneumonia.metrics.iou_map import mean_iou_map
+from pneumonia.reports.job_view import read_job_view
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]
@@ -59,6 +61,21 @@ def test_the_report_opens_offline(job):
     assert "Held-out score" in page and "demo" in page
     assert page.count("data:image/jpeg;base64,") >= 8 and "data:image/png;base64," in page
     assert 'src="http' not in page and "<script" not in page and "<link" not in page
+
+
+def test_the_view_of_all_held_out_images(job):
+    _, result = job
+    folder = Path(result["submission"]).parent
+    assert result["view"] == str(folder / "view.html")
+    assert 'href="view.html"' in Path(result["report"]).read_text()
+    before = Path(result["view"]).read_bytes()
+    assert len(list((folder / "view_images" / "thumbs").iterdir())) == result["images_held_out"]
+    view = read_job_view(folder)
+    assert mean_iou_map(view.truth, view.detections, view.threshold) == result["fitted_score"]
+    done = run("view", f"submission={folder}", "json=true")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["page"] == result["view"]
+    assert Path(result["view"]).read_bytes() == before
 
 
 def test_every_run_says_what_it_depended_on(job):

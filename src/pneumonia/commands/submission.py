@@ -26,12 +26,15 @@ from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_truth
 from pneumonia.reports.job import write_report
+from pneumonia.reports.job_view import job_view
 from pneumonia.reports.numbers import json_interval
+from pneumonia.reports.view import write_view
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import write_json
 
 Tables = dict[str, Detections | ClassProbabilities]
+VIEW_IMAGES = 6000  # the main job writes view.html for up to as many: one fold of the competition has 5,337
 TRIALS = {"smoke": 5, "quick": 60, "full": 150}  # of the recipe's search, one per outer fold and one on everything
 
 
@@ -98,6 +101,10 @@ def make_submission(
         },
         **result,
     }
+    result["view"] = None
+    if len(fitted.detections) <= VIEW_IMAGES:
+        view = job_view(result, data, localizers, classifiers, fitted.recipe)
+        result["view"] = write_view(folder, view, schema.View.image_size)
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
     leaderboard.add_submission(folder, fitted, data=data.dataset)
     write_json(folder / "result.json", result)

@@ -24,6 +24,6 @@ def submission_folder(text: str) -> Path:
 def submission_file(text: str) -> Path:
     """The predictions that a setting names: a file, a folder of YOLO text, or submission.csv of a submission."""
     path = config.user_path(text)
-    if path.is_file() or (path.is_dir() and not (path / TABLE).is_file()):
+    if text and (path.is_file() or (path.is_dir() and not (path / TABLE).is_file())):
         return path
     return submission_folder(text) / TABLE

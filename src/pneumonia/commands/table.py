@@ -97,6 +97,12 @@ COMMANDS = {
         "checks the format of a submission",
         "submission=FILE sample=FILE",
     ),
+    "view": Command(
+        "pneumonia.commands.view:view",
+        schema.View,
+        "a page to look at a submission's boxes, with a threshold to move; opens offline",
+        "submission=NAME",
+    ),
     "export": Command(
         "pneumonia.commands.export:export",
         schema.Export,

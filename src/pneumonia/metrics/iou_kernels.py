@@ -101,20 +101,19 @@ def steps_kernel(truth_offsets, truth, offsets, boxes):
 
 
 @jit
-def credits_kernel(truth_offsets, truth, offsets, boxes):
-    """Return for each box, in descending confidence, the share of the thresholds at which it matches; (n,)."""
-    shares = np.zeros(len(boxes))
+def matches_kernel(truth_offsets, truth, offsets, boxes):
+    """Return for each box, in descending confidence, whether it matches at each threshold; (n, 8) bool."""
+    matched = np.zeros((len(boxes), STEPS), dtype=np.bool_)
     for i in range(len(offsets) - 1):
         truths = truth_offsets[i + 1] - truth_offsets[i]
         if truths == 0:
             continue
         true_boxes = truth[truth_offsets[i] : truth_offsets[i + 1]]
         taken = np.zeros((STEPS, truths), dtype=np.bool_)
-        hits = np.zeros(STEPS, dtype=np.int64)
-        before = 0
+        hits, before = np.zeros(STEPS, dtype=np.int64), np.zeros(STEPS, dtype=np.int64)
         for row in range(offsets[i], offsets[i + 1]):
             match(boxes[row], true_boxes, taken, hits)
-            after = hits.sum()
-            shares[row] = (after - before) / STEPS
-            before = after
-    return shares
+            for step in range(STEPS):
+                matched[row, step] = hits[step] > before[step]
+                before[step] = hits[step]
+    return matched

@@ -14,7 +14,7 @@ import numpy as np
 
 from pneumonia.boxes.predictions import Detections, offsets_of
 from pneumonia.data.tables import read_labels
-from pneumonia.metrics.iou_kernels import credits_kernel, scores_kernel, steps_kernel
+from pneumonia.metrics.iou_kernels import STEPS, matches_kernel, scores_kernel, steps_kernel
 from pneumonia.system.csv_rows import first_faults
 from pneumonia.system.errors import BadInput, Fault
 
@@ -104,15 +104,23 @@ def mean_of_counted(scores: np.ndarray) -> float:
 
 
 def box_credits(truth: Truth, detections: Detections) -> np.ndarray:
-    """Return for each box the share of the eight IoU thresholds at which it matches a true box.
+    """Return for each box the share of the eight IoU thresholds at which it matches a true box; (n,)."""
+    return box_matches(truth, detections).mean(axis=1)
 
-    Boxes are matched in descending confidence; the result is (n,) in the order of `detections.boxes`.
+
+def box_matches(truth: Truth, detections: Detections) -> np.ndarray:
+    """Return for each box whether it matches a true box at each IoU threshold.
+
+    Boxes are matched in descending confidence, so that a threshold on confidences changes none of these values.
+
+    Returns:
+        (n, 8) bool in the order of `detections.boxes`.
     """
     order = np.lexsort((-detections.scores, detections.image_of_box))
     aligned = align_to(truth, detections)
-    shares = np.empty(len(order))
-    shares[order] = credits_kernel(aligned.offsets, aligned.boxes, detections.offsets, detections.boxes[order])
-    return shares
+    matched = np.empty((len(order), STEPS), dtype=bool)
+    matched[order] = matches_kernel(aligned.offsets, aligned.boxes, detections.offsets, detections.boxes[order])
+    return matched
 
 
 def align_to(truth: Truth, detections: Detections) -> Truth:

@@ -55,6 +55,7 @@ def write_report(
             "Held-out images",
             '<p><span class="true">Green</span>: true boxes. <span class="predicted">Orange</span>: predicted ones, '
             "with their confidence, by a recipe fitted on other people.</p>",
+            view_link(result),
             page.picture_grid(pictures(data, truth, held_out)),
         ),
         page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe.read_text())),
@@ -63,6 +64,15 @@ def write_report(
     ]
     with atomic_write(path) as file:
         file.write(page.page(f"Pneumonia detection: {dataset}", lead(result), sections))
+
+
+def view_link(result: dict) -> str:
+    """Link to view.html; where the job has not written it, the command that does."""
+    if result["view"]:
+        name = page.escape(Path(result["view"]).name)
+        return f'<p><a href="{name}">All {result["images_held_out"]} held-out images</a>, with a threshold to move.</p>'
+    folder = Path(result["submission"]).parent.name
+    return page.paragraph(f"A page of all held-out images: ./run.sh view submission={folder}")
 
 
 def lead(result: dict) -> str:

@@ -27,6 +27,7 @@ from pneumonia.schema.commands import (
     Train,
     TrainRun,
     Validate,
+    View,
 )
 from pneumonia.schema.experiment import Experiment, Loss, Optimizer, Sampling, Schedule
 from pneumonia.schema.models import Model, model_names
@@ -36,8 +37,8 @@ from pneumonia.schema.setting import setting
 __all__ = [
     "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export", "Fetch",
     "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results",
-    "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "from_tree", "model_names",
-    "model_settings", "setting",
+    "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View", "from_tree",
+    "model_names", "model_settings", "setting",
 ]  # fmt: skip
 
 

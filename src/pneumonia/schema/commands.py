@@ -200,6 +200,16 @@ class Submit(Command):
 
 
 @dataclass
+class View(Data):
+    """A page to look at a submission of the main job, or at any file of predictions with labels= and data=."""
+
+    submission: str = setting("", "submissions/NAME, its name, or any file of predictions that members= takes")
+    labels: str = setting("", "label table, for predictions that the main job has not made")
+    members: Files = setting([], "with labels=: further predictions of the same images, a list or {name: file}")
+    image_size: int = setting(1024, "side of the large pictures, in pixels", low=64, high=4096)
+
+
+@dataclass
 class Leaderboard(Command):
     pass
 
