@@ -1,10 +1,5 @@
 """`./run.sh export`: true and predicted boxes in the formats of other tools."""
 
-import contextlib
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,8 +14,8 @@ from pneumonia.boxes.predictions import Detections
 from pneumonia.commands.submission_names import submission_file
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.metrics.iou_map import Truth, read_truth
-from pneumonia.system.errors import EnvironmentFailure, bad_input
-from pneumonia.system.files import FREE_SPACE
+from pneumonia.system.errors import bad_input
+from pneumonia.system.files import new_folder
 from pneumonia.system.processes import count_cores
 from pneumonia.system.progress import progress
 
@@ -112,32 +107,6 @@ def write_pictures(folder: Path, ids: tuple[str, ...], competition: Competition)
     with ThreadPoolExecutor(count_cores()) as pool:
         for _ in progress(pool.map(write, ids), "images", total=len(ids)):
             pass
-
-
-@contextlib.contextmanager
-def new_folder(path: Path, replace: bool) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends without an error.
-
-    Args:
-        replace: whether a folder of that name may be replaced.
-
-    Raises:
-        BadInput: `path` is a file, or a folder that is not empty.
-        EnvironmentFailure: it cannot be written.
-    """
-    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not replace):
-        raise bad_input(path, "exists and is not an empty folder", "give out= the name of a new folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    except OSError as error:
-        raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror}; {FREE_SPACE}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def default_folder(settings: schema.Export, files: list[Path]) -> Path:

@@ -115,6 +115,12 @@ COMMANDS = {
         "sends a submission to Kaggle, waits for its score and adds it to the leaderboard",
         "submission=NAME message=TEXT",
     ),
+    "bundle": Command(
+        "pneumonia.commands.bundle:bundle",
+        schema.Bundle,
+        "all that a machine without internet needs to predict with an ensemble, with a notebook",
+        "submission=NAME out=DIR",
+    ),
     "results": Command(
         "pneumonia.commands.results:results",
         schema.Results,

@@ -6,6 +6,7 @@ Imports only the standard library: `--help` works before anything is installed.
 from pneumonia.schema.commands import (
     PRESETS,
     Apply,
+    Bundle,
     Check,
     Command,
     Data,
@@ -35,9 +36,9 @@ from pneumonia.schema.reading import from_tree
 from pneumonia.schema.setting import setting
 
 __all__ = [
-    "PRESETS", "Apply", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export", "Fetch",
-    "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun", "Results",
-    "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View", "from_tree",
+    "PRESETS", "Apply", "Bundle", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export",
+    "Fetch", "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun",
+    "Results", "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View", "from_tree",
     "model_names", "model_settings", "setting",
 ]  # fmt: skip
 

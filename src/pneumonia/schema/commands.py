@@ -190,6 +190,15 @@ class Export(Data):
 
 
 @dataclass
+class Bundle(Command):
+    """An ensemble for a machine without internet."""
+
+    submission: str = setting("", "submissions/NAME, or its name")
+    wheels: bool = setting(False, "also download the packages, for machines like this one (about 1 GB)")
+    installed: str = setting("", "`pip freeze` of that machine: wheels that it has in the same version are left out")
+
+
+@dataclass
 class Submit(Command):
     """A submission to Kaggle, with the token of your account; one counts of the day's few."""
 

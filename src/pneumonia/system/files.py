@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -51,6 +52,32 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO]:
     finally:
         if temporary.parent.is_dir():
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path, replace: bool) -> Iterator[Path]:
+    """A temporary folder that becomes `path` when the block ends without an error.
+
+    Args:
+        replace: whether a folder of that name may be replaced.
+
+    Raises:
+        BadInput: `path` is a file, or a folder that is not empty.
+        EnvironmentFailure: it cannot be written.
+    """
+    if path.is_file() or (path.is_dir() and any(path.iterdir()) and not replace):
+        raise bad_input(path, "exists and is not an empty folder", "give out= the name of a new folder")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except OSError as error:
+        raise EnvironmentFailure(f"{path}: cannot be written: {error.strerror or error}; {FREE_SPACE}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_json(path: str | Path, value) -> None:
