@@ -188,6 +188,19 @@ def test_without_a_token_and_without_a_connection(server, tmp_path, capsys, monk
     assert code == 3 and "the connection to Kaggle failed" in result["error"]
 
 
+def test_in_a_notebook_at_kaggle_the_files_are_mounted_and_only_checked(server, archive, tmp_path, capsys, monkeypatch):
+    with zipfile.ZipFile(io.BytesIO(archive)) as file:
+        file.extractall(tmp_path / "input" / "mounted")
+    environment = {"KAGGLE_KERNEL_RUN_TYPE": "Interactive", "KAGGLE_DATA_PROXY_URL": server.address}
+    environment |= {"KAGGLE_USER_SECRETS_TOKEN": "a", "KAGGLE_DATA_PROXY_TOKEN": "b"}
+    for name, value in (environment | {"KAGGLE_CACHE_MOUNT_FOLDER": str(tmp_path / "input")}).items():
+        monkeypatch.setenv(name, value)
+    code, result, said = fetch(capsys, tmp_path / "rsna")
+    assert code == 0 and result["folder"] == str(tmp_path / "input" / "mounted"), said
+    assert "Kaggle has mounted the competition here" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["input"]
+
+
 def test_a_folder_with_other_files_is_left_alone(server, tmp_path, capsys):
     (tmp_path / "rsna").mkdir()
     (tmp_path / "rsna" / "notes.txt").write_text("mine")

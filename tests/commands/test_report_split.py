@@ -57,8 +57,9 @@ def test_the_main_job_scores_val_of_a_published_split_whose_test_images_have_no_
     assert "Scored is val: the label table has no labels of the test part" in said
     assert "test (final test labels)" in said
     assert "MaCo" not in said  # published figures stand beside their own split only
-    evaluated = evaluate(schema.Evaluate(run=str(run), draws=10))
-    assert "Published split" in evaluated["page"].read_text()
+    for folder in (run, *(tmp_path / "runs").glob("*/mobilenet_unet*/fold-published")):
+        evaluated = evaluate(schema.Evaluate(run=str(folder), draws=10))
+        assert "Scored is val" in evaluated["page"].read_text()
 
 
 def test_published_figures_stand_beside_the_split_that_they_are_of():

@@ -44,6 +44,7 @@ def folder(tmp_path) -> Path:
 def submit(capsys, submission: Path, *words: str) -> tuple[int, dict, str]:
     code = cli.main(["submit", f"submission={submission}", "json=true", *words])
     captured = capsys.readouterr()
+    assert "outdated" not in captured.out  # the clients' own warning
     return code, json.loads(captured.out.splitlines()[-1]), captured.err
 
 

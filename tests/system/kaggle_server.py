@@ -54,16 +54,19 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Type", "application/json")
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
+        self.send_header("X-Kaggle-HubVersion", "99.0")  # there is a newer client
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        name = self.path.removeprefix(SERVICE)
+        name = self.path.removeprefix(SERVICE).removeprefix("/kaggle-jwt-handler/")
         self.server.requests[name] += 1
         if self.server.errors.get(name):
             return self.answer(*self.server.errors[name].pop(0))
+        if "X-Kaggle-Authorization" in self.headers:  # from a notebook at Kaggle
+            return self.answer(200, {"wasSuccessful": True, "result": {"mountSlug": "mounted"}})
         if self.headers.get("Authorization") != f"Bearer {TOKEN}":
             return self.answer(401, {"code": 401, "message": "Unauthenticated"})
         return getattr(self, name)(json.loads(body))

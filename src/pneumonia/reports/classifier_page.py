@@ -2,14 +2,12 @@
 
 import numpy as np
 
-from pneumonia.data.published_split import PUBLISHED
 from pneumonia.reports import classifier_figures as figures
 from pneumonia.reports import page
 from pneumonia.reports.grad_cam_gallery import grad_cam_gallery
 from pneumonia.reports.held_out import HeldOut
 from pneumonia.reports.numbers import interval_text, number_text
-from pneumonia.reports.published_figures import published_split_section
-from pneumonia.reports.run_sections import lead, learning_curve_sections, trained_on_note
+from pneumonia.reports.run_sections import lead, learning_curve_sections, published_split_sections, trained_on_note
 
 
 def class_rows(measures: dict) -> list[tuple[str, ...]]:
@@ -70,9 +68,7 @@ def build_page(held_out: HeldOut, result: dict) -> str:
             ("at_cross_fitted_threshold", "At the threshold that is best on other people (highest F1)"),
         )
     ]
-    if held_out.runs[0].fold == PUBLISHED:
-        split = held_out.runs[0].start()["split"]
-        sections.append(published_split_section(split, [(result["experiment"], split["scored"], result["auc"])]))
+    sections += published_split_sections(held_out.runs[0], result["experiment"], result["auc"])
     rows = (
         (f"{row['of']} {row['is']}", row["images"], row["people"], row["positives"], interval_text(row["auc"]))
         for row in result["subgroups"]

@@ -9,7 +9,7 @@ from pneumonia.metrics.iou_map import ThresholdCurve
 from pneumonia.reports import page
 from pneumonia.reports.figures import BLUE, GRAY, png
 from pneumonia.reports.numbers import interval_text, number_text
-from pneumonia.reports.run_sections import lead, learning_curve_sections, trained_on_note
+from pneumonia.reports.run_sections import lead, learning_curve_sections, published_split_sections, trained_on_note
 from pneumonia.runs.run import Run
 
 TABLE_RATES = (1 / 4, 1 / 2, 1.0)  # false positives per image, in the table of groups
@@ -140,6 +140,7 @@ def build_page(runs: list[Run], curve: froc.Curve, scores: ThresholdCurve, resul
     ]
     if len(folds) > 1:
         sections.append(page.section("By fold", page.table(("fold", "score"), folds)))
+    sections += published_split_sections(runs[0], result["experiment"])
     sections += learning_curve_sections(runs)
     sections.append(trained_on_note(runs[0]))
     return page.page(result["experiment"], lead(result), sections)

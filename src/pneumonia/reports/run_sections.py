@@ -1,7 +1,9 @@
 """Sections that all pages of finished runs have: the lead, learning curves, and where the runs were trained."""
 
+from pneumonia.data.published_split import PUBLISHED
 from pneumonia.reports import page
 from pneumonia.reports.figures import learning_curves
+from pneumonia.reports.published_figures import published_split_section
 from pneumonia.runs.history import read_history
 from pneumonia.runs.run import Run
 from pneumonia.system.files import read_json
@@ -27,6 +29,18 @@ def learning_curve_sections(runs: list[Run]) -> list[str]:
             title = f"Learning curves, fold {run.fold}"
             sections.append(page.section(title, page.plot(plot, f"learning curves of fold {run.fold}")))
     return sections
+
+
+def published_split_sections(run: Run, experiment: str, auc: dict | None = None) -> list[str]:
+    """Build the section of the published split that a run was trained on; [] for folds.
+
+    Args:
+        auc: a classifier's, as `json_interval`.
+    """
+    if run.fold != PUBLISHED:
+        return []
+    split = run.start()["split"]
+    return [published_split_section(split, [(experiment, split["scored"], auc)] if auc else [])]
 
 
 def trained_on_note(run: Run) -> str:

@@ -51,6 +51,8 @@ def download_competition(folder: Path) -> Path:
             files = retry_download(archive)
             if files.is_relative_to(cache):
                 files = files.replace(folder)
+            else:
+                say(f"{files}: Kaggle has mounted the competition here, nothing is downloaded")
         return files
     finally:
         if not downloaded(archive):  # nothing to continue from
@@ -84,6 +86,7 @@ def kagglehub_in(cache: Path) -> Iterator[None]:
     """kagglehub downloads to `cache`, and writes to stderr: a bar on a terminal, else lines."""
     import kagglehub.clients
 
+    kagglehub.clients.already_printed_version_warning = True  # a line on stdout, where the JSON is
     bar, before = kagglehub.clients.tqdm, os.environ.get("KAGGLEHUB_CACHE")
     logger = logging.getLogger("kagglehub")
     level = logger.level
@@ -174,10 +177,12 @@ def submission_score(ref: int) -> dict | None:
 @contextlib.contextmanager
 def competition_client() -> Iterator:
     """Kaggle's client for competitions, signed in. Raises EnvironmentFailure for its errors."""
+    import kagglehub.clients
     from kagglehub.clients import build_kaggle_client
     from kagglehub.config import get_kaggle_credentials
     from kagglehub.exceptions import UnauthenticatedError
 
+    kagglehub.clients.already_printed_version_warning = True  # a line on stdout, where the JSON is
     with explained_errors():
         if not get_kaggle_credentials():
             raise UnauthenticatedError()
