@@ -71,10 +71,15 @@ def fit(settings: schema.Ensemble) -> dict:
     }
     result = without_nan(result)
     write_json(folder / "result.json", result)
-    leaderboard.add_submission(folder, fitted, data=str(labels))
+    leaderboard.add_submission(folder, fitted, data=str(labels), family=family_of([*files, *gates]))
     print(format_scores(fitted))
     print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
     return result
+
+
+def family_of(names: Sequence[str]) -> str:
+    """The name of all submissions fitted on these members."""
+    return " + ".join(sorted(Path(name).stem for name in names))
 
 
 def refuse_test_images(settings: schema.Ensemble, labels: Path) -> None:

@@ -18,16 +18,18 @@ from pneumonia.data.competition import Competition
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
-from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps
+from pneumonia.ensemble.looks import final_scores
+from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps, fold_probabilities
 from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Search
 from pneumonia.metrics.classification import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_truth
+from pneumonia.reports.final_score import MARK, looks_text
 from pneumonia.reports.job import write_report
 from pneumonia.reports.job_view import job_view
-from pneumonia.reports.numbers import json_interval
+from pneumonia.reports.numbers import interval_text, json_interval, number_text, range_text
 from pneumonia.reports.view import write_view
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
@@ -78,11 +80,22 @@ def make_submission(
         raise BadInput(faults)
     write_recipe(folder / "recipe.yaml", recipe)
     split = next(iter(runs.values()))[0].start().get("split")
+    labels = competition.test_labels or competition.final_labels
+    if labels is not None and split:
+        test_part = data.folds.loc[data.folds["fold"] == "test", "patientId"]
+        add_test_aucs(result["members"], test_folds, read_truth(labels), set(test_part), competition.people())
+    if competition.final_labels is not None:
+        result |= final_scores(
+            folder / "submission.csv",
+            test,
+            read_truth(competition.final_labels),
+            competition.people(),
+            family_of(settings, data),
+            fold_probabilities(recipe, test_folds),
+            seed=settings.seed,
+        )
     if competition.test_labels is not None:
         test_truth = read_truth(competition.test_labels)
-        if split:
-            test_part = data.folds.loc[data.folds["fold"] == "test", "patientId"]
-            add_test_aucs(result["members"], test_folds, test_truth, set(test_part), competition.people())
         result |= test_scores(test_truth, test, competition, settings.seed)
         result |= single_fold_scores(test_truth, recipe, test_folds, sizes)
     result = {
@@ -106,7 +119,7 @@ def make_submission(
         view = job_view(result, data, localizers, classifiers, fitted.recipe)
         result["view"] = write_view(folder, view, schema.View.image_size)
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
-    leaderboard.add_submission(folder, fitted, data=data.dataset)
+    leaderboard.add_submission(folder, fitted, data=data.dataset, family=family_of(settings, data))
     write_json(folder / "result.json", result)
     return result
 
@@ -182,6 +195,11 @@ def of_kind(tables: Tables, kinds: dict[str, str], kind: str) -> Tables:
     return {name: table for name, table in tables.items() if kinds[name] == kind}
 
 
+def family_of(settings: schema.Job, data: Prepared) -> str:
+    """The name of all submissions of an ensemble on this data, whatever their other settings."""
+    return f"{data.name} {settings.ensemble}"
+
+
 def submission_folder(settings: schema.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):
     """submissions/<name>/: the name has dataset, ensemble, preset and folds, and a hash of all settings and data."""
     if settings.out:
@@ -213,5 +231,11 @@ def summary(result: dict) -> str:
             f"{'  test images':24s} {'IoU-mAP':>9s} {result['test_score']:.3f} {interval}",
             "\nThis is the synthetic demo: its scores say nothing about RSNA.",
         ]
+    if "final_score" in result:
+        interval = range_text(result["final_low"], result["final_high"])
+        lines.append(f"{'  ' + MARK:24s} {'IoU-mAP':>9s} {number_text(result['final_score'])} ({interval})")
+        if result["final_auc"]:
+            lines.append(f"{'  ' + MARK:24s} {'AUC':>9s} {interval_text(result['final_auc'])}")
+        lines.append(f"  {looks_text(result)}")
     lines += ["", f"submission  {result['submission']}", f"report      {result['report']}"]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ from pneumonia.data.formats.registry import FORMATS, format_of
 from pneumonia.data.image_files import size_of
 from pneumonia.data.people import Unmapped, check_people, read_people
 from pneumonia.data.release_files import folders_of
-from pneumonia.data.release_labels import final_labels, json_mapping
+from pneumonia.data.release_labels import final_boxes, json_mapping, write_final_labels
 from pneumonia.data.tables import UUID, read_labels, read_sample
 from pneumonia.system.errors import Fault, bad_input
 
@@ -198,7 +198,7 @@ def final_labels_of(files: Files, given: Given, name: str) -> Path:
         BadInput: RSNA's mapping is missing, or the annotations lack a test image.
     """
     mapping = json_mapping(given.mapping, files.mapping, annotations=given.annotations)
-    return final_labels(name, given.annotations, mapping, given.test_ids or files.sample)
+    return write_final_labels(name, final_boxes(given.annotations, mapping, given.test_ids or files.sample))
 
 
 def find_root(folder: Path, archive: Path) -> Path:

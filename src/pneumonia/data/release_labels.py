@@ -1,6 +1,6 @@
 """The labels in RSNA's annotations, under Kaggle's ids; and which of the images are the competition's test set."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
@@ -97,11 +97,10 @@ def check_test_ids(labels: ReleaseLabels, ids: Collection[str], source: Path) ->
     raise bad_input(source, what, fix)
 
 
-def final_labels(name: str, annotations: Path, mapping: Path | None, test_ids: Path) -> Path:
-    """Write the label table of the test images under cache/, and return its path.
+def final_boxes(annotations: Path, mapping: Path | None, test_ids: Path) -> dict[str, list[Box]]:
+    """{test image: its boxes}, sorted by id.
 
     Args:
-        name: of the competition.
         test_ids: file for `read_test_ids`.
 
     Raises:
@@ -109,8 +108,9 @@ def final_labels(name: str, annotations: Path, mapping: Path | None, test_ids: P
     """
     labels, ids = read_labels_by_id(annotations, mapping), read_test_ids(test_ids)
     check_test_ids(labels, ids, test_ids)
-    return write_final_labels(name, labels, ids)
+    return {image: labels.boxes[image] for image in sorted(ids)}
 
 
-def write_final_labels(name: str, labels: ReleaseLabels, ids: Sequence[str]) -> Path:
-    return write_labels(f"{name}-final-test", {image: labels.boxes[image] for image in sorted(ids)})
+def write_final_labels(name: str, boxes: dict[str, list[Box]]) -> Path:
+    """Write the label table of the test images under cache/. name: of the competition."""
+    return write_labels(f"{name}-final-test", boxes)

@@ -16,17 +16,18 @@ TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 KAGGLE_SCORES = ["public_score", "private_score"]
 COLUMNS = [
     "submission", "date", "data", "nested_score", "low", "high", "fitted_score", "images", "members", "recipe",
-    *KAGGLE_SCORES,
+    *KAGGLE_SCORES, "family",
 ]  # fmt: skip
 KAGGLE = "kaggle.json"  # in a submission's folder: what `submit` has sent, and its scores
 
 
-def add_submission(folder: Path, fitted: FitResult, data: str, table: Path | None = None) -> None:
+def add_submission(folder: Path, fitted: FitResult, data: str, family: str, table: Path | None = None) -> None:
     """Add a submission's row to the table, or replace the row of the same folder.
 
     Args:
         folder: the submission's, in the repository or elsewhere.
         data: which images the score is of.
+        family: of submissions that differ in settings only; looks at the final test labels are counted by it.
     """
     table = table or TABLE
     folder = Path(folder).absolute()
@@ -47,6 +48,7 @@ def add_submission(folder: Path, fitted: FitResult, data: str, table: Path | Non
         "members": json.dumps(gains),
         "recipe": f"{name}/recipe.yaml",
         **kaggle_scores(folder),
+        "family": family,
     }
     with locked_table(table):
         write_table(table, [*(other for other in read_table(table) if other["submission"] != name), row])

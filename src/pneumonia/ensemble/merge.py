@@ -15,7 +15,7 @@ import numpy as np
 from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.gate import weighted_mean
-from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes
+from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes, probabilities
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 
 Folds = Mapping[str, Sequence[Detections] | Sequence[ClassProbabilities]]  # {member: one table per fold}
@@ -51,6 +51,12 @@ def apply_to_folds(recipe: Recipe, folds: Folds, sizes: np.ndarray) -> Detection
     members = [merge_detections(member, folds[member.name]) for member in recipe.members]
     classifiers = [merge_classes(member, folds[member.name]) for member in recipe.classifiers]
     return apply_to_sizes(recipe, members, classifiers, sizes)
+
+
+def fold_probabilities(recipe: Recipe, folds: Folds) -> np.ndarray | None:
+    """The (images,) probability of an opacity in the whole image, as the gate uses it; None without a classifier."""
+    tables = [merge_classes(member, folds[member.name]) for member in recipe.classifiers]
+    return probabilities(recipe, tables) if tables else None
 
 
 def merge_detections(member: Member, tables: Sequence[Detections]) -> Detections:

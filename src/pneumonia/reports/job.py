@@ -10,6 +10,7 @@ from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports import figures, page
+from pneumonia.reports.final_score import MARK, final_section
 from pneumonia.reports.numbers import number_text, range_text
 from pneumonia.reports.published_figures import published_split_section
 from pneumonia.runs.history import read_history
@@ -39,6 +40,7 @@ def write_report(
         sections.append(page.note("Synthetic demo: these scores say nothing about real radiographs or RSNA."))
     sections += [
         score_cards(result),
+        *([final_section(result)] if "final_score" in result else []),
         page.section("Members", members_table(result)),
         *([published_split_section(result["split"], classifier_aucs(result))] if result["split"] else []),
         page.section(
@@ -94,6 +96,9 @@ def score_cards(result: dict) -> str:
         cards.append(
             ("Test score", number_text(result["test_score"]), f"the demo's test labels, not used before; {interval}")
         )
+    if "final_score" in result:
+        interval = f"95 % interval {range_text(result['final_low'], result['final_high'])}, over people"
+        cards.append(("Final score", number_text(result["final_score"]), f"{MARK}: not used before; {interval}"))
     return page.cards(cards)
 
 

@@ -165,7 +165,16 @@ class Apply(Command):
 class Score(Bootstrap, Command):
     submission: str = setting("", "file to score, in any form that members= takes")
     labels: str = setting("", "label table")
-    groups: str = setting("", "image to person, for the interval; CSV (patientId, nih_patient) or RSNA's JSON")
+    annotations: str = setting(
+        "",
+        "RSNA's adjudicated annotations (JSON) instead of labels=: the final score, on the competition's test images",
+    )
+    test_ids: str = setting(
+        "", "list of the final test images; default: the sample submission beside annotations=, without it refused"
+    )
+    groups: str = setting(
+        "", "image to person, for the interval; CSV (patientId, nih_patient) or RSNA's JSON, which annotations= needs"
+    )
     allow_unmapped: bool = setting(False, "accept groups= that lacks more than 5 % of the images")
     complete: bool = setting(False, "refuse a submission that leaves labelled images out")
     coco: bool = setting(False, "also print COCO's AP and AR, on all images and on those with a true box")

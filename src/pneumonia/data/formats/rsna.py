@@ -64,7 +64,7 @@ def read(folder: Path, given: Given) -> Files:
         train_images=ImageFolder({name: images[name] for name in train if name in images}, faults),
         test_images=ImageFolder({name: images[name] for name in sorted(test_ids) if name in images}, []),
         mapping=mapping,
-        final_labels=write_final_labels(folder.name, labels, test_ids),
+        final_labels=write_final_labels(folder.name, {name: labels.boxes[name] for name in sorted(test_ids)}),
         has_uuids=all(map(UUID.fullmatch, labels.classes)),
         warnings=find_warnings(labels, files),
         release=ReleaseTables(
