@@ -55,6 +55,12 @@ COMMANDS = {
         "trains a run that the main job or `train` has prepared, in this process",
         "run=runs/DATASET/EXPERIMENT/fold0",
     ),
+    "runs": Command(
+        "pneumonia.commands.runs:runs",
+        schema.Runs,
+        "every run, its state and its held-out score",
+        "",
+    ),
     "evaluate": Command(
         "pneumonia.commands.evaluate:evaluate",
         schema.Evaluate,

@@ -15,10 +15,12 @@ from rich.text import Text
 
 from pneumonia.jobs.job import Outcome, TrainJob
 from pneumonia.jobs.process import ATTEMPT, find_attempts, last_lines
+from pneumonia.runs.progress_file import format_duration, read_progress
 from pneumonia.system.progress import say
 
 WAITING, RUNNING, DONE, FAILED = STATES = ("waiting", "running", "done", "failed")
 COLOURS = {WAITING: "dim", RUNNING: "cyan", DONE: "green", FAILED: "bold red"}
+PROGRESS_COLUMNS = ("epoch", "loss", "images/s", "time left")
 TAIL_LINES = 10  # printed of a failed job's log
 
 # lines of TensorFlow's C++ log that its log level does not stop: they stay in the run's log and are not printed
@@ -139,18 +141,25 @@ class JobTable:
         return Group(self.build_table(sorted(jobs)), Text(self.summary(), style="dim"))
 
     def build_table(self, jobs: Sequence[int]) -> Table:
-        table = Table(box=None, pad_edge=False, show_header=False)
-        for _ in range(3):
-            table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for name in ("job", "state", "time", *PROGRESS_COLUMNS):
+            table.add_column(name, no_wrap=True)
+        table.add_column("", no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
         for job in jobs:
             state = self.states[job]
             since = time.strftime("since %H:%M", time.localtime(self.start_times[job])) if state == RUNNING else ""
             duration = "" if state == WAITING else self.duration(job)
-            line = self.last_line(job) if state in (RUNNING, FAILED) else ""
+            cells = self.progress_cells(job) if state == RUNNING else None
+            line = self.last_line(job) if state in (RUNNING, FAILED) and cells is None else ""
             state_text = Text(f"{state} {since}".rstrip(), style=COLOURS[state])
-            table.add_row(Text(self.jobs[job].title), state_text, duration, Text(line))
+            columns = cells or ("",) * len(PROGRESS_COLUMNS)
+            table.add_row(Text(self.jobs[job].title), state_text, duration, *columns, Text(line))
         return table
+
+    def progress_cells(self, job: int) -> tuple[str, ...] | None:
+        """PROGRESS_COLUMNS of a job that trains; None before and after its training, when its last line says more."""
+        progress = read_progress(self.jobs[job].folder)
+        return None if progress is None or progress.time < self.start_times[job] else progress.cells
 
     def last_line(self, job: int) -> str:
         return "".join(last_lines(str(self.jobs[job].log), 1, self.log_start(job)))
@@ -158,9 +167,3 @@ class JobTable:
     def summary(self) -> str:
         counts = Counter(self.states)
         return f"{len(self.jobs)} jobs: " + ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-
-
-def format_duration(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pneumonia.boxes.predictions import concatenate_tables, read_detections
+from pneumonia.boxes.predictions import Detections, concatenate_tables, read_detections
 from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fit_member, outer_folds, problem_of
 from pneumonia.metrics import froc
 from pneumonia.metrics.coco_ap import coco_scores
@@ -25,17 +25,16 @@ from pneumonia.system.files import atomic_write, write_json
 class LocalizerScores:
     """A localizer's predictions, matched and scored.
 
-    table: a row per image, in the order of `matches.truth`. matches: of all predicted boxes. coco: COCO's AP
-    (metrics/coco_ap.py). scores: (images,) the
-    competition's, with cross-fitted thresholds, NaN where an image does not count. curve: mean score at all thresholds.
-    people: (images,) person of each image, numbered from 0.
+    table: a row per image, in the order of `matches.truth`. detections: all predicted boxes. matches: of them. scores:
+    (images,) the competition's, with cross-fitted thresholds, NaN where an image does not count. curve: mean score at
+    all thresholds. people: (images,) person of each image, numbered from 0.
     """
 
     table: pd.DataFrame
+    detections: Detections
     matches: froc.Matches
     scores: np.ndarray
     curve: ThresholdCurve
-    coco: dict
     people: np.ndarray
 
 
@@ -85,8 +84,8 @@ def score_localizer(held_out: HeldOut, seed: int) -> LocalizerScores:
     scores = np.full(len(fold), np.nan)
     if fold.max() > 0:  # with a single person no threshold can be cross-fitted
         scores = image_scores(truth, cross_fit_member(problem, fold, 0, seed))
-    curve, coco = sweep(truth, detections), coco_scores(truth, detections)
-    return LocalizerScores(table, froc.match(truth, detections), scores, curve, coco, problem.people)
+    matches, curve = froc.match(truth, detections), sweep(truth, detections)
+    return LocalizerScores(table, detections, matches, scores, curve, problem.people)
 
 
 def parse_boxes(folder: Path, image: str, text: str) -> np.ndarray:
@@ -116,7 +115,7 @@ def measure(held_out: HeldOut, localizer: LocalizerScores, draws: int, seed: int
         "score_of_folds": {
             fold: json_number(mean_of_counted(localizer.scores[(folds == fold).to_numpy()])) for fold in folds.unique()
         },
-        "coco": localizer.coco,
+        "coco": coco_scores(matches.truth, localizer.detections),
         "froc": [
             {
                 "rate": point.rate,

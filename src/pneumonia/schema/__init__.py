@@ -23,6 +23,7 @@ from pneumonia.schema.commands import (
     Predict,
     Rerun,
     Results,
+    Runs,
     Score,
     Submit,
     Train,
@@ -38,8 +39,8 @@ from pneumonia.schema.setting import setting
 __all__ = [
     "PRESETS", "Apply", "Bundle", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export",
     "Fetch", "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun",
-    "Results", "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View", "from_tree",
-    "model_names", "model_settings", "setting",
+    "Results", "Runs", "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View",
+    "from_tree", "model_names", "model_settings", "setting",
 ]  # fmt: skip
 
 

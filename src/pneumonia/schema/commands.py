@@ -240,6 +240,14 @@ class Results(Command):
 
 
 @dataclass
+class Runs(Command):
+    """Every run: finished, going, stopped, damaged."""
+
+    runs: str = setting("", "folder to search; default runs/ of the repository")
+    verify: bool = setting(False, "also compare the weights of finished runs with their checksums")
+
+
+@dataclass
 class Evaluate(Bootstrap, Command):
     """Everything about a finished run, or one experiment's runs over several folds."""
 

@@ -93,7 +93,7 @@ def train(
     if epochs_done:
         write_history(folder, history)  # a killed process may have left a shorter or a longer file
         say(f"{title}: goes on after epoch {epochs_done}/{experiment.epochs}")
-    progress = ProgressCallback(title, experiment, steps, epochs_done)
+    progress = ProgressCallback(title, experiment, folder, steps, epochs_done)
     training = Training(experiment, family, samples, inner, progress)
     with compute_policy(experiment):
         network = family.build()
