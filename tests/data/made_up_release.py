@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from pneumonia.demo.files import write_dicom
+
 ADJUDICATED = "pneumonia-challenge-annotations-adjudicated-kaggle_2018.json"
 ORIGINAL = "pneumonia-challenge-annotations-original_2018.json"
 MAPPINGS = "pneumonia-challenge-dataset-mappings_2018.json"
@@ -234,8 +236,11 @@ def copy(source: Path, target: Path) -> None:
 # ------------------------------------------------------------------ at full size
 
 
-def draw_images(count: int = 30_000, test: int = 3_000, seed: int = 0) -> list[Image]:
-    """Images with the shares of the real release: 24 % with opacities, 316 of 30,000 without a consensus."""
+def draw_images(count: int = 30_000, test: int = 3_000, seed: int = 0, side: int = 1024) -> list[Image]:
+    """Images with the shares of the real release: 24 % with opacities, 316 of 30,000 without a consensus.
+
+    side: of the images, in pixels, which no box leaves.
+    """
     rng = np.random.default_rng(seed)
     kinds = rng.choice([OPACITY, NOT_NORMAL, NORMAL, ""], count, p=[0.237, 0.426, 0.326, 0.011])
     people = np.sort(rng.integers(1, max(2, count * 3 // 7), count))
@@ -244,13 +249,31 @@ def draw_images(count: int = 30_000, test: int = 3_000, seed: int = 0) -> list[I
     is_test[rng.choice(labelled, test, replace=False)] = True
     images = []
     for row in range(count):
-        stem = f"8323329.{row}.1517874{row % 1000:03d}"
+        stem = f"8323329.{10_000 + row}.1517874{row % 1000:03d}"  # all of one length
         uids = [f"1.2.276.0.7230010.3.1.{level}.{stem}.{100000 + level}" for level in (2, 3, 4)]
         boxes = []
         for _ in range(rng.choice([1, 2, 3], p=[0.43, 0.545, 0.025]) if kinds[row] == OPACITY else 0):
-            x, y, width, height = rng.uniform((0, 0, 80, 100), (600, 500, 400, 500)).round(1).tolist()
+            box = rng.uniform((0, 0, 80, 100), (600, 500, 400, 500)).round(1)
+            x, y, width, height = (box * side / 1024).tolist()
             boxes.append((x, y, width, height))
         patient_id = str(uuid.UUID(bytes=rng.bytes(16), version=4))
         nih_image = f"{people[row]:08d}_{row % 1000:03d}.png"
         images.append(Image(patient_id, *uids, str(kinds[row]), tuple(boxes), nih_image, bool(is_test[row])))
     return images
+
+
+def write_pixels(images: Sequence[Image], folder: Path, side: int = 16) -> None:
+    """Write a DICOM of a few pixels for each image of `draw_images`: one file, with the image's own UID in it."""
+    first = images[0]
+    header = {"PatientSex": "M", "PatientAge": "45", "ViewPosition": "AP", "PixelSpacing": 0.143}
+    place = folder / "template.dcm"
+    write_dicom(place, np.full((side, side), 90, np.uint8), first.patient_id, header)
+    dataset = pydicom.dcmread(place)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = first.sop
+    dataset.save_as(place)
+    template = place.read_bytes()
+    place.unlink()
+    for image in images:
+        path = folder / archive_path(image)
+        path.parent.mkdir(parents=True)
+        path.write_bytes(template.replace(first.sop.encode(), image.sop.encode()))

@@ -92,6 +92,17 @@ def test_a_holdout_of_test_images_is_refused(demo, capsys, tmp_path):
     assert code == 2 and "3 of its ids are not in the label table" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["folds", "train"])
+def test_a_published_split_does_not_train_on_them(demo, capsys, tmp_path, command):
+    ids = sorted(path.stem for path in (demo / "stage_2_train_images").iterdir())
+    test = (demo / SAMPLE).read_text().splitlines()[1].split(",")[0]
+    rows = [f"{name},{'val' if row < 3 else 'train'}" for row, name in enumerate([*ids, test])]
+    (tmp_path / "split.csv").write_text("\n".join(["patientId,split", *rows]))
+    words = ["experiment=report/fcnn", "preset=smoke"] if command == "train" else []
+    fault = fault_of(capsys, command, *words, f"data={demo}", f"split={tmp_path / 'split.csv'}", "workers=1")
+    assert fault["file"] == str(tmp_path / "split.csv") and test in fault["what"]
+
+
 def members(folder: Path, ids: list[str]) -> list[str]:
     files = []
     for name in ("a", "b"):

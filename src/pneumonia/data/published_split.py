@@ -16,6 +16,7 @@ import pandas as pd
 from pneumonia import config
 from pneumonia.boxes.image_ids import read_sample_ids, spelling_difference
 from pneumonia.data.competition import Competition
+from pneumonia.data.final_test_set import refuse_test_rows
 from pneumonia.system.csv_rows import first_faults, printable, read_table, read_text
 from pneumonia.system.errors import BadInput, Fault, bad_input
 from pneumonia.system.progress import say
@@ -143,8 +144,11 @@ def published_table(split: PublishedSplit, competition: Competition, study: pd.D
         it, if they are in the split's, though they have no row in the study table.
 
     Raises:
-        BadInput: a label of the lists is not the label table's, or the split has none of the images to train or score.
+        BadInput: a label of the lists is not the label table's, the split has none of the images to train or score, or
+            trains on images of the competition's test set.
     """
+    fitted = [(image, None) for image, part in split.parts.items() if part != "test"]
+    refuse_test_rows(fitted, competition.test_ids, split.path)
     target = dict(zip(study["patientId"], study["target"]))
     wrong = [image for image, label in split.targets.items() if target.get(image, label) != label]
     if wrong:
