@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles the three locks from requirements*.in. Needs uv (pip install uv). Run it after changing a requirement.
+# Compiles the locks from requirements*.in. Needs uv (pip install uv). Run it after changing a requirement.
 set -euo pipefail
 cd "$(dirname "$0")"
 compile() {
@@ -9,3 +9,4 @@ compile() {
 compile requirements.in -o requirements.txt
 compile requirements-gpu.in -o requirements-gpu.txt
 compile requirements-dev.in -o requirements-dev.txt
+compile requirements-pretrained.in -o requirements-pretrained.txt

@@ -20,7 +20,7 @@ find_python() {
     fail "Python 3.11, 3.12 or 3.13 is needed, this is $(python3 --version 2>&1 || echo no Python); install one, or set PYTHON=/path/to/python3.11"
 }
 
-# install LOCK: installs a lock's packages into .venv, once per content of the lock. A stamp file is written last, so
+# install LOCK SIZE: installs a lock's packages into .venv, once per content of the lock. A stamp file is written last, so
 # that an interrupted installation is repeated; .venv.lock lets only one process install at a time.
 install() {
     local lock="$here/$1" stamp
@@ -31,7 +31,7 @@ install() {
     exec 9> "$here/.venv.lock"
     "$base" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'  # held by this shell until fd 9 closes
     if [ ! -e "$stamp" ]; then
-        echo "First use: installing $1 into .venv (some minutes, about 3 GB)" >&2
+        echo "First use: installing $1 into .venv ($2)" >&2
         if ! "$python" -m pip --version > /dev/null 2>&1; then
             "$base" -m venv --clear "$venv" || fail "$base cannot create a virtual environment; on Debian: apt install python3-venv"
         fi
@@ -42,11 +42,28 @@ install() {
     exec 9>&-
 }
 
+# install_extra NAME: installs the optional packages of requirements-NAME.txt.
+install_extra() {
+    local names
+    names=$(cd "$here" && printf '%s\n' requirements-*.txt | sed -n 's/^requirements-\(.*\)\.txt$/\1/p' | grep -vx -e gpu -e dev | paste -sd ' ')
+    [ -n "$1" ] && [[ " $names " == *" $1 "* ]] || { echo "error: install: extra= must be one of: $names" >&2; exit 2; }
+    install "requirements-$1.txt" "optional packages"
+}
+
 if nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=requirements.txt; fi
+base_size="some minutes, about 3 GB"
 case " $* " in
     *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # --help needs no packages
-    " test "*) install "$lock"; install requirements-dev.txt ;;
-    *) install "$lock" ;;
+    " install "*)
+        extra="${2:-}"
+        install "$lock" "$base_size"
+        install_extra "${extra#extra=}"
+        exit ;;
+    " test "*)
+        install "$lock" "$base_size"
+        install requirements-dev.txt "tests and linter"
+        install_extra pretrained ;;
+    *) install "$lock" "$base_size" ;;
 esac
 
 # allocator.py gives TensorFlow on a CPU an allocator that halves the processor time of training, with the same bits;

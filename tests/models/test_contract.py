@@ -22,7 +22,7 @@ def make(name, size=SIZE, **settings):
     return family(schema.model_settings(name=name, **settings), size)
 
 
-@pytest.fixture(scope="module", params=[*FAMILIES, "mobilenetv2", "mobilenet"])
+@pytest.fixture(scope="module", params=[*FAMILIES, "mobilenetv2", "mobilenet", "efficientnetlite0"])
 def built(request):
     keras.utils.set_random_seed(0)
     of_name = make(request.param)

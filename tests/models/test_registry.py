@@ -74,7 +74,7 @@ def test_widths_of_imagenet_s_weights_are_keras_applications_own(name, monkeypat
 @pytest.mark.parametrize(
     ("model", "says"),
     [
-        ({"name": "yolov8", "weights": "imagenet"}, "no imagenet weights for yolov8"),
+        ({"name": "yolov8", "weights": "imagenet"}, "no imagenet weights for the own backbone of yolov8"),
         ({"name": "mobilenetv2", "weights": "chexnet"}, "no chexnet weights for mobilenetv2"),
         ({"name": "mobilenet_unet", "mask_losses": {"dice": 0}}, "no loss has a weight"),
         ({"name": "densenet121", "head": "nih", "cell_loss": 1.0}, "nih takes neither"),

@@ -1,16 +1,19 @@
-"""keras.applications as backbones, by name: feature extractors without their ImageNet head."""
+"""Backbones by name, of keras.applications and keras-cv: feature extractors without their ImageNet head."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
 from pneumonia import schema
-from pneumonia.models import pretrained
-from pneumonia.models.normalisation import DEVIATION
+from pneumonia.models import efficientnet_lite, pretrained
+from pneumonia.models.normalisation import DEVIATION, set_batch_norm_momentum
+from pneumonia.schema.models import EFFICIENTNET_LITE
 from pneumonia.system.errors import bad_input
+
+BACKBONE = "backbone"  # name of the backbone model inside a localizer's network
 
 # which of normalisation.RANGES the weights of a keras.applications module were trained with
 RANGE_OF_MODULE = {
@@ -32,7 +35,10 @@ def constructors() -> dict[str, Callable]:
 
 
 def build_backbone(model: schema.Model, name: str, image_size: int) -> tuple[keras.Model, str]:
-    """Build a backbone from keras.applications and load the weights that `model.weights` names.
+    """Build a backbone and load the weights that `model.weights` names.
+
+    Args:
+        name: one of schema.models.BACKBONES.
 
     Returns:
         The backbone, (batch, size, size, 3) to (batch, h, w, features), with the same layers for all weights; and the
@@ -42,6 +48,51 @@ def build_backbone(model: schema.Model, name: str, image_size: int) -> tuple[ker
         BadInput: the network does not accept this image size.
         EnvironmentFailure: its weights cannot be read or downloaded.
     """
+    if name in EFFICIENTNET_LITE:
+        network, input_range = efficientnet_lite.build(name, image_size), "lite"
+        if model.weights == "imagenet":
+            efficientnet_lite.load_imagenet(network, name, pretrained.weights_folder(model))
+        elif model.weights != "none":
+            pretrained.load(network, model)
+    else:
+        network, input_range = build_application(model, name, image_size)
+    if model.weights == "none":
+        set_batch_norm_momentum(network)
+    return network, input_range
+
+
+def build_pyramid(model: schema.Model, name: str, image_size: int, strides: Sequence[int]) -> tuple[keras.Model, str]:
+    """Build a backbone with a feature map for each stride: the last that it computes at that size.
+
+    Args:
+        strides: pixels of the image per cell, ascending: 2, 4, 8, 16, 32.
+
+    Returns:
+        The backbone, named BACKBONE, (batch, size, size, 3) to a list of (batch, size / stride, size / stride,
+        features); and the range of its input, as `build_backbone`.
+
+    Raises:
+        BadInput: the backbone has no map of one of these sizes.
+        EnvironmentFailure: its weights cannot be read or downloaded.
+    """
+    network, input_range = build_backbone(model, name, image_size)
+    last = {tuple(layer.output.shape[1:3]): layer.output for layer in network.layers if is_feature_map(layer)}
+    maps = [last.get((image_size // stride, image_size // stride)) for stride in strides]
+    if any(feature_map is None for feature_map in maps):
+        missing = next(stride for stride, feature_map in zip(strides, maps) if feature_map is None)
+        what = f"{name} at {image_size} px has no feature map with a cell for every {missing} pixels"
+        raise bad_input("model.backbone", what, "choose another backbone, or a multiple of 32 pixels")
+    return keras.Model(network.input, maps, name=BACKBONE), input_range
+
+
+def is_feature_map(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer's output is (batch, h, w, channels) and not only the padding of one."""
+    output = layer.output
+    return not isinstance(output, list) and len(output.shape) == 4 and not isinstance(layer, keras.layers.ZeroPadding2D)
+
+
+def build_application(model: schema.Model, name: str, image_size: int) -> tuple[keras.Model, str]:
+    """Build a backbone of keras.applications, with ImageNet's weights where `model` asks for them."""
     constructor = constructors()[name]
     options = {"include_top": False, "input_shape": (image_size, image_size, 3)}
     if hasattr(model, "alpha"):

@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from pneumonia.models.backbones import build_backbone
 from pneumonia.models.family import Family, ImageBoxes
-from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
+from pneumonia.models.normalisation import gray_input, normalise
 
 MIN_SIDE = 1.0  # pixels: the network may predict a width or height of 0 or less
 
@@ -25,8 +25,6 @@ class BoxRegressor(Family):
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
         backbone, input_range = build_backbone(self.model, "mobilenetv2", self.image_size)
-        if self.model.weights == "none":
-            set_batch_norm_momentum(backbone)
         features = backbone(normalise(gray, input_range))
         # randomly initialised boxes would often lie outside the image
         start = {"kernel_initializer": "zeros", "bias_initializer": central_box}

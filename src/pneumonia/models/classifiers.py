@@ -1,4 +1,4 @@
-"""Image classifiers on a backbone of keras.applications: opacity or not, the competition's three classes, NIH's 14."""
+"""Image classifiers on a backbone: opacity or not, the competition's three classes, NIH's 14."""
 
 from abc import abstractmethod
 
@@ -13,7 +13,7 @@ from pneumonia.models.backbones import build_backbone
 from pneumonia.models.classifier_losses import cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
 from pneumonia.models.masks import rasterize
-from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
+from pneumonia.models.normalisation import gray_input, normalise
 from pneumonia.schema.models import PlainClassifier
 from pneumonia.system.errors import bad_input
 
@@ -121,12 +121,10 @@ class Classifier(Family):
 
 
 class Application(Classifier):
-    """A backbone of keras.applications, named by `model.name`, then global pooling, dropout and one dense layer."""
+    """A backbone, named by `model.name`, then global pooling, dropout and one dense layer."""
 
     def features(self, gray) -> tuple:
         backbone, input_range = build_backbone(self.model, self.backbone_name, self.image_size)
-        if self.model.weights == "none":
-            set_batch_norm_momentum(backbone)
         feature_map = backbone(normalise(gray, input_range))
         return pool(feature_map, self.model.pooling), feature_map
 

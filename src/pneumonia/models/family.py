@@ -85,6 +85,10 @@ class Family(ABC):
         """Decode a batch's outputs (NumPy arrays): a localizer returns one ImageBoxes per image, a classifier
         probabilities, (batch, 1) opacity, or (batch, 3) normal, not normal, opacity."""
 
+    def decode_classes(self, outputs: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Return a localizer's probabilities of the whole image's class, (batch, 3), or None where it has none."""
+        return None
+
     def decoders(self) -> list[dict]:
         """Return alternative settings of `model` for `decode`, the current ones first; inference/decoder.py chooses
         among them after training. Empty where there is nothing to choose."""

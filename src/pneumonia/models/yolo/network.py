@@ -1,4 +1,4 @@
-"""YOLOv8's network: keras-cv's backbone and feature pyramid, with our heads.
+"""YOLOv8's network: keras-cv's backbone (or any other) and feature pyramid, with our heads.
 
 The heads give logits, for a stable cross-entropy. The class biases start at the share of anchors that have a finding
 (Lin et al., Focal Loss, section 4.1, https://arxiv.org/abs/1708.02002). The outputs are float32, also under a mixed
@@ -11,9 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from pneumonia.models.detector import image_head
+from pneumonia.models.backbones import BACKBONE
 from pneumonia.models.keras_private import path_aggregation_fpn
-from pneumonia.models.normalisation import gray_input, set_batch_norm_momentum
 
 STRIDES = (8, 16, 32)
 BINS = 16  # of the distribution of each distance from an anchor to one of the box's sides, one bin per stride
@@ -22,24 +21,13 @@ SIZES = {  # channels and depths of the backbone's stacks, depth of the pyramid,
     "s": ((64, 128, 256, 512), (1, 2, 2, 1), 1),
     "m": ((96, 192, 384, 576), (2, 4, 4, 2), 2),
 }
-BACKBONE = "backbone"  # name of the backbone model inside the network
 
 
-def build_network(
-    size: str, image_size: int, class_prior: float, image_classes: int = 0, dropout: float = 0.0
-) -> keras.Model:
-    """Build the network: gray (batch, size, size, 1) to {"distances": (batch, anchors, 4 * BINS), "logits": (batch,
-    anchors, 1)}.
-
-    Args:
-        class_prior: an anchor's initial probability of a finding, in (0, 1); 0 for biases of zero.
-        image_classes: above 0 adds a third output, "image_logits" (batch, image_classes), of the whole image.
-        dropout: before the layer of image_logits.
-    """
+def build_backbone(size: str, image_size: int) -> keras.Model:
+    """Build YOLOv8's own backbone: (batch, size, size, 3) in 0..255 to a map at each of STRIDES."""
     import keras_cv
 
-    channels, depths, pyramid_depth = SIZES[size]
-    gray = gray_input(image_size)
+    channels, depths, _ = SIZES[size]
     backbone = keras_cv.models.YOLOV8Backbone(
         stackwise_channels=list(channels),
         stackwise_depth=list(depths),
@@ -47,20 +35,30 @@ def build_network(
         input_shape=(image_size, image_size, 3),
     )
     names = [backbone.pyramid_level_inputs[f"P{level}"] for level in (3, 4, 5)]
-    levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in names], name=BACKBONE)
-    maps = levels(keras.layers.Concatenate(name="gray_to_channels")([gray] * 3))
-    features = path_aggregation_fpn(maps, depth=pyramid_depth, name="pyramid")
+    return keras.Model(backbone.input, [backbone.get_layer(name).output for name in names], name=BACKBONE)
+
+
+def outputs_of(maps: list, size: str, class_prior: float) -> dict:
+    """Return {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)} of a backbone's three maps.
+
+    Args:
+        class_prior: an anchor's initial probability of a finding, in (0, 1); 0 for biases of zero.
+    """
+    features = path_aggregation_fpn(maps, depth=SIZES[size][2], name="pyramid")
     bias = math.log(class_prior / (1 - class_prior)) if class_prior else 0.0
     heads = [head(feature, bias, f"head_p{level}") for level, feature in zip((3, 4, 5), features)]
-    outputs = {
+    return {
         "distances": keras.layers.Concatenate(axis=1, dtype="float32", name="distances")([d for d, _ in heads]),
         "logits": keras.layers.Concatenate(axis=1, dtype="float32", name="logits")([c for _, c in heads]),
     }
-    if image_classes:
-        outputs["image_logits"] = image_head(maps[-1], image_classes, dropout)
-    network = keras.Model(gray, outputs, name=f"yolov8_{size}")
-    set_batch_norm_momentum(network)
-    return network
+
+
+def project(maps: list, size: str) -> list:
+    """Return another backbone's maps with the channels that the pyramid of this size has."""
+    return [
+        conv_block(feature, channels, f"project_p{level}", kernel=1)
+        for level, feature, channels in zip((3, 4, 5), maps, SIZES[size][0][1:])
+    ]
 
 
 def head(feature, bias: float, name: str):
@@ -76,8 +74,8 @@ def head(feature, bias: float, name: str):
     return keras.layers.Reshape((-1, 4 * BINS))(distances), keras.layers.Reshape((-1, 1))(logits)
 
 
-def conv_block(x, channels: int, name: str):
-    x = keras.layers.Conv2D(channels, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+def conv_block(x, channels: int, name: str, kernel: int = 3):
+    x = keras.layers.Conv2D(channels, kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
     x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
     return keras.layers.Activation("swish", name=f"{name}_act")(x)
 

@@ -1,0 +1,62 @@
+"""A localizer's second output: the class of the whole image (normal, not normal, opacity).
+
+Second place of 2018 trained its detector with such an output beside it (https://arxiv.org/abs/2005.13899): the backbone
+then also learns from images without a box. Its probabilities are a table of their own, which gates the ensemble's boxes
+as a classifier does.
+"""
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.special import softmax
+
+from pneumonia.data.labels import CLASSES
+from pneumonia.models.family import Family
+
+IMAGE_LOGITS = "image_logits"
+
+
+class LocalizerWithImageOutput(Family):
+    """A localizer that has the output where `model.image_loss`, the weight of its loss, is above 0."""
+
+    kind = "localizer"
+
+    @property
+    def has_image_output(self) -> bool:
+        return self.model.image_loss > 0
+
+    def image_outputs(self, feature_map) -> dict:
+        """Return {"image_logits": (batch, 3)} from the backbone's last map; empty without this output."""
+        if not self.has_image_output:
+            return {}
+        return {IMAGE_LOGITS: image_logits(feature_map, len(CLASSES), self.model.dropout)}
+
+    def image_targets(self, classes: np.ndarray) -> dict[str, np.ndarray]:
+        return {"class": np.asarray(classes, np.int32)} if self.has_image_output else {}
+
+    def image_losses(self, targets: dict, outputs: dict) -> dict:
+        if not self.has_image_output:
+            return {}
+        return {"image": self.model.image_loss * image_cross_entropy(outputs[IMAGE_LOGITS], targets["class"])}
+
+    def decode_classes(self, outputs: dict[str, np.ndarray]) -> np.ndarray | None:
+        """Return (batch, 3) probabilities of normal, not normal and opacity, or None without this output."""
+        if not self.has_image_output:
+            return None
+        return softmax(np.asarray(outputs[IMAGE_LOGITS], dtype=np.float64), axis=1)
+
+
+def image_logits(feature_map, classes: int, dropout: float):
+    """Return (batch, classes) logits, from mean and maximum of a (batch, h, w, channels) map: findings are local."""
+    pools = [
+        keras.layers.GlobalAveragePooling2D(name="image_average")(feature_map),
+        keras.layers.GlobalMaxPooling2D(name="image_maximum")(feature_map),
+    ]
+    pooled = keras.layers.Dropout(dropout, name="image_dropout")(keras.layers.Concatenate(name="image_pooled")(pools))
+    return keras.layers.Dense(classes, dtype="float32", name=IMAGE_LOGITS)(pooled)
+
+
+def image_cross_entropy(logits, classes):
+    """Return the mean softmax cross-entropy of (batch, classes) logits with (batch,) int classes."""
+    targets = ops.one_hot(classes, logits.shape[-1], dtype="float32")
+    return -ops.mean(ops.sum(targets * ops.log_softmax(logits, axis=-1), axis=-1))
