@@ -32,7 +32,7 @@ from pneumonia.system.processes import count_cores
 class Settings:
     images: int = setting(26_684, "training images", low=1)
     test_images: int = setting(3_000, "test images", low=0)
-    ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: its members are trained")
+    ensemble: str = setting("demo", "experiments/ensembles/NAME.yaml: its members are trained")
     preset: str = setting("full", "of the members: their epochs and image sizes")
     n_folds: int = setting(5, "of the fold table", low=2)
     folds: int = setting(5, "that are trained", low=1)

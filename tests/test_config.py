@@ -54,7 +54,7 @@ def test_an_unknown_experiment_lists_the_known_ones():
 
 
 def test_an_unknown_ensemble_lists_the_known_ones():
-    assert "default" in fault(config.read_ensemble, "best").fix
+    assert "competition, cpu, demo" in fault(config.read_ensemble, "best").fix
 
 
 def test_an_unknown_preset_lists_the_known_ones(monkeypatch):
@@ -69,6 +69,14 @@ def test_the_preset_follows_the_data(monkeypatch):
     monkeypatch.setenv("RSNA_DATA", "/rsna")
     assert schema.Job().source() == "/rsna"
     assert schema.Job().chosen_preset() == "full"
+
+
+def test_the_ensemble_follows_data_and_preset(monkeypatch):
+    monkeypatch.delenv("RSNA_DATA", raising=False)
+    assert schema.Job(preset="full").chosen_ensemble() == "demo"
+    chosen = {preset: schema.Job(data="/rsna", preset=preset).chosen_ensemble() for preset in ("", *schema.PRESETS)}
+    assert chosen == {"": "competition", "smoke": "demo", "quick": "cpu", "full": "competition"}
+    assert schema.Job(data="/rsna", ensemble="small").chosen_ensemble() == "small"
 
 
 @pytest.mark.parametrize("preset", schema.PRESETS)

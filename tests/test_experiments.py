@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pneumonia import config, schema
+from pneumonia.commands.weights import needs_package
 from pneumonia.data.labels import NIH
 from pneumonia.data.person_features import N_PERSON_FEATURES
 from pneumonia.data.samples import Samples
@@ -67,13 +68,18 @@ def test_every_setting_is_what_the_files_say(name, preset):
     defaults = schema.Experiment(model=settings_of(written["model.name"])())
     expected = values_of(config.as_tree(defaults)) | written
     assert values_of(config.as_tree(config.read_experiment(name, preset))) == expected
-    assert preset == "full" or expected.get("model.weights", "none") == "none", "the demo downloads nothing"
+    model = config.read_experiment(name, preset).model
+    assert preset == "full" or model.weights == "none" or needs_package(model), "only `full` downloads"
 
 
-def test_the_default_ensemble_has_a_classifier_and_localizers():
-    members = config.read_ensemble("default")["members"]
-    kinds = [
-        family_of(experiment.model, experiment.image_size).kind
-        for experiment in (config.read_experiment(name, "smoke") for name in members)
-    ]
-    assert kinds.count("classifier") >= 1 and kinds.count("localizer") >= 2
+@pytest.mark.parametrize("name", config.ensemble_names())
+def test_an_ensemble_has_a_gate_and_localizers(name):
+    experiments = [config.read_experiment(name, "smoke") for name in config.read_ensemble(name)["members"]]
+    families = [family_of(experiment.model, experiment.image_size) for experiment in experiments]
+    assert sum(family.kind == "localizer" for family in families) >= 2
+    assert any(family.kind == "classifier" or family.has_image_output for family in families)
+
+
+def test_the_demos_ensemble_downloads_nothing():
+    members = config.read_ensemble("demo")["members"]
+    assert {config.read_experiment(name, "quick").model.weights for name in members} == {"none"}

@@ -173,13 +173,17 @@ def value_at(tree: dict, key: str) -> Any:
     return tree
 
 
+def ensemble_names() -> list[str]:
+    return sorted(path.stem for path in (EXPERIMENTS / "ensembles").glob("*.yaml"))
+
+
 def read_ensemble(name: str) -> dict:
     """Read experiments/ensembles/NAME.yaml: `members`, a list of experiments, and `recipe`, the start of the search.
 
     Raises:
         BadInput: no such ensemble (the known ones are listed), an unknown key, or a member that is not an experiment.
     """
-    known = sorted(path.stem for path in (EXPERIMENTS / "ensembles").glob("*.yaml"))
+    known = ensemble_names()
     if name not in known:
         raise bad_input("ensemble", f"there is no ensemble '{name}'", f"known ensembles: {', '.join(known)}")
     file = f"experiments/ensembles/{name}.yaml"

@@ -28,7 +28,7 @@ def test_everything_that_has_a_name_is_listed(capsys):
     assert set(TRANSFORMS) <= set(names(everything["transforms"]))
     assert set(METHODS) <= set(names(everything["fusions"]))
     assert names(everything["commands"]) == list(cli.COMMANDS)
-    assert names(everything["ensembles"]) == ["default"]
+    assert names(everything["ensembles"]) == ["competition", "cpu", "demo", "small"]
     for rows in everything.values():
         assert all(row["about"] for row in rows), rows
 
@@ -37,7 +37,7 @@ def test_a_filter_is_a_pattern(capsys):
     found = listed(capsys, "what=models", "filter=resnet*")
     assert names(found["models"]) == ["resnet101", "resnet101v2", "resnet152", "resnet152v2", "resnet50", "resnet50v2"]
     assert set(names(listed(capsys, "filter=*unet*")["experiments"])) == {
-        "mobilenet_unet", "report/mobilenet_unet", "segmentation_unet"
+        "mobilenet_unet", "report/mobilenet_unet", "segmentation_unet", "unet_lite0"
     }  # fmt: skip
 
 

@@ -1,9 +1,11 @@
 """The main job on one page: from a folder of DICOMs to a scored submission."""
 
+import dataclasses
 import time
 
 from pneumonia import config, schema
 from pneumonia.commands.folds_and_runs import Fold, run_of, selected_folds, write_run
+from pneumonia.commands.weights import with_weights
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
@@ -18,6 +20,7 @@ def main_job(settings: schema.Job) -> dict:
     from pneumonia.commands.submission import make_submission, summary
 
     start = time.monotonic()
+    settings = dataclasses.replace(settings, ensemble=settings.chosen_ensemble())
     ensemble = config.read_ensemble(settings.ensemble)
     preset, folds = settings.chosen_preset(), selected_folds(settings)
     experiments = {name: config.read_experiment(name, preset, {"seed": settings.seed}) for name in ensemble["members"]}
@@ -25,6 +28,7 @@ def main_job(settings: schema.Job) -> dict:
         check_experiment(experiment, settings.split)
     competition = resolve(settings)
     print_start(settings, preset, folds)
+    experiments = with_weights(experiments, settings.ensemble, preset)
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
     runs = {
         name: [run_of(data, name, preset, experiment, fold) for fold in folds]
@@ -49,6 +53,7 @@ def main_job(settings: schema.Job) -> dict:
 
 def print_start(settings: schema.Job, preset: str, folds: list[Fold]) -> None:
     source = settings.source()
-    say(f"data: {source}, preset: {preset}, folds: {', '.join(map(str, folds))} of {settings.n_folds}")
+    names = ", ".join(map(str, folds))
+    say(f"data: {source}, ensemble: {settings.ensemble}, preset: {preset}, folds: {names} of {settings.n_folds}")
     if source == "demo":
         say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")

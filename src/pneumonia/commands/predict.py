@@ -16,6 +16,7 @@ from pneumonia.data.radiographs import Radiographs
 from pneumonia.ensemble.merge import apply_to_folds
 from pneumonia.ensemble.recipe import read_recipe
 from pneumonia.runs.run import Run, experiment_of
+from pneumonia.runs.tables import image_output
 from pneumonia.system.errors import BadInput, bad_input
 from pneumonia.system.files import atomic_write, read_json
 from pneumonia.system.progress import say
@@ -47,7 +48,7 @@ def predict(settings: schema.Predict) -> dict:
         if is_ensemble(folder):
             table = predict_with_ensemble(folder, radiographs)
         else:
-            table = predict_with_run(Run(folder), radiographs)
+            table, _ = predict_with_run(Run(folder), radiographs)
     (write_detections if isinstance(table, Detections) else write_classes)(out, table)
     has_picture = len(table) == 1 and isinstance(table, Detections)
     if has_picture:
@@ -158,19 +159,28 @@ def report_left_out(radiographs: Radiographs, images: FoundImages) -> None:
 def predict_with_ensemble(folder: Path, images: Radiographs) -> Detections:
     """Predict with all folds of all members, and apply the ensemble's recipe."""
     recipe = read_recipe(folder / "recipe.yaml")
-    folds = {name: [predict_with_run(run, images) for run in runs] for name, runs in ensemble_runs(folder).items()}
+    folds: dict[str, list] = {}
+    for name, runs in ensemble_runs(folder).items():
+        for run in runs:
+            table, classes = predict_with_run(run, images)
+            folds.setdefault(name, []).append(table)
+            if classes is not None:
+                folds.setdefault(image_output(name), []).append(classes)
     return apply_to_folds(recipe, folds, images.sizes)
 
 
-def predict_with_run(run: Run, images: Radiographs) -> Detections | ClassProbabilities:
+def predict_with_run(
+    run: Run, images: Radiographs
+) -> tuple[Detections | ClassProbabilities, ClassProbabilities | None]:
+    """Return the run's table, and the class probabilities of a localizer with an output for the whole image."""
     from pneumonia.inference.network import network_of
-    from pneumonia.inference.predict import predict as predict_table
+    from pneumonia.inference.predict import predict_tables
     from pneumonia.runs.memory import explain_memory_errors
 
     network, family, experiment = network_of(run)
     title = f"{run.folder.parent.name} fold {run.fold}"
     with explain_memory_errors(experiment, fix="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
-        return predict_table(network, family, images.images(experiment.image_size), experiment, title)
+        return predict_tables(network, family, images.images(experiment.image_size), experiment, title)
 
 
 def draw_picture(path: Path, file: Path, detections: Detections) -> None:

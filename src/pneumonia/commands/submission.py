@@ -5,13 +5,7 @@ import os
 import numpy as np
 
 from pneumonia import config, schema
-from pneumonia.boxes.predictions import (
-    ClassProbabilities,
-    Detections,
-    concatenate_tables,
-    read_classes,
-    read_detections,
-)
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition
@@ -32,10 +26,10 @@ from pneumonia.reports.job_view import job_view
 from pneumonia.reports.numbers import interval_text, json_interval, number_text, range_text
 from pneumonia.reports.view import write_view
 from pneumonia.runs.run import Run
+from pneumonia.runs.tables import held_out_tables, of_type, tables_of
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import write_json
 
-Tables = dict[str, Detections | ClassProbabilities]
 VIEW_IMAGES = 6000  # the main job writes view.html for up to as many: one fold of the competition has 5,337
 TRIALS = {"smoke": 5, "quick": 60, "full": 150}  # of the recipe's search, one per outer fold and one on everything
 
@@ -54,22 +48,18 @@ def make_submission(
         runs: {member: its runs, one per selected fold}.
         start: the recipe from experiments/ensembles/ at which the search starts.
     """
-    kinds = {name: member_runs[0].done()["kind"] for name, member_runs in runs.items()}
-    held_out = {
-        name: concatenate_tables([read_table(run, "oof", kinds[name]) for run in member_runs])
-        for name, member_runs in runs.items()
-    }
+    held_out = held_out_tables(runs)
     truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
     groups = dict(zip(data.study["patientId"], data.study["group"]))
-    localizers, classifiers = of_kind(held_out, kinds, "localizer"), of_kind(held_out, kinds, "classifier")
+    localizers, classifiers = of_type(held_out, Detections), of_type(held_out, ClassProbabilities)
     fitted = fit_nested(
         problem_of(localizers, classifiers, truth, groups),
         recipe_of({**(start or {}), "frame": data.frame}, "experiments/ensembles"),
         Search(TRIALS[preset], seed=settings.seed, title="ensemble"),
     )
-    result = scores_of(fitted, truth, groups, classifiers, runs, kinds)
+    result = scores_of(fitted, truth, groups, classifiers, runs)
     folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
-    test_folds = test_tables(runs, kinds)
+    test_folds = tables_of(runs, "test")
     sizes = original_sizes(data.cache, next(iter(test_folds.values()))[0].ids)
     recipe = fit_merge_maps(fitted.recipe, test_folds)
     test = apply_to_folds(recipe, test_folds, sizes)
@@ -128,35 +118,38 @@ def scores_of(
     fitted: FitResult,
     truth: Truth,
     groups: dict,
-    classifiers: Tables,
+    classifiers: dict[str, ClassProbabilities],
     runs: dict[str, list[Run]],
-    kinds: dict[str, str],
 ) -> dict:
-    """Scores of the ensemble and of each member on the held-out images."""
-    members = {}
+    """Scores of the ensemble and of each member on the held-out images.
+
+    The ensemble's `auc` is that of its probability for the whole image, by the recipes that the score is by: None
+    without a classifier.
+    """
+    members: dict[str, dict] = {}
     for name, member_runs in runs.items():
-        member = {"kind": kinds[name], "seconds": sum(run.done()["seconds"] for run in member_runs)}
-        if name in classifiers:
-            table = classifiers[name]
-            positive = truth.select(table.ids).positive
-            interval = auc_interval(positive, table.opacity, people_of(table.ids, groups))
-            member |= {"auc": interval.value, "low": interval.low, "high": interval.high}
-        else:
+        seconds = sum(run.done()["seconds"] for run in member_runs)
+        members[name] = {"kind": member_runs[0].done()["kind"], "seconds": seconds}
+        if name in fitted.members:
             interval = fitted.members[name]
-            member |= {"held_out_score": interval.value, "low": interval.low, "high": interval.high}
-        members[name] = member
+            members[name] |= {"held_out_score": interval.value, "low": interval.low, "high": interval.high}
+    for name, table in classifiers.items():
+        interval = auc_interval(truth.select(table.ids).positive, table.opacity, people_of(table.ids, groups))
+        member = members.setdefault(name, {"kind": "output for the whole image", "seconds": 0.0})
+        member |= {"auc": interval.value, "low": interval.low, "high": interval.high}
+    auc = None
+    if fitted.probabilities is not None:
+        ids = fitted.detections.ids
+        positive = truth.select(ids).positive
+        auc = json_interval(auc_interval(positive, fitted.probabilities, people_of(ids, groups)))
     return {
         "held_out_score": fitted.nested_score,
         "held_out_low": fitted.low,
         "held_out_high": fitted.high,
         "fitted_score": fitted.fitted_score,
+        "held_out_auc": auc,
         "members": members,
     }
-
-
-def test_tables(runs: dict[str, list[Run]], kinds: dict[str, str]) -> Folds:
-    """{member: every fold's predictions of the test images}."""
-    return {name: [read_table(run, "test", kinds[name]) for run in member_runs] for name, member_runs in runs.items()}
 
 
 def test_scores(truth: Truth, test: Detections, competition: Competition, seed: int) -> dict:
@@ -186,15 +179,6 @@ def single_fold_scores(truth: Truth, recipe: Recipe, folds: Folds, sizes: np.nda
     return {"test_scores_of_single_folds": scores}
 
 
-def read_table(run: Run, images: str, kind: str) -> Detections | ClassProbabilities:
-    reader = read_detections if kind == "localizer" else read_classes
-    return reader(run.table(images, kind))
-
-
-def of_kind(tables: Tables, kinds: dict[str, str], kind: str) -> Tables:
-    return {name: table for name, table in tables.items() if kinds[name] == kind}
-
-
 def family_of(settings: schema.Job, data: Prepared) -> str:
     """The name of all submissions of an ensemble on this data, whatever their other settings."""
     return f"{data.name} {settings.ensemble}"
@@ -221,6 +205,8 @@ def summary(result: dict) -> str:
         f"{'ensemble':24s} {'IoU-mAP':>9s} {result['held_out_score']:.3f} {interval}",
         f"{'  tuned on itself':24s} {'IoU-mAP':>9s} {result['fitted_score']:.3f} (optimistic)",
     ]
+    if result["held_out_auc"]:
+        lines.append(f"{'  whole images':24s} {'AUC':>9s} {interval_text(result['held_out_auc'])}")
     if "test_score" in result:
         interval = f"({result['test_low']:.3f}-{result['test_high']:.3f})"
         singles = result.get("test_scores_of_single_folds", [])

@@ -43,6 +43,12 @@ COMMANDS = {
     "eda": Command(
         "pneumonia.commands.eda:eda", schema.Eda, "counts and figures of a data folder, on one page", "data=DIR"
     ),
+    "weights": Command(
+        "pneumonia.commands.weights:weights",
+        schema.Weights,
+        "fetches the pretrained weights that an ensemble starts from",
+        "ensemble=NAME",
+    ),
     "train": Command(
         "pneumonia.commands.train:train",
         schema.Train,

@@ -11,7 +11,7 @@ from pneumonia.data.labels import CLASSES, HEADS
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import cached_images
 from pneumonia.inference.decoder import fit_decoder
-from pneumonia.inference.predict import predict
+from pneumonia.inference.predict import predict_tables
 from pneumonia.models.classifier_losses import balanced_weights
 from pneumonia.models.family import Family
 from pneumonia.models.registry import family as family_of
@@ -68,8 +68,11 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
             continue
         tables[name] = run.table(name, family.kind)
         cached = cached_images(cache, list(ids), experiment.image_size)
-        table = predict(network, family, cached, experiment, f"{title}: predicting {name} images")
+        table, classes = predict_tables(network, family, cached, experiment, f"{title}: predicting {name} images")
         WRITERS[family.kind](tables[name], table)
+        if classes is not None:  # of a localizer, with an output for the whole image
+            tables[f"{name}_classes"] = run.table(name, "classifier")
+            write_classes(tables[f"{name}_classes"], classes)
     run.finish(family.kind, time.monotonic() - start, tables, decoder)
     remove_leftovers(run)
 

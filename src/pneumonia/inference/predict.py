@@ -24,6 +24,17 @@ def predict(
     experiment: schema.Experiment,
     title: str,
 ) -> Detections | ClassProbabilities:
+    """Return the first table of `predict_tables`."""
+    return predict_tables(network, family, images, experiment, title)[0]
+
+
+def predict_tables(
+    network: keras.Model,
+    family: Family,
+    images: Images,
+    experiment: schema.Experiment,
+    title: str,
+) -> tuple[Detections | ClassProbabilities, ClassProbabilities | None]:
     """Predict every variant of every image, and merge the variants.
 
     Args:
@@ -34,7 +45,8 @@ def predict(
         title: of the progress bar.
 
     Returns:
-        Detections (a localizer) or ClassProbabilities (a classifier), in the order of the images.
+        Detections (a localizer) or ClassProbabilities (a classifier), in the order of the images; and the
+        ClassProbabilities of a localizer with an output for the whole image, else None.
 
     Raises:
         BadInput: an unknown variant.
@@ -42,24 +54,32 @@ def predict(
     tta, batch_size, features = variants(experiment.tta), experiment.batch_size, images.person_features
     starts = range(0, len(images), batch_size)
     tables: list[list] = [[] for _ in tta]
+    image_classes: list[np.ndarray] = []  # per batch of images, the mean of the variants
     for start in progress(starts, title, unit="batch"):
         batch = np.stack([images.pixels[row] for row in range(start, min(start + batch_size, len(images)))])[..., None]
         pictures = np.concatenate([variant.picture(batch) for variant in tta])
         people = None if features is None else np.tile(features[start : start + batch_size], (len(tta), 1))
         inputs = model_input(pictures, people, family.person_inputs)
-        decoded = [image for outputs in passes(network, inputs, batch_size) for image in family.decode(outputs)]
+        decoded, classes = [], []
+        for outputs in passes(network, inputs, batch_size):
+            decoded += [*family.decode(outputs)]
+            classes.append(family.decode_classes(outputs))
+        if classes[0] is not None:
+            of_variants = np.concatenate(classes).reshape(len(tta), len(batch), -1)
+            image_classes.append(of_variants.mean(axis=0))
         for k, (table, variant) in enumerate(zip(tables, tta)):
             part = decoded[k * len(batch) : (k + 1) * len(batch)]
             if family.kind == "localizer":
                 part = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in part]
             table.extend(part)
     if family.kind == "classifier":
-        return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0))
+        return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0)), None
+    of_images = class_table(images.ids, np.concatenate(image_classes)) if image_classes else None
     limits = (experiment.max_boxes, experiment.min_score)
     variant_tables = [detection_table(images, table, family.image_size, *limits) for table in tables]
     if len(variant_tables) == 1:
-        return variant_tables[0]
-    return keep_most_confident(merge_same_model(variant_tables), *limits)
+        return variant_tables[0], of_images
+    return keep_most_confident(merge_same_model(variant_tables), *limits), of_images
 
 
 def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:

@@ -91,6 +91,9 @@ def score_cards(result: dict) -> str:
         ("Held-out score", number_text(result["held_out_score"]), f"mean IoU-mAP, recipe cross-fitted; {interval}"),
         ("Tuned on itself", number_text(result["fitted_score"]), "optimistic: scored on the images it was fitted to"),
     ]
+    if auc := result["held_out_auc"]:
+        interval = f"95 % interval {range_text(auc['low'], auc['high'])}"
+        cards.append(("Held-out AUC", number_text(auc["value"]), f"opacity anywhere in the image; {interval}"))
     if "test_score" in result:
         interval = f"95 % interval {range_text(result['test_low'], result['test_high'])}"
         cards.append(
@@ -111,7 +114,8 @@ def members_table(result: dict) -> str:
             else f"IoU-mAP {number_text(member['held_out_score'])}"
         )
         interval = range_text(member["low"], member["high"])
-        rows.append((name, member["kind"], score, interval, f"{member['seconds']:.0f} s"))
+        seconds = f"{member['seconds']:.0f} s" if member["seconds"] else ""
+        rows.append((name, member["kind"], score, interval, seconds))
     return page.table(("member", "kind", "held-out score alone", "95 % interval", "training and prediction"), rows)
 
 

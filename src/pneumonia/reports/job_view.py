@@ -4,13 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from pneumonia.boxes.predictions import (
-    ClassProbabilities,
-    Detections,
-    concatenate_tables,
-    read_classes,
-    read_detections,
-)
+from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.config import REPOSITORY
 from pneumonia.data.prepared import Prepared, read_prepared
 from pneumonia.data.samples import CachedImages, original_sizes
@@ -20,6 +14,7 @@ from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports.numbers import number_text, range_text
 from pneumonia.reports.view import View
 from pneumonia.runs.run import Run
+from pneumonia.runs.tables import held_out_tables, of_type
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import read_json
 
@@ -75,19 +70,13 @@ def read_job_view(folder: Path) -> View:
         if not run.is_done:
             fix = "make the submission again by the command that made it"
             raise bad_input(folder, f"its run {run.folder} does not exist any more", fix)
-    kinds = {name: member_runs[0].done()["kind"] for name, member_runs in runs.items()}
-    tables = {
-        name: concatenate_tables(
-            [(read_detections if kind == "localizer" else read_classes)(run.table("oof", kind)) for run in runs[name]]
-        )
-        for name, kind in kinds.items()
-    }
+    tables = held_out_tables(runs)
     starts = [member_runs[0].start()["prepared"] for member_runs in runs.values()]
     prepared = [read_prepared(start) for start in {start["cache"]: start for start in starts}.values()]
     return job_view(
         result,
         max(prepared, key=lambda data: data.cache.size),
-        {name: tables[name] for name in runs if kinds[name] == "localizer"},
-        {name: tables[name] for name in runs if kinds[name] == "classifier"},
+        of_type(tables, Detections),
+        of_type(tables, ClassProbabilities),
         read_recipe(folder / "recipe.yaml"),
     )

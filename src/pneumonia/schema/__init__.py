@@ -30,6 +30,7 @@ from pneumonia.schema.commands import (
     TrainRun,
     Validate,
     View,
+    Weights,
 )
 from pneumonia.schema.experiment import Experiment, Loss, Optimizer, Sampling, Schedule
 from pneumonia.schema.models import Model, model_names
@@ -40,7 +41,7 @@ __all__ = [
     "PRESETS", "Apply", "Bundle", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export",
     "Fetch", "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun",
     "Results", "Runs", "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View",
-    "from_tree", "model_names", "model_settings", "setting",
+    "Weights", "from_tree", "model_names", "model_settings", "setting",
 ]  # fmt: skip
 
 

@@ -90,7 +90,11 @@ class Job(Data):
     """The main job."""
 
     fold: str = setting("0", "0 .. n_folds-1, or all")
-    ensemble: str = setting("default", "experiments/ensembles/NAME.yaml: its members and its starting recipe")
+    ensemble: str = setting(
+        "",
+        "experiments/ensembles/NAME.yaml: its members and its starting recipe; default: demo for the demo and for "
+        "preset=smoke, cpu for preset=quick, competition for preset=full",
+    )
     n_folds: int = setting(5, "number of folds", low=2)
     folds_seed: int = setting(0, "seed of the folds", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
@@ -101,6 +105,19 @@ class Job(Data):
     )
     ray_address: str = setting("", "executor=ray: the cluster's address; default: start one on this machine")
     job_threads: int = setting(0, "threads per run; 0: one per core", low=0)
+
+    def chosen_ensemble(self) -> str:
+        of_preset = {"smoke": "demo", "quick": "cpu", "full": "competition"}
+        return self.ensemble or ("demo" if self.source() == "demo" else of_preset[self.chosen_preset()])
+
+
+@dataclass
+class Weights(Command):
+    """Of one experiment, or of all members of an ensemble."""
+
+    experiment: str = setting("", "experiments/NAME.yaml")
+    ensemble: str = setting("", "experiments/ensembles/NAME.yaml")
+    preset: str = setting("full", "preset of the experiments", choices=PRESETS)
 
 
 @dataclass
