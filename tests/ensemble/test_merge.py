@@ -7,7 +7,13 @@ import pytest
 
 from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.merge import apply_to_folds, fit_merge_maps, merge_classes, merge_detections
+from pneumonia.ensemble.merge import (
+    apply_to_folds,
+    fit_merge_maps,
+    image_confidences,
+    merge_classes,
+    merge_detections,
+)
 from pneumonia.ensemble.recipe import Member, Recipe, read_recipe, recipe_of, write_recipe
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 from pneumonia.system.errors import BadInput
@@ -51,6 +57,18 @@ def folds_of(images=400):
 
 def recipe_for(folds) -> Recipe:
     return fit_merge_maps(Recipe([Member("boxes")], [Member("classes")]), folds)
+
+
+def test_an_images_confidence_does_not_depend_on_threshold_and_cutoff():
+    folds, sizes = folds_of(100), np.full((100, 2), 1024)
+    recipe = recipe_for(folds)
+    open_recipe = dataclasses.replace(recipe, threshold=0.0)
+    strict = dataclasses.replace(recipe, threshold=0.9, gate=dataclasses.replace(recipe.gate, cutoff=0.5))
+    confidences = image_confidences(strict, folds, sizes)
+    np.testing.assert_array_equal(confidences, image_confidences(open_recipe, folds, sizes))
+    boxes = apply_to_folds(open_recipe, folds, sizes)
+    np.testing.assert_array_equal(confidences, [boxes.image(row)[1].max(initial=0.0) for row in range(100)])
+    assert len(apply_to_folds(strict, folds, sizes).scores) < len(boxes.scores)
 
 
 def test_merged_folds_keep_the_meaning_of_a_confidence():

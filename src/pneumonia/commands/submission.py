@@ -13,7 +13,7 @@ from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.looks import final_scores
-from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps, fold_probabilities
+from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps, image_confidences
 from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Search
@@ -81,7 +81,7 @@ def make_submission(
             read_truth(competition.final_labels),
             competition.people(),
             family_of(settings, data),
-            fold_probabilities(recipe, test_folds),
+            image_confidences(recipe, test_folds, sizes),
             seed=settings.seed,
         )
     if competition.test_labels is not None:
@@ -123,8 +123,8 @@ def scores_of(
 ) -> dict:
     """Scores of the ensemble and of each member on the held-out images.
 
-    The ensemble's `auc` is that of its probability for the whole image, by the recipes that the score is by: None
-    without a classifier.
+    `held_out_auc` is that of each image's highest confidence, whatever the threshold, by the recipes that the score is
+    by.
     """
     members: dict[str, dict] = {}
     for name, member_runs in runs.items():
@@ -138,10 +138,9 @@ def scores_of(
         member = members.setdefault(name, {"kind": "output for the whole image", "seconds": 0.0})
         member |= {"auc": interval.value, "low": interval.low, "high": interval.high}
     auc = None
-    if fitted.probabilities is not None:
+    if fitted.confidences is not None:
         ids = fitted.detections.ids
-        positive = truth.select(ids).positive
-        auc = json_interval(auc_interval(positive, fitted.probabilities, people_of(ids, groups)))
+        auc = json_interval(auc_interval(truth.select(ids).positive, fitted.confidences, people_of(ids, groups)))
     return {
         "held_out_score": fitted.nested_score,
         "held_out_low": fitted.low,

@@ -41,7 +41,8 @@ def final_scores(
     Args:
         file: the submission, written before; detections: its content.
         family: of submissions, whose looks are counted.
-        probability: (images,) of an opacity in the whole image, in the order of `detections`; None: no AUC.
+        probability: (images,) a measure of how likely an opacity in the whole image is, in the order of `detections`;
+            None: no AUC.
 
     Returns:
         final_score, final_low, final_high: with the 95 % interval over people. final_auc: {value, low, high} or None.

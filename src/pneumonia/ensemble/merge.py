@@ -15,7 +15,7 @@ import numpy as np
 from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.ensemble.gate import weighted_mean
-from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes, probabilities
+from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes, best_of_image, without_limits
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 
 Folds = Mapping[str, Sequence[Detections] | Sequence[ClassProbabilities]]  # {member: one table per fold}
@@ -53,10 +53,9 @@ def apply_to_folds(recipe: Recipe, folds: Folds, sizes: np.ndarray) -> Detection
     return apply_to_sizes(recipe, members, classifiers, sizes)
 
 
-def fold_probabilities(recipe: Recipe, folds: Folds) -> np.ndarray | None:
-    """The (images,) probability of an opacity in the whole image, as the gate uses it; None without a classifier."""
-    tables = [merge_classes(member, folds[member.name]) for member in recipe.classifiers]
-    return probabilities(recipe, tables) if tables else None
+def image_confidences(recipe: Recipe, folds: Folds, sizes: np.ndarray) -> np.ndarray:
+    """Return the (images,) highest confidence of a box in each image, whatever the threshold; as `apply_to_folds`."""
+    return best_of_image(apply_to_folds(without_limits(recipe), folds, sizes))
 
 
 def merge_detections(member: Member, tables: Sequence[Detections]) -> Detections:

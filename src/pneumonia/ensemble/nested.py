@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.recipe import Fusion, Gate, Member, Recipe, apply, probabilities, suppress_members
+from pneumonia.ensemble.recipe import (
+    Fusion,
+    Gate,
+    Member,
+    Recipe,
+    apply,
+    best_of_image,
+    suppress_members,
+    without_limits,
+)
 from pneumonia.ensemble.tune import SPACE, Problem, Search, applies, fit, fit_threshold
 from pneumonia.metrics.intervals import DRAWS, Interval, difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
@@ -32,7 +41,7 @@ class FitResult:
     members: nested score of each member alone.
     gains: nested score minus the score without the member.
     detections: cross-fitted submission of all images; scores: (images,) its image scores.
-    probabilities: (images,) cross-fitted probability of an opacity in the whole image; None without a classifier.
+    confidences: (images,) cross-fitted highest confidence of a box in each image, whatever the threshold.
     fold_recipes: fitted on the images outside each outer fold.
     unstable: {parameter: values of the folds}.
     """
@@ -44,7 +53,7 @@ class FitResult:
     gains: dict[str, Interval] = field(default_factory=dict)
     detections: Detections | None = None
     scores: np.ndarray | None = None
-    probabilities: np.ndarray | None = None
+    confidences: np.ndarray | None = None
     fold_recipes: list[Recipe] = field(default_factory=list)
     unstable: dict[str, list[float]] = field(default_factory=dict)
 
@@ -128,8 +137,8 @@ def score_recipes(
     scores = image_scores(problem.truth, detections) if fold_recipes else np.full(len(fold), np.nan)
     result = FitResult(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
     result.detections, result.scores, result.fold_recipes = detections, scores, list(fold_recipes)
-    if problem.classifiers and fold_recipes:
-        result.probabilities = cross_fitted_probabilities(problem, fold, fold_recipes)
+    if fold_recipes:
+        result.confidences = best_of_image(apply_cross_fitted(problem, fold, [*map(without_limits, fold_recipes)]))
     result.unstable = unstable_parameters(problem, fold_recipes)
     for member, name in enumerate(problem.names):
         alone = member_scores[member] if fold_recipes else scores
@@ -237,15 +246,6 @@ def apply_cross_fitted(problem: Problem, fold: np.ndarray, recipes: Sequence[Rec
         for row, image in enumerate(images):
             boxes[image], scores[image] = detections.image(row)
     return Detections.from_lists(problem.truth.ids, boxes, scores)
-
-
-def cross_fitted_probabilities(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe]) -> np.ndarray:
-    """Return each image's probability of an opacity by the recipe that was fitted without its fold."""
-    found = np.zeros(len(fold))
-    for k, recipe in enumerate(recipes):
-        images = np.flatnonzero(fold == k)
-        found[images] = probabilities(recipe, problem.rows(images).classifiers)
-    return found
 
 
 def cross_fit_member(problem: Problem, fold: np.ndarray, member: int, seed: int) -> Detections:

@@ -130,6 +130,12 @@ def best_of_image(table: Detections) -> np.ndarray:
     return best
 
 
+def without_limits(recipe: Recipe) -> Recipe:
+    """Return the recipe without its threshold and the gate's cutoff: an image's highest confidence then tells how
+    likely an opacity in it is."""
+    return dataclasses.replace(recipe, threshold=0.0, gate=dataclasses.replace(recipe.gate, cutoff=0.0))
+
+
 def probabilities(recipe: Recipe, classifiers: Sequence[ClassProbabilities]) -> np.ndarray:
     """Return the (images,) probability of opacity by the calibrated classifiers."""
     calibrations = [member.calibration for member in recipe.classifiers]

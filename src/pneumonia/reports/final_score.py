@@ -39,6 +39,9 @@ def final_section(result: dict) -> str:
         page.table(("mean IoU-mAP", "score", "95 % interval over people"), rows),
     ]
     if result["final_auc"]:
-        aucs = [("this submission's classifiers", interval_text(result["final_auc"])), *AUCS.items()]
+        aucs = [
+            ("this submission's highest confidence in each image", interval_text(result["final_auc"])),
+            *AUCS.items(),
+        ]
         parts.append(page.table(("is there an opacity in the image?", "AUC (95 %)"), aucs))
     return page.section("Final test labels", *parts)

@@ -93,7 +93,13 @@ def score_cards(result: dict) -> str:
     ]
     if auc := result["held_out_auc"]:
         interval = f"95 % interval {range_text(auc['low'], auc['high'])}"
-        cards.append(("Held-out AUC", number_text(auc["value"]), f"opacity anywhere in the image; {interval}"))
+        cards.append(
+            (
+                "Held-out AUC",
+                number_text(auc["value"]),
+                f"opacity anywhere in the image, by its highest confidence; {interval}",
+            )
+        )
     if "test_score" in result:
         interval = f"95 % interval {range_text(result['test_low'], result['test_high'])}"
         cards.append(
