@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pneumonia.data.augment import STRENGTHS, TRANSFORMS, Augmentation
-from pneumonia.data.transforms import Exposure, Warp, edge_points
+from pneumonia.data.transforms import BoxJitter, Exposure, Warp, edge_points
 from pneumonia.system.errors import BadInput
 
 SIZE = 128
@@ -134,3 +134,37 @@ def test_boxes_stay_as_they_are_where_nothing_moves_them(augment, recwarn):
         assert np.array_equal(found, boxes) and image.shape == (SIZE, SIZE)
         assert np.array_equal(augmentation(rectangle(), NOTHING, seed)[0], image)
     assert [str(warning.message) for warning in recwarn] == []
+
+
+def test_jitter_moves_the_sides_of_boxes_and_no_pixel():
+    augmentation, image = Augmentation([{"box_jitter": 0.1}]), rectangle()
+    boxes = np.array([[40.0, 30, 50, 60], [2, 3, 20, 10]])
+    found = np.array([augmentation(image, boxes, seed)[1] for seed in range(300)])
+    assert np.array_equal(augmentation(image, boxes, 0)[0], image)
+    for box, each in zip(boxes, found.transpose(1, 0, 2)):
+        size = np.tile(box[2:], 2)
+        moves = (
+            np.concatenate([each[:, :2], each[:, :2] + each[:, 2:]], axis=1) - [*box[:2], *(box[:2] + box[2:])]
+        ) / size
+        inside = moves[(each[:, 0] > 0) & (each[:, 1] > 0)]  # a box is cut at the frame
+        assert np.abs(moves).max() <= 0.2 + 1e-6 and np.std(inside[:, 2:]) == pytest.approx(0.09, abs=0.015)
+        assert np.abs(np.corrcoef(moves.T) - np.eye(4)).max() < 0.25  # the sides move on their own
+    assert (found[..., :2] >= 0).all() and (found[..., :2] + found[..., 2:] <= SIZE + 1e-6).all()
+    assert np.abs(np.corrcoef(found[:, 0, 0], found[:, 1, 1])[0, 1]) < 0.25
+
+
+@pytest.mark.parametrize("boxes", [NOTHING, BOX, np.tile(BOX, (3, 1))])
+def test_jitter_leaves_the_draws_of_what_follows_alone(boxes):
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
+    augmentation, wanted = (
+        Augmentation(["box_jitter", "noise", "flip"]),
+        Augmentation([{"box_jitter": 0.0}, "noise", "flip"]),
+    )
+    for seed in range(6):
+        assert np.array_equal(augmentation(image, boxes, seed)[0], wanted(image, NOTHING, seed)[0])
+
+
+def test_jitter_without_strength_changes_nothing():
+    warp = BoxJitter(0.0)
+    corners = np.array([[0.1, 0.2, 0.4, 0.9, 7.0]])
+    np.testing.assert_array_equal(warp.apply_to_bboxes(corners, seed=3), corners)

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 
+import cv2
 import keras
 import numpy as np
 import pytest
@@ -32,10 +33,10 @@ def numbered_samples() -> Samples:
     )
 
 
-def batches(augment="strong", seed=(7, 0), order=None, samples=None, family=None) -> Batches:
+def batches(augment="strong", seed=(7, 0), order=None, samples=None, family=None, **mixing) -> Batches:
     order = np.random.default_rng(1).permutation(COUNT) if order is None else np.asarray(order)
     family = family or BoxRegressor(schema.model_settings(name="box_regressor"), SIZE)
-    return Batches(samples or numbered_samples(), order, BATCH, family, augment, list(seed))
+    return Batches(samples or numbered_samples(), order, BATCH, family, augment, list(seed), **mixing)
 
 
 def assert_same(one, other) -> None:
@@ -92,6 +93,76 @@ def test_boxes_and_facts_stay_beside_their_images():
     assert inputs["gray"][:, 0, -1, 0].tolist() == rows.tolist()
     assert np.array_equal(inputs["person"], samples.person_features[rows][:, [4, 5, 0, 1]])
     assert np.array_equal(targets["opacity"][:, 0], rows % 2)
+
+
+MIXING = [{"mosaic": 1.0}, {"mixup": 1.0}, {"mosaic": 0.4, "mixup": 0.4}]
+
+
+@pytest.mark.parametrize("mixing", MIXING)
+def test_mixed_images_depend_on_seed_epoch_and_place_only(mixing):
+    forward, backward = batches(**mixing), batches(**mixing)
+    made = [forward[index] for index in range(len(forward))]
+    for index in reversed(range(len(backward))):
+        assert_same(made[index], backward[index])
+    with BatchLoader(batches(**mixing), 3) as loaded:
+        for index in range(len(loaded)):
+            assert_same(made[index], loaded[index])
+    assert not np.array_equal(made[0][0], batches(seed=(7, 1), **mixing)[0][0])
+
+
+class Plain(SpotClassifier):
+    """Its targets are the boxes and the classes as they come."""
+
+    def targets(self, boxes, classes):
+        padded = np.zeros((len(boxes), 4, 4))
+        for row, own in enumerate(boxes):
+            padded[row, : len(own)] = own
+        return {"boxes": padded, "count": np.array([len(own) for own in boxes]), "class": classes}
+
+
+def parts_of(image: np.ndarray, samples: Samples) -> list[int]:
+    """Rows of the samples whose half-size copies are the quarters of an image."""
+    half = SIZE // 2
+    small = {
+        cv2.resize(each, (half, half), interpolation=cv2.INTER_AREA).tobytes(): k
+        for k, each in enumerate(samples.images)
+    }
+    quarters = [image[y : y + half, x : x + half] for y in (0, half) for x in (0, half)]
+    return [small[np.ascontiguousarray(quarter).tobytes()] for quarter in quarters]
+
+
+def test_a_mosaic_has_its_own_image_first_and_everybody_s_boxes_and_the_highest_class():
+    samples = numbered_samples()
+    made = batches("none", order=range(COUNT), samples=samples, family=Plain(schema.Model(), SIZE), mosaic=1.0)
+    others = set()
+    for index in range(len(made)):
+        images, targets = made[index]
+        for place, image in enumerate(images[..., 0]):
+            rows = parts_of(image, samples)
+            assert rows[0] == index * BATCH + place
+            others |= set(rows[1:])
+            assert targets["class"][place] == samples.classes[rows].max()
+            assert targets["count"][place] == sum(len(samples.boxes[row]) for row in rows)
+            moves = np.array([[0, 0], [SIZE / 2, 0], [0, SIZE / 2], [SIZE / 2, SIZE / 2]])
+            wanted = [samples.boxes[row][0, :2] / 2 + move for row, move in zip(rows, moves) if len(samples.boxes[row])]
+            np.testing.assert_allclose(targets["boxes"][place, : len(wanted), :2], np.reshape(wanted, (-1, 2)))
+    assert len(others) > COUNT // 2
+
+
+def test_each_kind_of_mixture_has_its_share():
+    made = batches("none", order=np.arange(COUNT).repeat(40), family=Plain(schema.Model(), SIZE), mosaic=0.3, mixup=0.5)
+    others = np.array([len(made.others(position)) for position in range(len(made.order))])
+    assert np.mean(others == 3) == pytest.approx(0.3, abs=0.05)
+    assert np.mean(others[others != 3] == 1) == pytest.approx(0.5, abs=0.06)
+    assert set(others) == {0, 1, 3}
+
+
+@pytest.mark.parametrize("augment", ["none", "strong"])
+def test_without_a_share_nothing_is_mixed(augment):
+    plain, off, little = batches(augment), batches(augment, mosaic=0.0, mixup=0.0), batches(augment, mosaic=1e-9)
+    for index in range(len(plain)):
+        assert_same(plain[index], off[index])
+        assert_same(plain[index], little[index])
 
 
 class Unreadable:

@@ -30,6 +30,18 @@ def test_no_positives_at_all_is_no_reason_to_stop():
     assert len(epoch_order(np.zeros(16, bool), Sampling(positives=0.5), 8, seed=0, epoch=0)) == 16
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_the_first_epochs_may_have_positives_only(share):
+    """The others are as they would be without, and all have the same number of steps."""
+    sampling, plain = Sampling(positives=share, positive_epochs=2), Sampling(positives=share)
+    orders = [epoch_order(POSITIVE, sampling, 8, seed=3, epoch=epoch) for epoch in range(4)]
+    assert [POSITIVE[order].all() for order in orders] == [True, True, share == 1, share == 1]
+    assert {len(order) for order in orders} == {96}
+    for epoch in (2, 3):
+        assert orders[epoch].tolist() == epoch_order(POSITIVE, plain, 8, seed=3, epoch=epoch).tolist()
+    assert orders[0].tolist() != orders[1].tolist()
+
+
 def test_hard_places_go_to_hard_negatives_and_shares_stay_what_they_were():
     """One negative image has nearly all the hardness. The most sure image of all is positive: it is no negative."""
     hardness = np.full(100, 1e-6)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pneumonia.data.transforms import Exposure, Warp
+from pneumonia.data.transforms import BoxJitter, Exposure, Warp
 from pneumonia.system.errors import BadInput, bad_input
 
 import albumentations as A  # isort: skip  (after transforms.py)
@@ -55,6 +55,9 @@ TRANSFORMS = {
         (1, 64),
         lambda count: A.CoarseDropout((1, int(count)), (0.05, 0.15), (0.05, 0.15), p=0.5),
         "largest number of black rectangles of 5 to 15 % of the side; p 0.5",
+    ),
+    "box_jitter": Transform(
+        0.05, (0, 0.2), lambda sigma: BoxJitter(sigma), "sigma of each side of a box, as a share of its width or height"
     ),
 }
 WARP, EXPOSURE = ("shift", "scale", "rotate", "shear"), ("gamma", "brightness_contrast")

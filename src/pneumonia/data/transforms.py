@@ -50,6 +50,32 @@ class Warp(A.DualTransform):
         return np.concatenate([frame, bboxes[:, 4:]], axis=1)
 
 
+class BoxJitter(A.DualTransform):
+    """Move each side of each box, and leave the image as it is: radiologists disagree about where a finding ends.
+
+    Args:
+        sigma: of a side's move, as a share of the box's width or height; moves end at two sigma.
+    """
+
+    _targets = (A.core.type_definitions.Targets.IMAGE, A.core.type_definitions.Targets.BBOXES)
+
+    def __init__(self, sigma=0.0, p=1.0):
+        super().__init__(p=p)
+        self.sigma = sigma
+
+    def get_params(self):
+        # one draw, however many boxes: what follows in the list does not depend on their number
+        return {"seed": int(self.random_generator.integers(2**32))}
+
+    def apply(self, img, seed, **params):
+        return img
+
+    def apply_to_bboxes(self, bboxes, seed, **params):
+        moves = np.clip(np.random.default_rng(seed).normal(size=(len(bboxes), 4)), -2, 2) * self.sigma
+        size = np.tile(bboxes[:, 2:4] - bboxes[:, :2], 2)
+        return np.concatenate([bboxes[:, :4] + moves * size, bboxes[:, 4:]], axis=1)
+
+
 def edge_points(corners: np.ndarray) -> np.ndarray:
     """(n, 4) left, top, right, bottom to (n, 12, 2) x, y: three points on each edge."""
     left, top, right, bottom = (side[:, None] for side in np.reshape(corners, (-1, 4)).T)

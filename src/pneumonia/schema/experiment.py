@@ -45,6 +45,7 @@ class Schedule:
 @dataclass
 class Sampling:
     positives: float = setting(0.0, "share of positive images in an epoch; 0: the data's own", low=0, high=1)
+    positive_epochs: int = setting(0, "number of first epochs that show positive images only", low=0)
     images: int = setting(0, "images per epoch; 0: as many as the training folds have", low=0)
     hard_negatives: float = setting(
         0.0, "share of the negatives that are sampled by the false positives of hard_from", low=0, high=1
@@ -75,6 +76,8 @@ class Experiment:
     augment: str | list = setting(
         "light", "strength (none, report, light, strong) or a list of ./run.sh list what=transforms: [flip,{rotate: 6}]"
     )
+    mosaic: float = setting(0.0, "localizer: share of training images that are four, at half size", low=0, high=1)
+    mixup: float = setting(0.0, "localizer: share of the other training images that are the mean of two", low=0, high=1)
     tta: list[str] = setting(["identity", "flip"], "test-time augmentation; ./run.sh list what=tta names all")
     max_boxes: int = setting(40, "boxes per image in a prediction table", low=1)
     min_score: float = setting(0.01, "lowest confidence of a box in a prediction table", low=0, high=1)

@@ -35,6 +35,7 @@ def check_relations(experiment: Experiment, has_inner: bool) -> None:
         lambda: check_schedule(experiment.schedule),
         lambda: check_sampling(experiment.sampling),
         lambda: check_stopping(experiment, has_inner),
+        lambda: check_mixing(experiment),
     )
 
 
@@ -164,6 +165,13 @@ def check_sampling(sampling: Sampling) -> None:
         faults += bad_input("sampling.hard_negatives", what, fix).faults
     if faults:
         raise BadInput(faults)
+
+
+def check_mixing(experiment: Experiment) -> None:
+    """Raises BadInput where a classifier is to learn from images that are made of several."""
+    keys = [key for key in ("mosaic", "mixup") if getattr(experiment, key)]
+    if keys and isinstance(experiment.model, PlainClassifier):
+        raise bad_input(keys[0], f"is for localizers; {experiment.model.name} is a classifier", "set it to 0")
 
 
 def needs_inner(experiment: Experiment) -> bool:

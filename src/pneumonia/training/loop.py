@@ -136,7 +136,9 @@ def train_epoch(learner: Learner, training: Training, order: np.ndarray, history
     epoch, started = len(history), time.monotonic()
     if experiment.schedule.name == "plateau":
         learner.optimizer.learning_rate = plateau_rate(history, experiment.optimizer.learning_rate, experiment.schedule)
-    batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
+    mixing = {"mosaic": experiment.mosaic, "mixup": experiment.mixup}
+    seed = [experiment.seed, epoch]
+    batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, seed, **mixing)
     progress.begin(epoch, batches)
     with BatchLoader(batches, loaders(experiment)) as loader:
         epoch_metrics = learner.fit(loader, shuffle=False, verbose=0, callbacks=[progress]).history

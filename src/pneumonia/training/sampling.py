@@ -18,7 +18,8 @@ def epoch_order(
 
     With `sampling.positives` between 0 and 1, this share of every batch is positive images and the rest negative ones;
     each kind is repeated as often as needed, in a new order every time. With 1 there are positives only. The share
-    `sampling.hard_negatives` of the negatives is drawn with probabilities proportional to `hardness`.
+    `sampling.hard_negatives` of the negatives is drawn with probabilities proportional to `hardness`. The first
+    `sampling.positive_epochs` epochs have positives only.
 
     Args:
         positive: (images,) bool.
@@ -36,9 +37,10 @@ def epoch_order(
     rng = np.random.default_rng([seed, epoch])
     images = sampling.images or len(positive)
     steps = max(1, round(images / batch_size))
-    if sampling.positives <= 0 or not positive.any():
+    share = 1.0 if epoch < sampling.positive_epochs else sampling.positives
+    if share <= 0 or not positive.any():
         return endless(rng, np.arange(len(positive)), steps * batch_size)
-    positives_per_batch = batch_size if positive.all() else round(sampling.positives * batch_size)
+    positives_per_batch = batch_size if positive.all() else round(share * batch_size)
     positives_per_batch = min(max(positives_per_batch, 1), batch_size)
     positives = endless(rng, np.flatnonzero(positive), steps * positives_per_batch).reshape(steps, -1)
     negatives = np.flatnonzero(~positive)
