@@ -35,6 +35,16 @@ def test_a_run_goes_on_with_the_same_settings_only(tmp_path, experiment):
         run.begin(experiment, IDENTITY | {"data_key": "3"})
 
 
+def test_a_run_of_before_a_setting_existed_goes_on_at_its_default(tmp_path, experiment):
+    run = Run(tmp_path / "fold0")
+    run.begin(experiment, IDENTITY)
+    lines = run.settings_file.read_text().splitlines(keepends=True)
+    run.settings_file.write_text("".join(line for line in lines if not line.startswith("mosaic:")))
+    run.begin(experiment, IDENTITY)
+    with pytest.raises(BadInput, match="mosaic was 0.0 and is now 0.5"):
+        run.begin(dataclasses.replace(experiment, mosaic=0.5), IDENTITY)
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no such call")
 def test_threads_are_those_the_backend_takes(monkeypatch):
     for variable in ("TF_NUM_INTRAOP_THREADS", "NPROC"):

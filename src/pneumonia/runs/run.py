@@ -124,7 +124,9 @@ class Run:
         """Raises BadInput, with the difference, if the folder holds a run with other settings, data or folds."""
         if not self.settings_file.exists():
             return
-        before = config.read_yaml(self.settings_file)
+        defaults = config.as_tree(schema.Experiment(model=type(experiment.model)()))
+        # a setting that the program has only had since has its default there
+        before = config.merge(defaults, config.read_yaml(self.settings_file))
         changed = config.difference(before, config.as_tree(experiment) | {"identity": identity})
         changed.pop("loaders", None)  # the number of loader threads does not change the batches
         if changed:
