@@ -41,7 +41,7 @@ def test_a_run_of_before_a_setting_existed_goes_on_at_its_default(tmp_path, expe
     lines = run.settings_file.read_text().splitlines(keepends=True)
     run.settings_file.write_text("".join(line for line in lines if not line.startswith("mosaic:")))
     run.begin(experiment, IDENTITY)
-    with pytest.raises(BadInput, match="mosaic was 0.0 and is now 0.5"):
+    with pytest.raises(BadInput, match=r"mosaic was 0\.0 and is now 0\.5"):
         run.begin(dataclasses.replace(experiment, mosaic=0.5), IDENTITY)
 
 

@@ -54,6 +54,8 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
     """Do what the run still lacks, and write its marker."""
     start = time.monotonic()
     run_data = run_data_of(data, run.fold, experiment, nih)
+    fitted = family_of(experiment.model, experiment.image_size, pretrained=False).fit_to_boxes(run_data.samples.boxes)
+    experiment = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, **fitted))
     network, family = final_network(run, experiment, run_data, title)
     people = dict(zip(data.study["patientId"], data.study["group"]))
     decoder = fit_decoder(network, family, experiment, run_data.inner, people, title)
@@ -73,7 +75,7 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
         if classes is not None:  # of a localizer, with an output for the whole image
             tables[f"{name}_classes"] = run.table(name, "classifier")
             write_classes(tables[f"{name}_classes"], classes)
-    run.finish(family.kind, time.monotonic() - start, tables, decoder)
+    run.finish(family.kind, time.monotonic() - start, tables, fitted | decoder)
     remove_leftovers(run)
 
 

@@ -44,6 +44,15 @@ class Family(ABC):
         self.image_size = image_size
         self.loss = loss or schema.Loss()
 
+    def fit_to_boxes(self, boxes: list[np.ndarray]) -> dict:
+        """Return settings of `model` that follow from the training images' boxes; they are used in training and stay
+        with the run.
+
+        Args:
+            boxes: for each image (n, 4) x, y, width, height in the pixels of the model's input.
+        """
+        return {}
+
     @abstractmethod
     def build(self) -> keras.Model:
         """Return a new network with randomly initialised or pretrained weights."""

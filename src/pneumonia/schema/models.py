@@ -168,6 +168,22 @@ class YOLOv8(Pretrained, ImageOutput):
     multiple_of: ClassVar[int] = 32
 
 
+@dataclass
+class RetinaNet(Pretrained, ImageOutput):
+    backbone: str = setting("mobilenetv2", "backbone of the network", choices=BACKBONES)
+    channels: int = setting(128, "channels of pyramid and heads; Lin et al. have 256", low=1)
+    head_depth: int = setting(2, "convolutions of each head before its last; Lin et al. have 4", low=0)
+    class_prior: float = setting(0.01, "initial probability of an opacity at an anchor; 0: zero biases", low=0, below=1)
+    anchor_scale: float = setting(4.0, "with anchor_ratios: strides per side of a level's smallest anchor", above=0)
+    anchor_ratios: list[float] = setting(
+        [],
+        "height / width of the anchors, three; empty: fitted to the training boxes, as anchor_scale then is",
+        above=0,
+    )
+
+    multiple_of: ClassVar[int] = 32
+
+
 # ------------------------------------------------------------------ by name
 
 
@@ -186,6 +202,7 @@ FAMILIES: dict[str, Entry] = {
     "mobilenet_unet": Entry(MobileNetUNet, "pneumonia.models.unet:MobileNetUNet"),
     "segmentation_unet": Entry(SegmentationUNet, "pneumonia.models.segmentation_unet:SegmentationUNet"),
     "unet": Entry(UNet, "pneumonia.models.pyramid_unet:PyramidUNet"),
+    "retinanet": Entry(RetinaNet, "pneumonia.models.retinanet.family:RetinaNet"),
     "yolov8": Entry(YOLOv8, "pneumonia.models.yolo.family:YOLOv8"),
 }
 ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on one of BACKBONES
