@@ -142,12 +142,12 @@ def test_a_release_and_kaggles_form_of_it_in_the_main_job(kaggle, release, tmp_p
     result = results["release"]
     assert 0 <= result["final_low"] <= result["final_score"] <= result["final_high"] <= 1
     assert 0 <= result["final_auc"]["low"] <= result["final_auc"]["value"]
-    assert (result["final_family"], result["final_looks"]) == ("rsna default", 1)
+    assert (result["final_family"], result["final_looks"]) == ("rsna demo", 1)
     labels = {"labels": str(kaggle / "test_labels.csv"), "groups": str(kaggle / "mapping.csv")}
     alone = score(schema.Score(submission=str(tmp_path / "release" / "submission.csv"), **labels))
     assert alone["score"] == result["final_score"]
     said = capsys.readouterr().out
-    assert "final test labels" in said and "1 submission of rsna default scored on them so far" in said
+    assert "final test labels" in said and "1 submission of rsna demo scored on them so far" in said
     page = (tmp_path / "release" / "report.html").read_text()
     for anchor in ("0.253 to 0.255", "0.215", "0.13 to 0.19", "0.9065 to 0.9093", "0.936"):
         assert anchor in page
