@@ -27,7 +27,7 @@ def run(*words, cwd=None, **extra):
         (["flod=0"], "did you mean 'fold'?"),
         (["fold=7"], "0, 1, 2, 3, 4 or all"),
         (["train", "experiment=nothing", "fold=0"], "known experiments:"),
-        (["ensemble=nothing"], "known ensembles: default"),
+        (["ensemble=nothing"], "known ensembles: competition, cpu, demo, small"),
         (["chekc"], "did you mean 'check'?"),
     ],
 )

@@ -27,7 +27,7 @@ def large(tmp_path_factory) -> Path:
 
 def test_memory_does_not_grow_with_the_number_of_files(large, tmp_path):
     peaks = {}
-    for count in (4, 40):
+    for count in (1, 40):
         folder = tmp_path / str(count)
         folder.mkdir()
         tracemalloc.start()
@@ -35,7 +35,8 @@ def test_memory_does_not_grow_with_the_number_of_files(large, tmp_path):
         peaks[count] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert len(read.ids) == count and read.sizes.tolist() == [[SIDE, SIDE]] * count
-    assert peaks[40] < 1.5 * peaks[4] < 60e6
+    # Two threads hold two files at most, however many there are.
+    assert peaks[40] < 2.2 * peaks[1] < 60e6
 
 
 def test_no_more_files_are_decoded_at_once_than_threads_were_asked_for(large, tmp_path, monkeypatch):
