@@ -88,6 +88,18 @@ class Family(ABC):
             raise bad_input("model.frozen_epochs", f"{self.model.name} has no backbone to freeze", "set it to 0")
         for backbone in backbones:
             backbone.trainable = not frozen
+            self.freeze_first(backbone.layers)
+
+    def freeze_first(self, layers: list[keras.layers.Layer]) -> None:
+        """Freeze layers with a cell for every `model.frozen_stride` pixels or fewer, batch statistics included. These
+        have the largest maps and the most general features: detectors from ImageNet's weights rarely train them."""
+        if self.model.weights == "none":
+            return
+        for layer in layers:
+            if isinstance(layer, keras.Model):
+                self.freeze_first(layer.layers)
+            elif layer.weights and layer.output.shape[1] * self.model.frozen_stride >= self.image_size:
+                layer.trainable = False
 
     @abstractmethod
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes] | np.ndarray:

@@ -78,6 +78,7 @@ class SegmentationUNet(MaskFamily):
         for layer in unet.layers:
             if is_encoder(layer):
                 layer.trainable = not frozen
+        self.freeze_first([layer for layer in unet.layers if is_encoder(layer)])
 
 
 def is_encoder(layer: keras.layers.Layer) -> bool:

@@ -41,7 +41,7 @@ def compile_learner(
     Args:
         steps: per epoch.
     """
-    if experiment.model.frozen_epochs:
+    if experiment.model.frozen_epochs or experiment.model.frozen_stride:
         family.freeze(network, stage.frozen)
     inputs, targets = Batches(samples, np.arange(min(2, len(samples))), 2, family, "none", [0])[0]
     targets, outputs = as_tensors(targets), network(inputs, training=False)
