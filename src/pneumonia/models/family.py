@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from pneumonia import schema
+from pneumonia.models.normalisation import all_layers
 from pneumonia.system.errors import bad_input
 
 
@@ -88,18 +89,15 @@ class Family(ABC):
             raise bad_input("model.frozen_epochs", f"{self.model.name} has no backbone to freeze", "set it to 0")
         for backbone in backbones:
             backbone.trainable = not frozen
-            self.freeze_first(backbone.layers)
+            for layer in all_layers(backbone):
+                layer.trainable = not (frozen or self.stays_frozen(layer))
 
-    def freeze_first(self, layers: list[keras.layers.Layer]) -> None:
-        """Freeze layers with a cell for every `model.frozen_stride` pixels or fewer, batch statistics included. These
-        have the largest maps and the most general features: detectors from ImageNet's weights rarely train them."""
-        if self.model.weights == "none":
-            return
-        for layer in layers:
-            if isinstance(layer, keras.Model):
-                self.freeze_first(layer.layers)
-            elif layer.weights and layer.output.shape[1] * self.model.frozen_stride >= self.image_size:
-                layer.trainable = False
+    def stays_frozen(self, layer: keras.layers.Layer) -> bool:
+        """Return whether a backbone's layer has weights to keep and a cell for every `model.frozen_stride` pixels or
+        fewer. These layers have the largest maps and the most general features: they cost most and learn least."""
+        if self.model.weights == "none" or not layer.weights:
+            return False
+        return layer.output.shape[1] * self.model.frozen_stride >= self.image_size
 
     @abstractmethod
     def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes] | np.ndarray:

@@ -77,8 +77,7 @@ class SegmentationUNet(MaskFamily):
         (unet,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
         for layer in unet.layers:
             if is_encoder(layer):
-                layer.trainable = not frozen
-        self.freeze_first([layer for layer in unet.layers if is_encoder(layer)])
+                layer.trainable = not (frozen or self.stays_frozen(layer))
 
 
 def is_encoder(layer: keras.layers.Layer) -> bool:
