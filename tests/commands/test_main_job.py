@@ -16,6 +16,7 @@ import yaml
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.metrics.iou_map import mean_iou_map
 from pneumonia.reports.job_view import read_job_view
+from pneumonia.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]
@@ -76,6 +77,24 @@ def test_the_view_of_all_held_out_images(job):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["page"] == result["view"]
     assert Path(result["view"]).read_bytes() == before
+
+
+def test_the_model_card_says_what_the_result_and_the_files_are(job):
+    _, result = job
+    text = Path(result["model_card"]).read_text()
+    assert 'href="model_card.md"' in Path(result["report"]).read_text()
+    for name in ("submission", "recipe"):
+        assert f"| {Path(result[name]).name} | `{sha256(Path(result[name]))}` |" in text
+    for path in (path for paths in result["runs"].values() for path in paths):
+        assert f"`{sha256(REPOSITORY / path / 'weights.safetensors')}`" in text
+    assert {group["of"] for group in result["subgroups"]} == {"sex", "age", "view"}
+    for column in ("sex", "age", "view"):
+        groups = [group for group in result["subgroups"] if group["of"] == column]
+        assert sum(group["images"] for group in groups) == result["images_held_out"]
+        for group in groups:
+            assert f"| {column}: {group['is']} | {group['images']} ({group['positives']}) |" in text
+    assert f"{result['held_out_score']:.3f} ({result['held_out_low']:.3f} to {result['held_out_high']:.3f})" in text
+    assert "nothing (random weights)" in text and "not a medical device" in text
 
 
 def test_every_run_says_what_it_depended_on(job):

@@ -23,6 +23,7 @@ from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_tr
 from pneumonia.reports.final_score import MARK, looks_text
 from pneumonia.reports.job import write_report
 from pneumonia.reports.job_view import job_view
+from pneumonia.reports.model_card import group_scores, write_model_card
 from pneumonia.reports.numbers import interval_text, json_interval, number_text, range_text
 from pneumonia.reports.view import write_view
 from pneumonia.runs.run import Run
@@ -96,6 +97,7 @@ def make_submission(
         "submission": folder / "submission.csv",
         "recipe": folder / "recipe.yaml",
         "report": folder / "report.html",
+        "model_card": folder / "model_card.md",
         "images_held_out": len(fitted.detections),
         "people_held_out": len(set(people_of(fitted.detections.ids, groups).tolist())),
         "test_images": len(test),
@@ -103,11 +105,13 @@ def make_submission(
             name: [os.path.relpath(run.folder, REPOSITORY) for run in member_runs] for name, member_runs in runs.items()
         },
         **result,
+        "subgroups": group_scores(data.study, truth, fitted.detections, fitted.confidences, settings.seed),
     }
     result["view"] = None
     if len(fitted.detections) <= VIEW_IMAGES:
         view = job_view(result, data, localizers, classifiers, fitted.recipe)
         result["view"] = write_view(folder, view, schema.View.image_size)
+    write_model_card(folder / "model_card.md", result, data, runs)
     write_report(folder / "report.html", data, result, runs, truth, fitted.detections, folder / "recipe.yaml")
     leaderboard.add_submission(folder, fitted, data=data.dataset, family=family_of(settings, data))
     write_json(folder / "result.json", result)

@@ -61,7 +61,7 @@ def write_report(
             page.picture_grid(pictures(data, truth, held_out)),
         ),
         page.section("Recipe", page.paragraph("Fitted on all held-out predictions."), page.code(recipe.read_text())),
-        page.section("Environment", environment_table(runs)),
+        page.section("Environment", environment_table(runs), card_link(result)),
         page.note(SCOPE),
     ]
     with atomic_write(path) as file:
@@ -75,6 +75,11 @@ def view_link(result: dict) -> str:
         return f'<p><a href="{name}">All {result["images_held_out"]} held-out images</a>, with a threshold to move.</p>'
     folder = Path(result["submission"]).parent.name
     return page.paragraph(f"A page of all held-out images: ./run.sh view submission={folder}")
+
+
+def card_link(result: dict) -> str:
+    name = page.escape(Path(result["model_card"]).name)
+    return f'<p><a href="{name}">Model card</a>: data, members, scores by sex, age and view, limits, checksums.</p>'
 
 
 def lead(result: dict) -> str:
