@@ -10,3 +10,4 @@ compile requirements.in -o requirements.txt
 compile requirements-gpu.in -o requirements-gpu.txt
 compile requirements-dev.in -o requirements-dev.txt
 compile requirements-pretrained.in -o requirements-pretrained.txt
+compile requirements-tensorboard.in -o requirements-tensorboard.txt

@@ -62,7 +62,8 @@ case " $* " in
     " test "*)
         install "$lock" "$base_size"
         install requirements-dev.txt "tests and linter"
-        install_extra pretrained ;;
+        install_extra pretrained
+        install_extra tensorboard ;;
     *) install "$lock" "$base_size" ;;
 esac
 

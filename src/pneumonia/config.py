@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumonia.schema import Experiment, Train, from_tree
+from pneumonia.schema.experiment import WITHOUT_EFFECT
 from pneumonia.schema.models import Pretrained, settings_of
 from pneumonia.schema.reading import dict_settings, known_keys, type_of
 from pneumonia.schema.setting import nearest
@@ -149,7 +150,7 @@ def experiment_label(name: str, preset: str, experiment: Experiment) -> str:
     """The experiment's part of a run's path: its name, its preset, and a short hash of what the command line changed,
     so that two different settings never share a path."""
     changed = difference(as_tree(read_experiment(name, preset)), as_tree(experiment))
-    changed.pop("loaders", None)  # the number of loaders does not change the batches
+    changed = {key: value for key, value in changed.items() if key not in WITHOUT_EFFECT}
     label = name if preset == "full" else f"{name}-{preset}"
     return f"{label}-{short_hash(changed)}" if changed else label
 

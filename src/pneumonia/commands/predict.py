@@ -185,7 +185,7 @@ def predict_with_run(
 
 def draw_picture(path: Path, file: Path, detections: Detections) -> None:
     """Write the radiograph with its boxes as a JPEG."""
-    from pneumonia.reports.figures import draw_boxes
+    from pneumonia.boxes.drawing import draw_boxes
 
     image, header = read_scaled(file, PICTURE_SIZE)
     boxes, scores = detections.image(0)

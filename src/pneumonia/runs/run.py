@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pneumonia import config, schema
 from pneumonia.runs.environment import BIT_KEYS, difference_text, differences, environment
+from pneumonia.schema.experiment import WITHOUT_EFFECT
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write, read_json, sha256, write_json
 from pneumonia.system.progress import say
@@ -71,7 +72,7 @@ class Run:
 
         self.check_same(experiment, identity)
         if self.settings_file.exists() and self.is_marked:
-            return  # a finished run keeps its file: the number of loaders may differ
+            return  # a finished run keeps its file: some settings may differ
         with atomic_write(self.settings_file) as stream:
             yaml.safe_dump(config.as_tree(experiment) | {"identity": identity}, stream, sort_keys=False)
 
@@ -128,7 +129,7 @@ class Run:
         # a setting that the program has only had since has its default there
         before = config.merge(defaults, config.read_yaml(self.settings_file))
         changed = config.difference(before, config.as_tree(experiment) | {"identity": identity})
-        changed.pop("loaders", None)  # the number of loader threads does not change the batches
+        changed = {key: value for key, value in changed.items() if key not in WITHOUT_EFFECT}
         if changed:
             text = ", ".join(
                 f"{key} was {config.value_at(before, key)} and is now {value}" for key, value in changed.items()

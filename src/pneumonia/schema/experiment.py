@@ -53,6 +53,10 @@ class Sampling:
     hard_from: str = setting("", "an experiment trained with fold=all, whose out-of-fold predictions are read")
 
 
+# settings of an experiment that change neither its weights nor its tables: runs with others of these are the same run
+WITHOUT_EFFECT = ("loaders", "tracking", "pictures")
+
+
 @dataclass
 class Experiment:
     model: Model = group(Model, "the network")
@@ -85,6 +89,10 @@ class Experiment:
     loaders: int = setting(
         0, "threads that make batches; 0: one on a CPU, eight with a GPU. Their number does not change results", low=0
     )
+    tracking: str = setting(
+        "tensorboard", "event file in the run's folder: tensorboard, or none", choices=("tensorboard", "none")
+    )
+    pictures: int = setting(5, "epochs between sample pictures with boxes in the event file; 0: none", low=0)
     precision: str = setting(
         "auto",
         "auto: mixed_bfloat16 on a GPU, float32 on a CPU",

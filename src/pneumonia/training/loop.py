@@ -30,6 +30,7 @@ from pneumonia.training.progress_callback import ProgressCallback
 from pneumonia.training.sampling import epoch_order
 from pneumonia.training.schedules import assign_averages, averaged_weights
 from pneumonia.training.stopping import best_epoch, plateau_rate, should_stop
+from pneumonia.training.tracking import Tracker
 
 INNER_EPOCH = 2**31 - 1  # stands for the epoch in the seed of the inner split's batches: always the same, never trained
 
@@ -94,6 +95,7 @@ def train(
         write_history(folder, history)  # a killed process may have left a shorter or a longer file
         say(f"{title}: goes on after epoch {epochs_done}/{experiment.epochs}")
     progress = ProgressCallback(title, experiment, folder, steps, epochs_done)
+    tracker = Tracker(experiment, folder, history, inner)
     training = Training(experiment, family, samples, inner, progress)
     with compute_policy(experiment):
         network = family.build()
@@ -118,8 +120,13 @@ def train(
                         checkpoint.write_weights(best_file(folder, epoch + 1), learner.network.variables)
                 write_history(folder, history)
                 checkpoint.write_checkpoint(folder, epoch + 1, variables, history)
+                tracker.epoch(history[-1])
+                if tracker.wants_pictures(epoch + 1):
+                    with averaged_weights(learner):
+                        tracker.draw_pictures(epoch + 1, learner.network, family)
                 remove_worse(folder, history)
     progress.close()
+    tracker.close()
     if experiment.keep == "best":
         checkpoint.read_weights(best_file(folder, best_epoch(history)), learner.network.variables)
     else:
