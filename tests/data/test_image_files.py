@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit
 
-from pneumonia.data.image_files import kind_of, read_header, read_image, read_scaled, size_of
+from pneumonia.data.image_files import read_header, read_image, read_scaled, size_of
+from pneumonia.data.image_kinds import kind_of
 from pneumonia.system.errors import BadInput
 
 ROWS, COLUMNS = 200, 160

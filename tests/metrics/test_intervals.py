@@ -6,12 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from pneumonia.metrics.classification import (
-    auc,
-    auc_interval,
-    average_precision,
-    average_precision_interval,
-)
+from pneumonia.metrics.auc import auc, auc_interval
+from pneumonia.metrics.classification import average_precision, average_precision_interval
 from pneumonia.metrics.intervals import bootstrap_means, difference_interval, mean_interval, people_of, person_draws
 
 

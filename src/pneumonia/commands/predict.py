@@ -10,8 +10,9 @@ import numpy as np
 from pneumonia import config, schema
 from pneumonia.boxes import geometry
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
-from pneumonia.data.image_files import KINDS, read_scaled
+from pneumonia.data.image_files import read_scaled
 from pneumonia.data.image_folders import FoundImages, find_images
+from pneumonia.data.image_kinds import KINDS
 from pneumonia.data.radiographs import Radiographs
 from pneumonia.ensemble.merge import apply_to_folds
 from pneumonia.ensemble.recipe import read_recipe

@@ -79,7 +79,7 @@ def score_of(run: Run, kind: str) -> float | None:
 
 def measure(run: Run, kind: str) -> float | None:
     """The held-out score; None where it cannot be measured."""
-    from pneumonia.metrics.classification import auc
+    from pneumonia.metrics.auc import auc
     from pneumonia.metrics.iou_map import mean_of_counted
     from pneumonia.reports.held_out import read_held_out
     from pneumonia.reports.localizer import score_localizer

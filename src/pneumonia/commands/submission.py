@@ -17,7 +17,7 @@ from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps, imag
 from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
 from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Search
-from pneumonia.metrics.classification import auc_interval
+from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map, read_truth
 from pneumonia.reports.final_score import MARK, looks_text

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from pneumonia import config
-from pneumonia.data.image_files import SUFFIXES
+from pneumonia.data.image_kinds import SUFFIXES
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.progress import progress
 

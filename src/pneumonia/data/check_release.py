@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from pneumonia.data.competition import Competition
 from pneumonia.data.tables import read_classes, read_labels
@@ -97,5 +96,7 @@ def classes_of(path: Path, uuids: bool) -> dict[str, str]:
 
 def largest_difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     """The largest difference of a side, in pixels, between the boxes that fit each other best. Both are (n, 4)."""
+    from scipy.optimize import linear_sum_assignment  # slow to import, and only for RSNA's own release
+
     difference = np.abs(ours[:, None] - theirs[None]).max(axis=2, initial=0.0)
     return float(difference[linear_sum_assignment(difference)].max(initial=0.0))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pneumonia.data.image_files import has_image_suffix, kind_of, name_without_suffix
+from pneumonia.data.image_kinds import has_image_suffix, kind_of, name_without_suffix
 from pneumonia.system.errors import Fault
 
 COMPANIONS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir")  # of Windows, macOS and Synology

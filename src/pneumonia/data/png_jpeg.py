@@ -24,8 +24,6 @@ from pneumonia.data.dicom_pixels import to_gray
 from pneumonia.data.dicom_stored import Stored, decode_gray
 from pneumonia.system.errors import bad_input
 
-SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
-
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {  # {value of the tag: function from the stored to the displayed image}
     2: np.fliplr,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from pneumonia.data.image_files import name_without_suffix
 from pneumonia.data.image_folders import is_companion
+from pneumonia.data.image_kinds import name_without_suffix
 from pneumonia.system.errors import Fault, bad_input
 
 UID = re.compile(r"\d+(\.\d+){2,}", re.ASCII)  # a folder's name; versions such as 1.2 have fewer parts

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from pneumonia.boxes.image_ids import read_ids, spelling_difference
 from pneumonia.data.formats.base import write_labels
-from pneumonia.data.image_files import name_without_suffix
+from pneumonia.data.image_kinds import name_without_suffix
 from pneumonia.data.mapping_json import read_mapping
 from pneumonia.data.mdai import Box, consensus_of, read_export
 from pneumonia.data.people import is_json_file

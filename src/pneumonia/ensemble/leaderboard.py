@@ -5,12 +5,15 @@ import datetime
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pneumonia.config import REPOSITORY
-from pneumonia.ensemble.nested import FitResult
 from pneumonia.system.csv_rows import read_text
 from pneumonia.system.files import atomic_write, exclusive_lock, read_json, sha256
 from pneumonia.system.json_values import without_nan
+
+if TYPE_CHECKING:  # the leaderboard is read without what a fit needs
+    from pneumonia.ensemble.nested import FitResult
 
 TABLE = REPOSITORY / "submissions" / "leaderboard.csv"
 KAGGLE_SCORES = ["public_score", "private_score"]
@@ -21,7 +24,7 @@ COLUMNS = [
 KAGGLE = "kaggle.json"  # in a submission's folder: what `submit` has sent, and its scores
 
 
-def add_submission(folder: Path, fitted: FitResult, data: str, family: str, table: Path | None = None) -> None:
+def add_submission(folder: Path, fitted: "FitResult", data: str, family: str, table: Path | None = None) -> None:
     """Add a submission's row to the table, or replace the row of the same folder.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 from pneumonia.boxes.predictions import Detections
 from pneumonia.config import REPOSITORY
 from pneumonia.ensemble import leaderboard
-from pneumonia.metrics.classification import auc_interval
+from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import DRAWS, Interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.system.files import atomic_write, sha256

@@ -7,13 +7,8 @@ import pandas as pd
 
 from pneumonia import config
 from pneumonia.metrics import calibration
-from pneumonia.metrics.classification import (
-    auc,
-    auc_interval,
-    average_precision_interval,
-    cross_fit_thresholds,
-    per_class,
-)
+from pneumonia.metrics.auc import auc, auc_interval
+from pneumonia.metrics.classification import average_precision_interval, cross_fit_thresholds, per_class
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.subgroups import subgroups
 from pneumonia.reports.classifier_page import build_page, summary

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pneumonia.boxes.predictions import Detections
 from pneumonia.data.prepared import Prepared
-from pneumonia.metrics.classification import auc_interval
+from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.metrics.subgroups import subgroups

@@ -7,7 +7,7 @@ import numpy as np
 from pneumonia import config
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.data.published_split import PUBLISHED, REPORT
-from pneumonia.metrics.classification import auc_interval
+from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.reports.classifier import class_measures
