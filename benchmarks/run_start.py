@@ -50,7 +50,7 @@ SHARES = (0.332, 0.443, 0.225)  # of the competition's classes, in the order of 
 READY = "training images"  # in the line that `train_run` prints before it builds the network
 ONLY_KERAS = (
     "from pneumonia.system.switches import set_switches; set_switches();"
-    "from pneumonia.system.quiet import import_keras_quietly; import_keras_quietly();"
+    "from pneumonia.system.keras_import import import_keras_quietly; import_keras_quietly();"
     f"import sys, time; print('{READY}', file=sys.stderr, flush=True); time.sleep(60)"
 )
 

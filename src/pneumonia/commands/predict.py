@@ -20,8 +20,8 @@ from pneumonia.runs.run import Run, experiment_of
 from pneumonia.runs.tables import image_output
 from pneumonia.system.errors import BadInput, bad_input
 from pneumonia.system.files import atomic_write, read_json
+from pneumonia.system.keras_import import import_keras_quietly
 from pneumonia.system.progress import say
-from pneumonia.system.quiet import import_keras_quietly
 
 PICTURE_SIZE = 1024  # pixels of the picture that is drawn for a single image
 PICTURE_SUFFIX = ".jpg"

@@ -9,7 +9,7 @@ from pneumonia.data.prepared import prepare, read_prepared
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import THREAD_VARIABLES, TrainJob, train_command
 from pneumonia.runs.run import Run, experiment_of
-from pneumonia.system.quiet import import_keras_quietly
+from pneumonia.system.keras_import import import_keras_quietly
 from pneumonia.training.settings import check_experiment
 
 

@@ -10,8 +10,8 @@ from pneumonia.config import REPOSITORY
 from pneumonia.schema.models import EFFICIENTNET_LITE, PlainClassifier
 from pneumonia.schema.relations import backbone_of
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
+from pneumonia.system.keras_import import import_keras_quietly
 from pneumonia.system.progress import say
-from pneumonia.system.quiet import import_keras_quietly
 
 EXTRA = "pretrained"  # requirements-pretrained.txt: packages with the weights of EfficientNet-Lite
 

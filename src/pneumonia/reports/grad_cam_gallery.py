@@ -9,8 +9,8 @@ from pneumonia.data.samples import CachedImages
 from pneumonia.metrics.classification import cross_fit_thresholds
 from pneumonia.reports.held_out import HeldOut
 from pneumonia.system.errors import BadInput, EnvironmentFailure
+from pneumonia.system.keras_import import import_keras_quietly
 from pneumonia.system.progress import say
-from pneumonia.system.quiet import import_keras_quietly
 
 PICTURES = 8  # of each kind
 

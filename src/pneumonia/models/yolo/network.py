@@ -13,6 +13,7 @@ from keras import ops
 
 from pneumonia.models.backbones import BACKBONE
 from pneumonia.models.keras_private import path_aggregation_fpn
+from pneumonia.system.keras_import import import_keras_cv
 
 STRIDES = (8, 16, 32)
 BINS = 16  # of the distribution of each distance from an anchor to one of the box's sides, one bin per stride
@@ -25,10 +26,8 @@ SIZES = {  # channels and depths of the backbone's stacks, depth of the pyramid,
 
 def build_backbone(size: str, image_size: int) -> keras.Model:
     """Build YOLOv8's own backbone: (batch, size, size, 3) in 0..255 to a map at each of STRIDES."""
-    import keras_cv
-
     channels, depths, _ = SIZES[size]
-    backbone = keras_cv.models.YOLOV8Backbone(
+    backbone = import_keras_cv().models.YOLOV8Backbone(
         stackwise_channels=list(channels),
         stackwise_depth=list(depths),
         include_rescaling=True,
