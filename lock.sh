@@ -11,3 +11,4 @@ compile requirements-gpu.in -o requirements-gpu.txt
 compile requirements-dev.in -o requirements-dev.txt
 compile requirements-pretrained.in -o requirements-pretrained.txt
 compile requirements-tensorboard.in -o requirements-tensorboard.txt
+compile requirements-export.in -o requirements-export.txt

@@ -66,7 +66,8 @@ case " $* " in
         install "$lock" "$base_size"
         install requirements-dev.txt "tests and linter"
         install_extra pretrained
-        install_extra tensorboard ;;
+        install_extra tensorboard
+        install_extra export ;;
     *) install "$lock" "$base_size" ;;
 esac
 

@@ -1,4 +1,4 @@
-"""`./run.sh export`: true and predicted boxes in the formats of other tools."""
+"""`./run.sh export`: true and predicted boxes in the formats of other tools, and networks of runs."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +14,7 @@ from pneumonia.boxes.predictions import Detections
 from pneumonia.commands.submission_names import submission_file
 from pneumonia.data.competition import Competition, resolve
 from pneumonia.metrics.iou_map import Truth, read_truth
+from pneumonia.schema.commands import NETWORK_FORMATS
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import new_folder
 from pneumonia.system.processes import count_cores
@@ -28,6 +29,8 @@ def export(settings: schema.Export) -> dict:
     Raises:
         BadInput: a faulty table, a predicted image without a label, `out` is not empty.
     """
+    if settings.run or settings.format not in WRITERS:
+        return export_run(settings)
     has_tables = bool(settings.submission or settings.labels)
     competition = resolve(settings, needs_images=settings.images) if settings.data or not has_tables else None
     if settings.images and competition is None:
@@ -53,6 +56,18 @@ def export(settings: schema.Export) -> dict:
         "boxes": len(table.scores),
         "files": sorted(path.name for path in out.iterdir()),
     }
+
+
+def export_run(settings: schema.Export) -> dict:
+    """Write a run's network. Raises BadInput if the format and run= do not fit."""
+    if not settings.run:
+        raise bad_input("format", f"{settings.format} is a format of networks", "give run= a finished run")
+    if settings.format in WRITERS:
+        fix = f"choose {', '.join(NETWORK_FORMATS)}; for its predictions give submission= the run's table"
+        raise bad_input("format", f"{settings.format} is a format of boxes", fix)
+    from pneumonia.commands.export_network import export_network
+
+    return export_network(settings)
 
 
 def box_set(predictions: Path | None, labels: Path | None, competition: Competition | None, folds: str) -> BoxSet:

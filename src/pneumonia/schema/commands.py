@@ -8,7 +8,8 @@ from pneumonia.schema.setting import setting
 
 PRESETS = ("smoke", "quick", "full")
 EXECUTORS = ("local", "ray")
-FORMATS = ("coco", "yolo", "voc", "csv")
+FORMATS = ("coco", "yolo", "voc", "csv")  # of boxes
+NETWORK_FORMATS = ("onnx", "saved_model", "litert", "openvino")
 SUBJECTS = ("experiments", "ensembles", "models", "transforms", "tta", "fusions", "formats", "commands")
 SPLITS = "report (the student report's train / val / test), or a published one: folder of lists, training list or CSV"
 
@@ -206,11 +207,15 @@ class Validate(Command):
 
 @dataclass
 class Export(Data):
-    """Boxes for other tools: of a submission, of a label table, or predictions with their true boxes."""
+    """Boxes for other tools: of a submission, of a label table, or predictions with their true boxes. Or the network
+    of a run."""
 
     submission: str = setting("", "submissions/NAME, its name, or any file of predictions that members= takes")
     labels: str = setting("", "label table; default without submission=: the one in data=")
-    format: str = setting("coco", "the format to write", choices=FORMATS)
+    run: str = setting("", "a finished run, whose network is written; needs ./run.sh install extra=export")
+    format: str = setting(
+        "coco", "the format to write; of a network one of the last four", choices=(*FORMATS, *NETWORK_FORMATS)
+    )
     folds: str = setting("", "fold table: lists of training and validation images of each fold")
     images: bool = setting(False, "also write the radiographs as PNG; needs data=")
 
