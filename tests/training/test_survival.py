@@ -13,9 +13,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from event_reader import curves, pictures
 
 from pneumonia.jobs.job import THREAD_VARIABLES
+from pneumonia.runs.event_file import NAME as EVENT_FILE
+from pneumonia.runs.history import read_history
 from pneumonia.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -65,7 +69,8 @@ def stage(folder: Path) -> str:
 @pytest.mark.parametrize("experiment", ["report/cnn", "yolov8_xs"])
 def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_path):
     started = time.monotonic()
-    whole = files(ended(start(experiment, tmp_path / "whole")))
+    whole_run = ended(start(experiment, tmp_path / "whole"))
+    whole = files(whole_run)
     seconds = time.monotonic() - started
     moments, draw = [], random.Random(experiment)
     while len(moments) < KILLS:
@@ -85,11 +90,32 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(experiment, tmp_pat
             continue
         moments.append(stage(folder))
     last = start(experiment, tmp_path / "killed")
-    resumed = files(ended(last))
+    resumed_run = ended(last)
+    resumed = files(resumed_run)
     different = [name for name, checksum in whole.items() if resumed[name] != checksum]
     said = f"{experiment}: killed {len(moments)} times ({', '.join(moments)})"
     print(f"\n{said}; {len(whole)} files compared, {len(different)} differ")
     assert different == [] and set(resumed) == set(whole)
+    assert_same_events(whole_run, resumed_run)
+
+
+def assert_same_events(whole: Path, resumed: Path) -> None:
+    """TensorBoard reads the same curves, those of metrics.jsonl, and the same pictures."""
+    losses = [(line["epoch"], pytest.approx(line["loss"], rel=1e-6)) for line in read_history(whole)]
+    assert curves(resumed) == curves(whole) and curves(whole)["training/loss"] == losses
+    drawn, drawn_again = pictures(whole), pictures(resumed)
+    assert list(drawn) == list(drawn_again) and len(drawn) > 0
+    for tag, ((step, picture),) in drawn.items():  # of the last epoch
+        ((step_again, picture_again),) = drawn_again[tag]
+        assert step == step_again == len(losses) and np.array_equal(picture, picture_again)
+
+
+def test_weights_and_tables_do_not_depend_on_tracking(tmp_path):
+    tracked = ended(start_small(tmp_path / "tracked", "pictures=1"))
+    silent = ended(start_small(tmp_path / "silent", "tracking=none"))
+    assert files(tracked) == files(silent) and len(files(tracked)) > len(COMPARED)
+    assert tracked.name == silent.name and len(pictures(tracked)) > 0
+    assert (tracked / EVENT_FILE).exists() and not list(silent.glob("*tfevents*"))
 
 
 def test_damaged_files_of_a_half_done_run_are_noticed_and_it_ends_with_the_same_bits(tmp_path):

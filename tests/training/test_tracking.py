@@ -1,44 +1,29 @@
 """Event files, as TensorBoard's own reader sees them."""
 
-import cv2
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+from event_reader import curves, pictures
 from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from pneumonia import config, schema
+from pneumonia.data.samples import Images
+from pneumonia.inference.predict import predict
 from pneumonia.models.registry import family
 from pneumonia.runs import checkpoint
 from pneumonia.runs.event_file import NAME, EventFile
 from pneumonia.runs.history import read_history
 from pneumonia.training import loop
-from pneumonia.training.tracking import tags_of
+from pneumonia.training.tracking import Tracker, tags_of
 
 
 def train(folder, epochs=4, **changes):
     wanted = experiment(epochs=epochs, **changes)
     inner = spot_samples(24, seed=5)
     return loop.train(wanted, SpotClassifier(wanted.model, SIZE), spot_samples(), inner, folder, "test")
-
-
-def curves(folder) -> dict[str, list[tuple[int, float]]]:
-    reader = EventAccumulator(str(folder), {"scalars": 0, "images": 0})
-    reader.Reload()
-    return {tag: [(event.step, event.value) for event in reader.Scalars(tag)] for tag in reader.Tags()["scalars"]}
-
-
-def pictures(folder) -> dict[str, list[tuple[int, np.ndarray]]]:
-    reader = EventAccumulator(str(folder), {"images": 0})
-    reader.Reload()
-    found = {}
-    for tag in reader.Tags()["images"]:
-        for event in reader.Images(tag):
-            decoded = cv2.imdecode(np.frombuffer(event.encoded_image_string, np.uint8), cv2.IMREAD_COLOR)
-            assert decoded.shape[:2] == (event.height, event.width)
-            found.setdefault(tag, []).append((event.step, decoded[..., ::-1]))
-    return found
 
 
 def as_curves(history) -> dict[str, list[tuple[int, float]]]:
@@ -131,6 +116,101 @@ def test_pictures_of_a_classifier_every_few_epochs_and_at_the_end(tmp_path):
     drawn = pictures(tmp_path)
     assert len(drawn) == 6 and sum(tag.startswith("opacity/") for tag in drawn) == 4
     assert {tuple(step for step, _ in steps) for steps in drawn.values()} == {(2, 4, 5)}
+
+
+def test_a_training_killed_while_it_draws_gets_the_other_pictures_when_it_goes_on(tmp_path, monkeypatch):
+    real = EventFile.picture
+
+    def stop(events, step, *what):
+        if step == 2 and events.pictures == 4:
+            raise KeyboardInterrupt
+        real(events, step, *what)
+
+    train(tmp_path / "whole", pictures=2)
+    monkeypatch.setattr(EventFile, "picture", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "killed", pictures=2)
+    assert len(pictures(tmp_path / "killed")) == 4
+    monkeypatch.undo()
+    train(tmp_path / "killed", pictures=2)
+    whole, killed = pictures(tmp_path / "whole"), pictures(tmp_path / "killed")
+    assert list(whole) == list(killed) and len(whole) == 6
+    for tag, steps in whole.items():
+        assert [step for step, _ in killed[tag]] == [step for step, _ in steps] == [2, 4]
+        assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(steps, killed[tag]))
+    assert curves(tmp_path / "whole") == curves(tmp_path / "killed")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_ends_the_file_and_not_the_training(tmp_path, capsys):
+    events = EventFile(tmp_path, 0)
+    events.scalars(1, {"loss": 1.0})
+    events.file.close()
+    with Path("/dev/full").open("wb") as events.file:
+        for step in (2, 3):
+            events.scalars(step, {"loss": 1.0})
+    events.close()
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / NAME}: cannot be written (No space left on device); the training goes on without it"
+    ]
+    assert curves(tmp_path) == {"loss": [(1, 1.0)]}
+
+
+def test_a_file_that_cannot_be_opened_does_not_end_the_training(tmp_path, capsys):
+    (tmp_path / NAME).mkdir()
+    train(tmp_path, epochs=1)
+    assert len(read_history(tmp_path)) == 1
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+class SpotFinder(SpotClassifier):
+    """Finds the bright square without training: its box, shifted by 3 and 4 pixels, which shows whose box is drawn."""
+
+    kind = "localizer"
+
+    def build(self):
+        inputs = keras.Input((self.image_size, self.image_size, 1))
+        return keras.Model(inputs, {"brightness": keras.layers.Rescaling(1 / 255)(inputs)})
+
+    def decode(self, outputs):
+        for brightness in outputs["brightness"][..., 0]:
+            rows, columns = np.nonzero(brightness > 0.55)
+            if len(rows):
+                left, top = columns.min(), rows.min()
+                box = [left + 3, top + 4, columns.max() + 1 - left, rows.max() + 1 - top]
+                yield np.array([box], float), np.array([0.75])
+            else:
+                yield np.empty((0, 4)), np.empty(0)
+
+
+def test_pictures_of_a_localizer_have_the_boxes_of_its_prediction_table(tmp_path):
+    samples, wanted = spot_samples(12, seed=5), experiment(pictures=1, tta=["identity"])
+    finder = SpotFinder(wanted.model, SIZE)
+    network = finder.build()
+    tracker = Tracker(wanted, tmp_path, [], samples)
+    tracker.draw_pictures(1, network, finder)
+    tracker.close()
+    images = Images(samples.ids, samples.images, np.full((len(samples), 2), SIZE))
+    table = predict(network, finder, images, wanted, "test")
+    drawn, seen = pictures(tmp_path), 0
+    assert len(drawn) == 6
+    for tag, ((_, picture),) in drawn.items():
+        row = table.ids.index(tag.rpartition("/")[2])
+        red, _, blue = np.moveaxis(picture.astype(int), -1, 0)
+        is_orange = red > blue + 60
+        boxes, scores = table.image(row)
+        assert is_orange.any() == (len(boxes) > 0)
+        for (x, y, width, height), score in zip(boxes * picture.shape[0] / SIZE, scores):
+            assert score == 0.75
+            left, top, right, bottom = (round(edge) for edge in (x, y, x + width, y + height))
+            rows, columns = np.nonzero(is_orange)
+            ends = (columns.min(), rows.min(), columns.max(), rows.max())
+            assert np.abs(np.subtract(ends, (left, top, right, bottom))).max() <= 3  # lines of 2 pixels, in JPEG
+            sides = (is_orange[top, left:right], is_orange[bottom, left:right])
+            sides += (is_orange[top:bottom, left], is_orange[top:bottom, right])
+            assert min(side.mean() for side in sides) > 0.8
+            seen += 1
+    assert seen == 4
 
 
 def test_pictures_of_a_localizer_have_its_true_boxes(tmp_path):

@@ -7,10 +7,13 @@ Formats: https://www.tensorflow.org/tutorials/load_data/tfrecord (records), even
 https://github.com/tensorflow/tensorboard, https://protobuf.dev/programming-guides/encoding.
 """
 
+import contextlib
 import struct
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from pneumonia.system.progress import say
 
 NAME = "events.out.tfevents.run"  # TensorBoard reads files with `tfevents` in their names
 VERSION = b"brain.Event:2"
@@ -19,25 +22,31 @@ CHECKSUM = struct.Struct("<I")
 
 
 class EventFile:
-    """A run's event file, which a resumed training continues.
+    """A run's event file, which a resumed training continues: of each step its values, then its pictures.
 
-    A killed process may have left a torn record or steps of an epoch that is trained again: they are cut off, in place,
-    so that a TensorBoard that is watching goes on.
+    A killed process may have left a torn record, and a damaged checkpoint steps of epochs that are trained again: they
+    are cut off, in place: a TensorBoard that has read nothing of them goes on, one that has must be restarted. A file
+    that cannot be written must not end a training: one line says so, and nothing more is written.
+
+    step: the last one in the file. pictures: number of its pictures.
     """
 
     def __init__(self, folder: Path, last_step: int):
-        """Open or begin the file, without what follows step `last_step`. Raises OSError."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / NAME
-        kept, self.step = 0, 0
-        if self.path.exists():
-            for end, step in records(self.path.read_bytes()):
+        """Open or begin the file, without what follows step `last_step`."""
+        self.path, self.file = folder / NAME, None
+        self.step, self.pictures, kept = 0, 0, 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for end, step in records(self.path.read_bytes() if self.path.exists() else b""):
                 if step > last_step:
                     break
+                self.pictures = self.pictures + 1 if 0 < step == self.step else 0
                 kept, self.step = end, step
-        self.file = self.path.open("r+b" if kept else "wb")
-        self.file.truncate(kept)
-        self.file.seek(kept)
+            self.file = self.path.open("r+b" if kept else "wb")
+            self.file.truncate(kept)
+            self.file.seek(kept)
+        except OSError as error:
+            self.give_up(error)
         if not kept:
             self.write(field(3, VERSION))
 
@@ -45,22 +54,35 @@ class EventFile:
         """Append values by tag."""
         summaries = [field(1, tag.encode()) + float_field(2, value) for tag, value in values.items()]
         self.write(integer_field(2, step) + field(5, b"".join(field(1, summary) for summary in summaries)))
-        self.step = step
+        self.step, self.pictures = step, 0
 
     def picture(self, step: int, tag: str, encoded: bytes, height: int, width: int) -> None:
         """Append an RGB picture. encoded: a PNG or JPEG file."""
         image = integer_field(1, height) + integer_field(2, width) + integer_field(3, 3) + field(4, encoded)
         self.write(integer_field(2, step) + field(5, field(1, field(1, tag.encode()) + field(4, image))))
+        self.pictures += 1
 
     def write(self, message: bytes) -> None:
         """Append a message, which gets the time."""
+        if self.file is None:
+            return
         message = b"\x09" + struct.pack("<d", time.time()) + message
         length = struct.pack("<Q", len(message))
-        self.file.write(length + CHECKSUM.pack(masked_crc(length)) + message + CHECKSUM.pack(masked_crc(message)))
-        self.file.flush()
+        try:
+            self.file.write(length + CHECKSUM.pack(masked_crc(length)) + message + CHECKSUM.pack(masked_crc(message)))
+            self.file.flush()
+        except OSError as error:
+            self.give_up(error)
+
+    def give_up(self, error: OSError) -> None:
+        say(f"{self.path}: cannot be written ({error.strerror}); the training goes on without it")
+        self.close()
 
     def close(self) -> None:
-        self.file.close()
+        if self.file is not None:
+            with contextlib.suppress(OSError):  # on a full disk it tries once more to write what is left
+                self.file.close()
+            self.file = None
 
 
 def records(content: bytes) -> Iterator[tuple[int, int]]:

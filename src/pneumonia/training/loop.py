@@ -111,6 +111,7 @@ def train(
             disk_space.check_free(folder, variables, learner.network.variables, experiment.keep == "best")
             if stage.start < epochs_done:
                 checkpoint.restore(newest, variables)
+                add_pictures(tracker, epochs_done, learner, family)  # which a killed process had not come to
             for epoch in range(max(epochs_done, stage.start), stage.end):
                 if should_stop(history, experiment.patience):
                     break
@@ -121,9 +122,7 @@ def train(
                 write_history(folder, history)
                 checkpoint.write_checkpoint(folder, epoch + 1, variables, history)
                 tracker.epoch(history[-1])
-                if tracker.wants_pictures(epoch + 1):
-                    with averaged_weights(learner):
-                        tracker.draw_pictures(epoch + 1, learner.network, family)
+                add_pictures(tracker, epoch + 1, learner, family)
                 remove_worse(folder, history)
     progress.close()
     tracker.close()
@@ -159,6 +158,13 @@ def train_epoch(learner: Learner, training: Training, order: np.ndarray, history
     line["learning_rate"] = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))
     progress.end(line, images_per_second)
     return line
+
+
+def add_pictures(tracker: Tracker, epoch: int, learner: Learner, family: Family) -> None:
+    """Add this epoch's sample pictures, of the averaged weights, to the event file if they are due."""
+    if tracker.lacks_pictures(epoch):
+        with averaged_weights(learner):
+            tracker.draw_pictures(epoch, learner.network, family)
 
 
 def loaders(experiment: schema.Experiment) -> int:

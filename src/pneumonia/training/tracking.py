@@ -4,6 +4,7 @@ Event files follow metrics.jsonl and never decide anything: a run's weights and 
 """
 
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -48,15 +49,17 @@ class Tracker:
         if self.file is not None:
             self.file.scalars(line["epoch"], tags_of(line))
 
-    def wants_pictures(self, epoch: int) -> bool:
-        """Whether pictures are due after this epoch, counted from 1: every few, and after the last one."""
-        if self.file is None or self.samples is None:
+    def lacks_pictures(self, epoch: int) -> bool:
+        """Whether pictures of this epoch, counted from 1, are due and not in the file: every few epochs, and after the
+        last one."""
+        if self.file is None or self.samples is None or self.file.pictures >= len(self.samples):
             return False
         return epoch % self.experiment.pictures == 0 or epoch == self.experiment.epochs
 
     def draw_pictures(self, epoch: int, network: keras.Model, family: Family) -> None:
-        """Add the sample pictures, predicted by the network as it is now, without test-time variants."""
-        for name, picture in pictures_of(network, family, self.samples, self.experiment.batch_size):
+        """Add the pictures that the file lacks, predicted by the network as it is now, without test-time variants."""
+        drawn = pictures_of(network, family, self.samples, self.experiment.batch_size)
+        for name, picture in islice(drawn, self.file.pictures, None):
             _, encoded = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 88])
             self.file.picture(epoch, name, encoded.tobytes(), *picture.shape[:2])
 
