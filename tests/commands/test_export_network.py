@@ -107,6 +107,12 @@ def test_a_box_that_moves_or_is_missing_counts():
     assert missing["confidence"] == pytest.approx(1 / (1 + np.exp(-2)), abs=1e-3)
 
 
+def test_openvino_s_converter_sends_nothing_to_anybody(runs, tmp_path):
+    export(schema.Export(run=str(runs["mobilenetv2"].folder), format="openvino", out=str(tmp_path / "network")))
+    assert sys.modules["openvino.tools.ovc.telemetry_utils"].tm.__name__.endswith("telemetry_stub")
+    assert not [name for name in sys.modules if name.startswith("openvino_telemetry.")]
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [

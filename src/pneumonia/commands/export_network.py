@@ -38,18 +38,19 @@ LIBRARY = {"onnx": "ONNX Runtime", "saved_model": "TensorFlow", "litert": "LiteR
 
 
 class Target(NamedTuple):
-    """A format: the name of its file or folder, Keras's name for it, and what opens it."""
+    """A format: the name of its file or folder, Keras's name for it, the library that it is for, and what opens it."""
 
     file: str
     keras_name: str
+    library: str
     open: Callable[[Path], engines.Engine]
 
 
 TARGETS = {
-    "onnx": Target("network.onnx", "onnx", engines.open_onnx),
-    "saved_model": Target("saved_model", "tf_saved_model", engines.open_saved_model),
-    "litert": Target("network.tflite", "litert", engines.open_litert),
-    "openvino": Target("network.xml", "openvino", engines.open_openvino),
+    "onnx": Target("network.onnx", "onnx", "onnxruntime", engines.open_onnx),
+    "saved_model": Target("saved_model", "tf_saved_model", "tensorflow", engines.open_saved_model),
+    "litert": Target("network.tflite", "litert", "tensorflow", engines.open_litert),
+    "openvino": Target("network.xml", "openvino", "openvino", engines.open_openvino),
 }
 
 
@@ -74,6 +75,7 @@ def export_network(settings: schema.Export) -> dict:
     default = config.REPOSITORY / "exports" / f"{run.folder.parent.name}-fold{run.fold}-{settings.format}"
     out = config.user_path(settings.out) if settings.out else default
     with new_folder(out, replace=not settings.out) as folder:
+        engines.import_library(target.library)
         convert(network, folder / target.file, target.keras_name, experiment.image_size)
         engine = target.open(folder / target.file)
         difference = largest_difference(family, outputs_of(network)(pictures), engine(pictures))

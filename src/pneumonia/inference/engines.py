@@ -5,6 +5,7 @@ The libraries are optional: ./run.sh install extra=export. ONNX Runtime and Open
 """
 
 import importlib
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,9 @@ def open_openvino(file: Path) -> Engine:
 
 
 def import_library(name: str):
+    """Import an optional library. Raises EnvironmentFailure where it is missing."""
+    if name == "openvino":  # its converter would send statistics of its use to a server, from processes of its own
+        sys.modules.setdefault("openvino_telemetry", None)
     try:
         return importlib.import_module(name)
     except ImportError as error:
