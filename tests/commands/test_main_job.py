@@ -94,7 +94,7 @@ def test_the_model_card_says_what_the_result_and_the_files_are(job):
         for group in groups:
             assert f"| {column}: {group['is']} | {group['images']} ({group['positives']}) |" in text
     assert f"{result['held_out_score']:.3f} ({result['held_out_low']:.3f} to {result['held_out_high']:.3f})" in text
-    assert "nothing (random weights)" in text and "not a medical device" in text
+    assert "nothing (random weights)" in text and "not a medical device" in text and "Synthetic demo" in text
 
 
 def test_every_run_says_what_it_depended_on(job):

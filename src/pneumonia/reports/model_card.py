@@ -22,14 +22,15 @@ from pneumonia.runs.run import Run, experiment_of
 from pneumonia.system.files import atomic_write, read_json, sha256
 
 FEW_PEOPLE = 30  # intervals over fewer people are marked
+SYNTHETIC = "**Synthetic demo: these scores say nothing about real radiographs or RSNA.**"
 LIMITS = (
     "Research code, not a medical device: do not use it for diagnosis.",
     "The labels are of the RSNA challenge: boxes that radiologists drew around lung opacities suspicious for pneumonia "
     "without clinical data. They are not diagnoses.",
-    "The images are frontal radiographs (AP and PA) of one hospital, from NIH ChestX-ray14. Another hospital, scanner, "
-    "population or prevalence changes scores and thresholds: measure them there.",
-    "Differences between groups below may come from prevalence, from image quality (most AP views are of patients in "
-    "bed) or from chance; each interval is over the people of its group alone.",
+    "RSNA's images are frontal radiographs (AP and PA) of one hospital, from NIH ChestX-ray14. Another hospital, "
+    "scanner, population or prevalence changes scores and thresholds: measure them there.",
+    "Differences between the groups above may come from prevalence, from image quality (most AP views are of patients "
+    "in bed) or from chance; each interval is over the people of its group alone.",
 )
 
 
@@ -80,6 +81,7 @@ def write_model_card(path: Path, result: dict, data: Prepared, runs: Mapping[str
     sections = [
         f"# Model card: {result['dataset']}, {len(runs)} members, {folds_text(result['folds'])}",
         "Written by the main job beside `submission.csv`. Intervals are 95 %, by bootstrap over people.",
+        SYNTHETIC if "test_score" in result else "",  # only the demo has test labels
         "## Use",
         f"Finds lung opacities on frontal chest radiographs: boxes with confidences, one CSV row per image. "
         f"Made for the RSNA Pneumonia Detection Challenge 2018 and for research. {LIMITS[0]}",
