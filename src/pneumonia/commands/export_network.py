@@ -34,7 +34,7 @@ PIXELS, CONFIDENCE = 0.5, 1e-3  # largest difference of a box's side, in the net
 OUTPUT = 1e-2  # largest difference of an output, relative where it is above 1
 LOWEST = 0.05  # confidence of the boxes that are compared: below, a rounding decides whether a box is kept at all
 BATCHES, TURNS = (1, 16), 5  # of the timings
-LIBRARY = {"onnx": "ONNX Runtime", "saved_model": "TensorFlow", "litert": "LiteRT", "openvino": "OpenVINO"}
+LIBRARY = {"onnx": "ONNX Runtime", "saved_model": "TensorFlow", "litert": "LiteRT"}
 
 
 class Target(NamedTuple):
@@ -50,7 +50,6 @@ TARGETS = {
     "onnx": Target("network.onnx", "onnx", "onnxruntime", engines.open_onnx),
     "saved_model": Target("saved_model", "tf_saved_model", "tensorflow", engines.open_saved_model),
     "litert": Target("network.tflite", "litert", "tensorflow", engines.open_litert),
-    "openvino": Target("network.xml", "openvino", "openvino", engines.open_openvino),
 }
 
 

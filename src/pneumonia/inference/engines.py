@@ -1,11 +1,10 @@
 """Run exported networks with the libraries that they are exported for. Each takes what the network takes: pictures
 (batch, size, size, 1) uint8 gray, any number of them; and returns its outputs by name, as numpy.
 
-The libraries are optional: ./run.sh install extra=export. ONNX Runtime and OpenVINO need no TensorFlow.
+The libraries are optional: ./run.sh install extra=export. ONNX Runtime needs no TensorFlow.
 """
 
 import importlib
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -45,19 +44,8 @@ def open_litert(file: Path) -> Engine:
     return lambda pictures: {name: np.array(value) for name, value in signature(**{gray: pictures}).items()}
 
 
-def open_openvino(file: Path) -> Engine:
-    compiled = import_library("openvino").Core().compile_model(str(file), "CPU")
-
-    def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
-        return {output.any_name: np.array(value) for output, value in compiled([pictures]).items()}
-
-    return run
-
-
 def import_library(name: str):
     """Import an optional library. Raises EnvironmentFailure where it is missing."""
-    if name == "openvino":  # its converter would send statistics of its use to a server, from processes of its own
-        sys.modules.setdefault("openvino_telemetry", None)
     try:
         return importlib.import_module(name)
     except ImportError as error:

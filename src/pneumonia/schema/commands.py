@@ -9,7 +9,7 @@ from pneumonia.schema.setting import setting
 PRESETS = ("smoke", "quick", "full")
 EXECUTORS = ("local", "ray")
 FORMATS = ("coco", "yolo", "voc", "csv")  # of boxes
-NETWORK_FORMATS = ("onnx", "saved_model", "litert", "openvino")
+NETWORK_FORMATS = ("onnx", "saved_model", "litert")
 SUBJECTS = ("experiments", "ensembles", "models", "transforms", "tta", "fusions", "formats", "commands")
 SPLITS = "report (the student report's train / val / test), or a published one: folder of lists, training list or CSV"
 
@@ -214,7 +214,7 @@ class Export(Data):
     labels: str = setting("", "label table; default without submission=: the one in data=")
     run: str = setting("", "a finished run, whose network is written; needs ./run.sh install extra=export")
     format: str = setting(
-        "coco", "the format to write; of a network one of the last four", choices=(*FORMATS, *NETWORK_FORMATS)
+        "coco", "the format to write; of a network one of the last three", choices=(*FORMATS, *NETWORK_FORMATS)
     )
     folds: str = setting("", "fold table: lists of training and validation images of each fold")
     images: bool = setting(False, "also write the radiographs as PNG; needs data=")
