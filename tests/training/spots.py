@@ -47,6 +47,18 @@ class SpotClassifier(Family):
         return 1 / (1 + np.exp(-outputs["logit"]))
 
 
+class WithBackbone(SpotClassifier):
+    """Its first layer is a model of its own, which can be frozen."""
+
+    def build(self):
+        inputs = keras.Input((self.image_size, self.image_size, 1))
+        flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
+        backbone_input = keras.Input(flat.shape[1:])
+        backbone = keras.Model(backbone_input, keras.layers.Dense(8, "relu")(backbone_input), name="backbone")
+        logit = keras.layers.Dense(1)(keras.layers.Dropout(0.3)(backbone(flat)))
+        return keras.Model(inputs, {"logit": logit})
+
+
 def experiment(**changes) -> schema.Experiment:
     """A small experiment, with the settings of a family whose backbone can be frozen."""
     tree = {"image_size": SIZE, "epochs": 4, "batch_size": 8, "ema": 0.8, "optimizer": {"learning_rate": 0.01}}

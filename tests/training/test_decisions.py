@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
+from spots import SIZE, WithBackbone, experiment, spot_samples, weights
 
 from pneumonia.runs import checkpoint
 from pneumonia.runs.history import read_history
@@ -13,18 +13,6 @@ from pneumonia.system.errors import BadInput
 from pneumonia.training import loop
 from pneumonia.training.schedules import optimizer_of
 from pneumonia.training.stopping import best_epoch
-
-
-class WithBackbone(SpotClassifier):
-    """Its first layer is a model of its own, which can be frozen."""
-
-    def build(self):
-        inputs = keras.Input((self.image_size, self.image_size, 1))
-        flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(inputs))
-        backbone_input = keras.Input(flat.shape[1:])
-        backbone = keras.Model(backbone_input, keras.layers.Dense(8, "relu")(backbone_input), name="backbone")
-        logit = keras.layers.Dense(1)(keras.layers.Dropout(0.3)(backbone(flat)))
-        return keras.Model(inputs, {"logit": logit})
 
 
 def train(folder, family=WithBackbone, **changes):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 from event_reader import curves, pictures
-from spots import SIZE, SpotClassifier, experiment, spot_samples, weights
+from spots import SIZE, SpotClassifier, WithBackbone, experiment, spot_samples, weights
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from pneumonia import config, schema
@@ -20,10 +20,10 @@ from pneumonia.training import loop
 from pneumonia.training.tracking import Tracker, tags_of
 
 
-def train(folder, epochs=4, **changes):
+def train(folder, epochs=4, family=SpotClassifier, **changes):
     wanted = experiment(epochs=epochs, **changes)
     inner = spot_samples(24, seed=5)
-    return loop.train(wanted, SpotClassifier(wanted.model, SIZE), spot_samples(), inner, folder, "test")
+    return loop.train(wanted, family(wanted.model, SIZE), spot_samples(), inner, folder, "test")
 
 
 def as_curves(history) -> dict[str, list[tuple[int, float]]]:
@@ -118,7 +118,9 @@ def test_pictures_of_a_classifier_every_few_epochs_and_at_the_end(tmp_path):
     assert {tuple(step for step, _ in steps) for steps in drawn.values()} == {(2, 4, 5)}
 
 
-def test_a_training_killed_while_it_draws_gets_the_other_pictures_when_it_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize("frozen", [0, 2])  # 2: killed at the end of a stage
+def test_a_training_killed_while_it_draws_gets_the_other_pictures_when_it_goes_on(tmp_path, monkeypatch, frozen):
+    settings = {"family": WithBackbone, "pictures": 2, "model": {"frozen_epochs": frozen}}
     real = EventFile.picture
 
     def stop(events, step, *what):
@@ -126,13 +128,13 @@ def test_a_training_killed_while_it_draws_gets_the_other_pictures_when_it_goes_o
             raise KeyboardInterrupt
         real(events, step, *what)
 
-    train(tmp_path / "whole", pictures=2)
+    train(tmp_path / "whole", **settings)
     monkeypatch.setattr(EventFile, "picture", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path / "killed", pictures=2)
+        train(tmp_path / "killed", **settings)
     assert len(pictures(tmp_path / "killed")) == 4
     monkeypatch.undo()
-    train(tmp_path / "killed", pictures=2)
+    train(tmp_path / "killed", **settings)
     whole, killed = pictures(tmp_path / "whole"), pictures(tmp_path / "killed")
     assert list(whole) == list(killed) and len(whole) == 6
     for tag, steps in whole.items():
