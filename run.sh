@@ -51,9 +51,9 @@ install_extra() {
 }
 
 # PNEUMONIA_LOCK names the lock where it cannot be found out: an image is built on a machine without its GPU.
-if [ -n "${PNEUMONIA_LOCK:-}" ]; then lock=$PNEUMONIA_LOCK
-elif nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=requirements.txt; fi
-[ -f "$here/$lock" ] || fail "PNEUMONIA_LOCK=$lock: there is no such file; leave it unset, or give requirements.txt or requirements-gpu.txt"
+if nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=requirements.txt; fi
+lock=${PNEUMONIA_LOCK:-$lock}
+[ -z "${PNEUMONIA_LOCK:-}" ] || [ -f "$here/$lock" ] || fail "PNEUMONIA_LOCK=$lock: there is no such file; leave it unset, or give requirements.txt or requirements-gpu.txt"
 base_size="some minutes, about 3 GB"
 case " $* " in
     *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # --help needs no packages

@@ -39,6 +39,7 @@ from pneumonia.data.study_table import study_table
 from pneumonia.inference.predict import passes
 from pneumonia.models.normalisation import all_layers
 from pneumonia.models.registry import family as family_of
+from pneumonia.models.unet import PyramidProjection
 from pneumonia.runs.environment import processor
 from pneumonia.runs.precision import compute_policy, precision_of, uses_xla
 from pneumonia.schema import setting
@@ -90,6 +91,9 @@ def multiply_adds(network: keras.Model) -> int:
     for layer in all_layers(network):
         kernels = [weight for weight in layer.weights if len(weight.shape) > 1]
         if not kernels:
+            continue
+        if isinstance(layer, PyramidProjection):  # one multiply-add for each value of each map
+            total += sum(int(np.prod(level.shape[1:])) for level in layer.input)
             continue
         if not isinstance(layer, COUNTED):
             raise ValueError(f"{layer.name} is a {type(layer).__name__}, whose multiply-adds are not counted here")
