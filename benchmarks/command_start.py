@@ -4,6 +4,7 @@ r"""Processor seconds of whole commands, as a person types them, here and in ano
         run=RUN image=FILE [other=DIR] [turns=5]
 
 Both checkouts take turns; the medians and their ratio are printed. `run` is a finished run whose settings both know.
+The last line, a plain `import tensorflow`, is what no change of ours can save.
 """
 
 import os
@@ -33,8 +34,9 @@ class Settings:
 
 
 def processor_seconds(checkout: Path, words: list[str]) -> float:
+    """Return those of Python with these arguments."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [str(HERE / ".venv" / "bin" / "python"), "-P", "-m", "pneumonia", *words]
+    command = [str(HERE / ".venv" / "bin" / "python"), "-P", *words]
     env = os.environ | {"PYTHONPATH": str(checkout / "src")}
     subprocess.run(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -56,10 +58,12 @@ def main(settings: Settings) -> None:
             seconds: dict[Path, list[float]] = {checkout: [] for checkout in checkouts}
             for _ in range(settings.turns):
                 for checkout in checkouts:
-                    seconds[checkout].append(processor_seconds(checkout, words))
+                    seconds[checkout].append(processor_seconds(checkout, ["-m", "pneumonia", *words]))
             here, *there = (statistics.median(seconds[checkout]) for checkout in checkouts)
             compared = f", other {there[0]:.2f} s, {there[0] / here:.2f} times as much" if there else ""
             print(f"{name}: {here:.2f} s{compared}", flush=True)
+    alone = [processor_seconds(HERE, ["-c", "import tensorflow"]) for _ in range(settings.turns)]
+    print(f"import tensorflow: {statistics.median(alone):.2f} s")
 
 
 if __name__ == "__main__":

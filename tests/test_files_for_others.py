@@ -30,7 +30,13 @@ def image(tmp_path_factory):
                     shutil.copytree(file, app / target, ignore=shutil.ignore_patterns("__pycache__"))
                 else:
                     shutil.copy2(file, app / target)
-    (app / ".venv").symlink_to(sys.prefix)
+    venv = app / ".venv"
+    venv.mkdir()
+    for part in Path(sys.prefix).iterdir():
+        (venv / part.name).symlink_to(part)
+    # as run.sh leaves it after the installation, so that it installs nothing here
+    checksum = subprocess.run(["cksum"], input=(app / "requirements.txt").read_bytes(), capture_output=True, check=True)
+    (venv / f".installed-requirements-{checksum.stdout.split()[0].decode()}").touch()
     return app
 
 
@@ -39,13 +45,7 @@ def run(app, *words, **env):
     return subprocess.run(["./run.sh", *words], cwd=app, env=env, capture_output=True, text=True, check=False)
 
 
-def has_stamp(lock: str) -> bool:
-    return any(Path(sys.prefix).glob(f".installed-{lock}-*"))
-
-
 def test_what_is_copied_is_all_that_the_program_needs(image):
-    if not has_stamp("requirements"):
-        pytest.skip("./run.sh has not installed this Python's packages")
     for words in (["--help"], ["list", "what=ensembles"], ["weights", "ensemble=demo", "preset=smoke"]):
         done = run(image, *words, PNEUMONIA_LOCK="requirements.txt")
         assert done.returncode == 0 and "First use" not in done.stderr, done.stderr

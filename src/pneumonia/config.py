@@ -149,10 +149,14 @@ def with_absolute_paths(experiment: Experiment) -> Experiment:
 def experiment_label(name: str, preset: str, experiment: Experiment) -> str:
     """The experiment's part of a run's path: its name, its preset, and a short hash of what the command line changed,
     so that two different settings never share a path."""
-    changed = difference(as_tree(read_experiment(name, preset)), as_tree(experiment))
-    changed = {key: value for key, value in changed.items() if key not in WITHOUT_EFFECT}
+    changed = difference(effective_settings(read_experiment(name, preset)), effective_settings(experiment))
     label = name if preset == "full" else f"{name}-{preset}"
     return f"{label}-{short_hash(changed)}" if changed else label
+
+
+def effective_settings(experiment: Experiment) -> dict:
+    """The settings that the weights and tables of an experiment's runs depend on."""
+    return {key: value for key, value in as_tree(experiment).items() if key not in WITHOUT_EFFECT}
 
 
 def difference(a: dict, b: dict, prefix: str = "") -> dict:

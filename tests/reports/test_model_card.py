@@ -8,7 +8,8 @@ from pneumonia import config, schema
 from pneumonia.boxes.predictions import Detections
 from pneumonia.metrics.auc import auc
 from pneumonia.metrics.iou_map import Truth, mean_iou_map
-from pneumonia.reports.model_card import group_scores, table
+from pneumonia.reports.markdown import table
+from pneumonia.reports.model_card import group_scores
 from pneumonia.reports.weight_origins import UNKNOWN, origin_of
 from pneumonia.schema.models import KERAS_APPLICATIONS
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from pneumonia import config, schema
-from pneumonia.data.cache import Cache
+from pneumonia.data.prepared import read_prepared
 from pneumonia.data.samples import CachedImages
 from pneumonia.inference import engines
+from pneumonia.reports.held_out import read_held_out
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import EnvironmentFailure, bad_input
 from pneumonia.system.files import new_folder, sha256, write_json
@@ -38,11 +38,11 @@ LIBRARY = {"onnx": "ONNX Runtime", "saved_model": "TensorFlow", "litert": "LiteR
 
 
 class Target(NamedTuple):
-    """A format: the name of its file or folder, Keras's name for it, the library that it is for, and what opens it."""
+    """A format: the name of its file or folder, Keras's name for it, the package that runs it, and what opens it."""
 
     file: str
     keras_name: str
-    library: str
+    package: str
     open: Callable[[Path], engines.Engine]
 
 
@@ -63,6 +63,8 @@ def export_network(settings: schema.Export) -> dict:
     run, target = Run(config.required_path(settings.run, "run", "the run's folder")), TARGETS[settings.format]
     if not run.is_done:
         raise bad_input(run.folder, "is not a finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
+    if target.package != "tensorflow":
+        engines.import_package(target.package)
     import_keras_quietly()
     from pneumonia.inference.network import network_of
 
@@ -71,10 +73,11 @@ def export_network(settings: schema.Export) -> dict:
         what = f"has inputs besides the image: {', '.join(family.person_inputs)}"
         raise bad_input(run.folder, what, "export a run without model.inputs")
     pictures = held_out_pictures(run, experiment.image_size)
-    default = config.REPOSITORY / "exports" / f"{run.folder.parent.name}-fold{run.fold}-{settings.format}"
+    default = (
+        config.REPOSITORY / "exports" / f"{run.dataset.name}-{run.folder.parent.name}-fold{run.fold}-{settings.format}"
+    )
     out = config.user_path(settings.out) if settings.out else default
     with new_folder(out, replace=not settings.out) as folder:
-        engines.import_library(target.library)
         convert(network, folder / target.file, target.keras_name, experiment.image_size)
         engine = target.open(folder / target.file)
         difference = largest_difference(family, outputs_of(network)(pictures), engine(pictures))
@@ -107,8 +110,8 @@ def export_network(settings: schema.Export) -> dict:
 
 def held_out_pictures(run: Run, size: int) -> np.ndarray:
     """Return (n, size, size, 1) uint8, the first held-out images, from the run's image cache."""
-    ids = pd.read_csv(run.folder / "held_out.csv", dtype=str, keep_default_na=False)["patientId"][:COMPARED]
-    return np.stack([*CachedImages(Cache(Path(run.start()["prepared"]["cache"])), list(ids), size)])[..., None]
+    ids = list(read_held_out(str(run.folder)).table["patientId"][:COMPARED])
+    return np.stack([*CachedImages(read_prepared(run.start()["prepared"]).cache, ids, size)])[..., None]
 
 
 def convert(network, path: Path, keras_name: str, size: int) -> None:

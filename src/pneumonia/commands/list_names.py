@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pneumonia import config, schema
 from pneumonia.commands.table import COMMANDS
+from pneumonia.reports.markdown import row, table
 from pneumonia.schema.commands import SUBJECTS
 from pneumonia.schema.models import FAMILIES, PlainClassifier, model_names, settings_of
 from pneumonia.schema.reference import entries
@@ -152,8 +153,8 @@ def page_of_commands() -> str:
                 lines += ["", f"With {entry.family}:", "", *HEAD]
                 continue
             cells = (f"`{entry.key}`", entry.kind, f"`{entry.value}`" if entry.value else "", entry.allowed, entry.help)
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+            lines.append(row(cells))
     return "\n".join(lines) + "\n"
 
 
-HEAD = ("| setting | type | default | allowed | meaning |", "|---|---|---|---|---|")
+HEAD = table(("setting", "type", "default", "allowed", "meaning"), []).split("\n")

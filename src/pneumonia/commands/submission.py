@@ -192,7 +192,8 @@ def submission_folder(settings: schema.Job, preset: str, data: Prepared, members
     if settings.out:
         return config.user_path(settings.out)
     fold = "all" if len(folds) > 1 else str(folds[0])
-    experiments = [config.as_tree(config.read_experiment(name, preset, {"seed": settings.seed})) for name in members]
+    experiments = [config.read_experiment(name, preset, {"seed": settings.seed}) for name in members]
+    experiments = [config.effective_settings(experiment) for experiment in experiments]
     key = config.short_hash([data.identity, config.read_ensemble(settings.ensemble), experiments, folds])
     return REPOSITORY / "submissions" / f"{data.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
 

@@ -18,14 +18,14 @@ INSTALL = "./run.sh install extra=export"
 
 
 def open_onnx(file: Path) -> Engine:
-    session = import_library("onnxruntime").InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    session = import_package("onnxruntime").InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (gray,) = (given.name for given in session.get_inputs())
     names = [output.name for output in session.get_outputs()]
     return lambda pictures: dict(zip(names, session.run(names, {gray: pictures})))
 
 
 def open_saved_model(folder: Path) -> Engine:
-    tensorflow = import_library("tensorflow")
+    tensorflow = import_package("tensorflow")
     loaded = tensorflow.saved_model.load(str(folder))
 
     def run(pictures: np.ndarray) -> dict[str, np.ndarray]:
@@ -38,14 +38,14 @@ def open_saved_model(folder: Path) -> Engine:
 def open_litert(file: Path) -> Engine:
     with warnings.catch_warnings():  # it recommends a package that the lock cannot have: its own needs are not met
         warnings.simplefilter("ignore")
-        interpreter = import_library("tensorflow").lite.Interpreter(str(file))
+        interpreter = import_package("tensorflow").lite.Interpreter(str(file))
     signature = interpreter.get_signature_runner()
     (gray,) = signature.get_input_details()
     return lambda pictures: {name: np.array(value) for name, value in signature(**{gray: pictures}).items()}
 
 
-def import_library(name: str):
-    """Import an optional library. Raises EnvironmentFailure where it is missing."""
+def import_package(name: str):
+    """Import an optional package. Raises EnvironmentFailure where it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError as error:

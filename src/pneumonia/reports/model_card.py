@@ -16,6 +16,7 @@ from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.metrics.subgroups import subgroups
 from pneumonia.reports.final_score import MARK
+from pneumonia.reports.markdown import table
 from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.reports.weight_origins import IMAGENET_TERMS, origin_of
 from pneumonia.runs.run import Run, experiment_of
@@ -194,8 +195,3 @@ def files_table(result: dict, runs: Mapping[str, list[Run]]) -> str:
     return table(("file", "SHA-256"), [(name, f"`{digest}`") for name, digest in rows]) + (
         f"\n\nTrained by commit {commit or 'unknown'}; versions and processor are in each run's environment.json."
     )
-
-
-def table(names: tuple, rows: list[tuple]) -> str:
-    lines = [names, ("---",) * len(names), *rows]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

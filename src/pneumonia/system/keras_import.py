@@ -1,7 +1,8 @@
 """Import Keras and keras-cv: without the log lines of TensorFlow's start, and without packages that nobody uses here.
 
-Keras imports scikit-learn, pandas and matplotlib, TensorFlow JAX, and keras-cv kagglehub, only to offer adapters for
-them; each is optional there. They are a third of the processor time of the import.
+Keras imports scikit-learn, pandas and matplotlib, and keras-cv kagglehub, only to offer adapters for them; each is
+optional there, and together they take seconds. JAX, which TensorFlow imports for the same reason, stays:
+$KERAS_BACKEND or ~/.keras/keras.json may name it as Keras's backend.
 """
 
 import contextlib
@@ -10,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from types import ModuleType
 
-UNUSED_BY_KERAS = ("jax", "matplotlib", "pandas", "sklearn")
+UNUSED_BY_KERAS = ("matplotlib", "pandas", "sklearn")
 UNUSED_BY_KERAS_CV = ("kagglehub", "matplotlib")
 
 
@@ -22,10 +23,9 @@ def import_keras_quietly() -> None:
     sys.stderr.flush()
     stderr = os.dup(2)
     devnull = os.open(os.devnull, os.O_WRONLY)
-    unused = [name for name in UNUSED_BY_KERAS if name != os.environ.get("KERAS_BACKEND")]
     try:
         os.dup2(devnull, 2)
-        with as_if_not_installed(unused):
+        with as_if_not_installed(UNUSED_BY_KERAS):
             import keras
 
         keras.distribution.list_devices()  # starts the device drivers, which write log lines too
