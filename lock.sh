@@ -12,3 +12,4 @@ compile requirements-dev.in -o requirements-dev.txt
 compile requirements-pretrained.in -o requirements-pretrained.txt
 compile requirements-tensorboard.in -o requirements-tensorboard.txt
 compile requirements-export.in -o requirements-export.txt
+compile requirements-predict.in -o requirements-predict.txt

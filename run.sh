@@ -45,7 +45,7 @@ install() {
 # install_extra NAME: installs the optional packages of requirements-NAME.txt.
 install_extra() {
     local names
-    names=$(cd "$here" && printf '%s\n' requirements-*.txt | sed -n 's/^requirements-\(.*\)\.txt$/\1/p' | grep -vx -e gpu -e dev | paste -sd ' ')
+    names=$(cd "$here" && printf '%s\n' requirements-*.txt | sed -n 's/^requirements-\(.*\)\.txt$/\1/p' | grep -vx -e gpu -e dev -e predict | paste -sd ' ')
     [ -n "$1" ] && [[ " $names " == *" $1 "* ]] || { echo "error: install: extra= must be one of: $names" >&2; exit 2; }
     install "requirements-$1.txt" "optional packages"
 }
@@ -55,6 +55,7 @@ if nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=req
 lock=${PNEUMONIA_LOCK:-$lock}
 [ -z "${PNEUMONIA_LOCK:-}" ] || [ -f "$here/$lock" ] || fail "PNEUMONIA_LOCK=$lock: there is no such file; leave it unset, or give requirements.txt or requirements-gpu.txt"
 base_size="some minutes, about 3 GB"
+[ "$lock" != requirements-predict.txt ] || base_size="about 0.9 GB"
 case " $* " in
     *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # --help needs no packages
     " install "*)

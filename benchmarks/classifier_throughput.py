@@ -126,7 +126,7 @@ def measure(settings: Settings, name: str, samples: Samples) -> tuple[int, dict[
         ways: dict[str, Callable[[int], object]] = {
             "constant": lambda _: learner.fit(Constant(batch, settings.steps), shuffle=False, verbose=0),
             "loaded": fit_loaded,
-            "prediction": lambda _: list(passes(network, pictures, settings.batch_size)),
+            "prediction": lambda _: list(passes(network.predict_on_batch, pictures, settings.batch_size)),
         }
         seconds: dict[str, list[float]] = {way: [] for way in ways}
         for turn in range(settings.turns + 1):

@@ -89,7 +89,7 @@ def overfit(experiment: schema.Experiment, samples: Samples, study, cache) -> tu
         network = loop.train(experiment, family, samples, None, Path(scratch), experiment.model.name)
     ids = samples.ids.tolist()
     images = cached_images(cache, ids, experiment.image_size)
-    detections = predict(network, family, images, experiment, "training images")
+    detections = predict(network.predict_on_batch, family, images, experiment, "training images")
     threshold, score = sweep(Truth.from_lists(ids, list(study["boxes"])), detections).best()
     return float(score), float(threshold)
 

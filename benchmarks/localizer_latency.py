@@ -81,7 +81,7 @@ def measure(settings: Settings) -> dict:
     for turn in range(settings.turns + WARM_UP):
         images = np.stack([radiographs[row] for row in rows[turn * batch : (turn + 1) * batch]])[..., None]
         start = time.perf_counter()
-        (outputs,) = passes(network, images, batch)
+        (outputs,) = passes(network.predict_on_batch, images, batch)
         middle = time.perf_counter()
         decoded = family.decode(outputs)
         end = time.perf_counter()

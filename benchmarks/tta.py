@@ -37,7 +37,7 @@ def seconds(network, family, images: np.ndarray, tta: list[str]) -> float:
     squares = Images([str(row) for row in range(len(images))], images, np.full((len(images), 2), 1024))
     experiment = schema.Experiment(tta=tta, batch_size=BATCH)
     start = time.perf_counter()
-    predict(network, family, squares, experiment, "")
+    predict(network.predict_on_batch, family, squares, experiment, "")
     return time.perf_counter() - start
 
 

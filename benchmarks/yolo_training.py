@@ -208,7 +208,9 @@ def main(settings: Settings) -> None:
 
 def detect(network, family: YOLOv8, experiment: schema.Experiment, data: Prepared, ids: list[str]):
     images = cached_images(data.cache, ids, experiment.image_size)
-    return predict(network, family, images, dataclasses.replace(experiment, tta=["identity"]), "held-out images")
+    return predict(
+        network.predict_on_batch, family, images, dataclasses.replace(experiment, tta=["identity"]), "held-out images"
+    )
 
 
 def report(tables: dict, data: Prepared) -> None:

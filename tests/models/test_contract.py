@@ -175,7 +175,7 @@ def test_a_perfect_mask_gives_the_boxes_back():
 
 def test_perfect_distances_give_the_boxes_back():
     """Every anchor inside a box points at its sides; decoding and suppression leave that box alone."""
-    from pneumonia.models.yolo.network import BINS, anchor_points
+    from pneumonia.decoding.anchor_boxes import BINS, anchor_points
 
     of_name = make("yolov8")
     points, strides = anchor_points(SIZE)

@@ -6,7 +6,8 @@ from scipy.ndimage import gaussian_filter
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
-from pneumonia.models import mask_losses, masks
+from pneumonia.decoding import masks
+from pneumonia.models import mask_losses
 from pneumonia.schema.relations import check_network
 from pneumonia.system.errors import BadInput
 

@@ -6,9 +6,9 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
+from pneumonia.decoding.anchors import PER_CELL, STRIDES, Shapes, fit, grid
 from pneumonia.models.registry import family
 from pneumonia.models.retinanet import losses as objective
-from pneumonia.models.retinanet.anchors import PER_CELL, STRIDES, Shapes, fit, grid
 from pneumonia.training.learner import as_tensors
 
 SIZE = 64

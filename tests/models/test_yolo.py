@@ -8,11 +8,11 @@ import pytest
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
+from pneumonia.decoding.anchor_boxes import BINS, anchor_points
 from pneumonia.models.detector import MAX_TRUE_BOXES
 from pneumonia.models.registry import family as registry_family
 from pneumonia.models.yolo import losses as objective
 from pneumonia.models.yolo.family import YOLOv8
-from pneumonia.models.yolo.network import BINS, anchor_points
 from pneumonia.runs import checkpoint
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import sha256, write_json

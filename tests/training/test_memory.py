@@ -102,7 +102,7 @@ def test_what_to_try_is_a_batch_that_can_be_trained(changes, fix):
     ],
 )
 def test_every_backend_s_words_for_it_are_known(monkeypatch, error):
-    monkeypatch.setattr("pneumonia.runs.memory.on_gpu", lambda: True)
+    monkeypatch.setattr("pneumonia.runs.memory.uses_gpu", lambda: True)
     with (
         pytest.raises(
             EnvironmentFailure, match=r"^GPU memory is short at batch_size=16; use another device$"

@@ -193,7 +193,7 @@ def test_pictures_of_a_localizer_have_the_boxes_of_its_prediction_table(tmp_path
     tracker.draw_pictures(1, network, finder)
     tracker.close()
     images = Images(samples.ids, samples.images, np.full((len(samples), 2), SIZE))
-    table = predict(network, finder, images, wanted, "test")
+    table = predict(network.predict_on_batch, finder, images, wanted, "test")
     drawn, seen = pictures(tmp_path), 0
     assert len(drawn) == 6
     for tag, ((_, picture),) in drawn.items():

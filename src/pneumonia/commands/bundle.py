@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pneumonia import config, schema
 from pneumonia.commands.bundle_texts import notebook, readme
-from pneumonia.commands.predict import ensemble_runs, run_folder
 from pneumonia.commands.submission_names import submission_folder
 from pneumonia.config import REPOSITORY
+from pneumonia.inference.predictor import ensemble_runs, source_of
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import new_folder, read_json, sha256, write_json
@@ -44,7 +44,8 @@ def bundle(settings: schema.Bundle) -> dict:
     """
     if not settings.out:
         raise bad_input("command line", "out= is missing", "give out=DIR, a new folder")
-    submission = run_folder(str(submission_folder(settings.submission)))
+    submission = submission_folder(settings.submission)
+    source_of(submission, "keras")
     runs = ensemble_runs(submission)
     check_weights(runs)
     out = config.user_path(settings.out)

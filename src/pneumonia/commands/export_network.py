@@ -1,12 +1,14 @@
-"""`./run.sh export run=RUN`: a run's network for other programs, by Keras's own export, compared before it is kept.
+"""`./run.sh export run=...`: the networks of a run or an ensemble for other programs, by Keras's own export, each
+compared before it is kept.
 
-The exported network takes uint8 gray pictures, already scaled to its square, and normalises them itself. Its outputs
-are the network's own: what turns them into boxes or probabilities (`Family.decode`) works with numpy, outside of it.
+An exported network takes uint8 gray pictures, already scaled to its square, and normalises them itself. Its outputs
+are the network's own: what turns them into boxes or probabilities (decoding/) works with NumPy, outside of it.
 """
 
 import contextlib
 import io
 import logging
+import shutil
 import statistics
 import time
 import warnings
@@ -20,8 +22,9 @@ from pneumonia import config, schema
 from pneumonia.data.prepared import read_prepared
 from pneumonia.data.samples import CachedImages
 from pneumonia.inference import engines
+from pneumonia.inference.predictor import ENSEMBLE, NETWORK, ONNX_FILE, RECIPE, ensemble_runs, is_ensemble
 from pneumonia.reports.held_out import read_held_out
-from pneumonia.runs.run import Run
+from pneumonia.runs.run import Run, experiment_of
 from pneumonia.system.errors import EnvironmentFailure, bad_input
 from pneumonia.system.files import new_folder, sha256, write_json
 from pneumonia.system.keras_import import import_keras_quietly
@@ -47,65 +50,98 @@ class Target(NamedTuple):
 
 
 TARGETS = {
-    "onnx": Target("network.onnx", "onnx", "onnxruntime", engines.open_onnx),
+    "onnx": Target(ONNX_FILE, "onnx", "onnxruntime", engines.open_onnx),
     "saved_model": Target("saved_model", "tf_saved_model", "tensorflow", engines.open_saved_model),
     "litert": Target("network.tflite", "litert", "tensorflow", engines.open_litert),
 }
 
 
 def export_network(settings: schema.Export) -> dict:
-    """Write the network with network.json; return the folder, differences and timings.
+    """Write the network of a run, or those of an ensemble; return the folder, differences and timings.
 
     Raises:
         BadInput: no finished run; inputs besides the image; the exported network predicts something else.
-        EnvironmentFailure: a library is missing, or cannot convert the network.
+        EnvironmentFailure: a package is missing, or cannot convert the network.
     """
-    run, target = Run(config.required_path(settings.run, "run", "the run's folder")), TARGETS[settings.format]
-    if not run.is_done:
-        raise bad_input(run.folder, "is not a finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
+    source = config.required_path(settings.run, "run", "the folder of a run or a submission")
+    members = ensemble_runs(source) if is_ensemble(source) else {"": [Run(source)]}
+    runs = [run for folds in members.values() for run in folds]
+    for run in runs:
+        check_run(run)
+    target = TARGETS[settings.format]
     if target.package != "tensorflow":
         engines.import_package(target.package)
     import_keras_quietly()
+    name = source.name if is_ensemble(source) else f"{runs[0].dataset.name}-{label_of(runs[0])}"
+    out = (
+        config.user_path(settings.out) if settings.out else config.REPOSITORY / "exports" / f"{name}-{settings.format}"
+    )
+    with new_folder(out, replace=not settings.out) as folder:
+        if not is_ensemble(source):
+            result = convert_run(runs[0], target, settings.format, folder)
+        else:
+            result = {"networks": {}}
+            for run in runs:
+                (folder / label_of(run)).mkdir()
+                result["networks"][label_of(run)] = convert_run(run, target, settings.format, folder / label_of(run))
+            shutil.copy(source / RECIPE, folder / RECIPE)
+            names = {member: [label_of(run) for run in folds] for member, folds in members.items()}
+            write_json(folder / ENSEMBLE, {"networks": names})
+    size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    print(f"{settings.format}: {out}, {size / 1e6:.0f} MB")
+    if settings.format == "onnx":
+        print(f"next: ./run.sh predict run={out} images=DIR, also without TensorFlow: docs/networks.md")
+    return {"folder": out, "format": settings.format, "bytes": size, **result}
+
+
+def label_of(run: Run) -> str:
+    return f"{run.folder.parent.name}-fold{run.fold}"
+
+
+def check_run(run: Run) -> None:
+    """Raises BadInput for a run that is not finished or has inputs besides the image."""
+    if not run.is_done:
+        raise bad_input(run.folder, "is not a finished run", "give run=runs/DATASET/EXPERIMENT/fold0")
+    if inputs := getattr(experiment_of(run).model, "inputs", []):
+        what = f"has inputs besides the image: {', '.join(inputs)}"
+        raise bad_input(run.folder, what, "export a run without model.inputs")
+
+
+def convert_run(run: Run, target: Target, name: str, folder: Path) -> dict:
+    """Write a run's network with network.json, and print how it compares; return differences and milliseconds."""
     from pneumonia.inference.network import network_of
 
     network, family, experiment = network_of(run)
-    if family.person_inputs:
-        what = f"has inputs besides the image: {', '.join(family.person_inputs)}"
-        raise bad_input(run.folder, what, "export a run without model.inputs")
     pictures = held_out_pictures(run, experiment.image_size)
-    default = (
-        config.REPOSITORY / "exports" / f"{run.dataset.name}-{run.folder.parent.name}-fold{run.fold}-{settings.format}"
-    )
-    out = config.user_path(settings.out) if settings.out else default
-    with new_folder(out, replace=not settings.out) as folder:
-        convert(network, folder / target.file, target.keras_name, experiment.image_size)
-        engine = target.open(folder / target.file)
-        difference = largest_difference(family, outputs_of(network)(pictures), engine(pictures))
-        if difference["box"] > PIXELS or difference["confidence"] > CONFIDENCE or difference["output"] > OUTPUT:
-            text = (
-                f"{difference['box']:.2f} pixels, {difference['confidence']:.4f} of confidence, "
-                f"{difference['output']:.4f} of an output"
-            )
-            what = f"the exported network's predictions differ by up to {text} on {len(pictures)} images"
-            raise bad_input(run.folder, what, "nothing is kept; choose another format=")
-        milliseconds = latency(outputs_of(network), engine, pictures)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
-        write_json(
-            folder / "network.json",
-            {
-                "experiment": run.folder.parent.name,
-                "fold": run.fold,
-                "kind": family.kind,
-                "weights_sha256": run.done()["weights_sha256"],
-                "input": f"(batch, {experiment.image_size}, {experiment.image_size}, 1) uint8 gray",
-                "outputs": {name: list(value.shape[1:]) for name, value in engine(pictures[:1]).items()},
-                "settings": config.as_tree(experiment) | {"decoder": run.done()["decoder"]},
-                "difference": difference,
-                "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
-            },
+    convert(network, folder / target.file, target.keras_name, experiment.image_size)
+    engine = target.open(folder / target.file)
+    difference = largest_difference(family, outputs_of(network)(pictures), engine(pictures))
+    if difference["box"] > PIXELS or difference["confidence"] > CONFIDENCE or difference["output"] > OUTPUT:
+        text = (
+            f"{difference['box']:.2f} pixels, {difference['confidence']:.4f} of confidence, "
+            f"{difference['output']:.4f} of an output"
         )
-    print_result(settings.format, out, len(pictures), difference, milliseconds)
-    return {"folder": out, "format": settings.format, "difference": difference, "milliseconds": milliseconds}
+        what = f"the exported network's predictions differ by up to {text} on {len(pictures)} images"
+        raise bad_input(run.folder, what, "nothing is kept; choose another format=")
+    milliseconds = latency(outputs_of(network), engine, pictures)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_json(
+        folder / NETWORK,
+        {
+            "experiment": run.folder.parent.name,
+            "fold": run.fold,
+            "kind": family.kind,
+            "weights_sha256": run.done()["weights_sha256"],
+            "input": f"(batch, {experiment.image_size}, {experiment.image_size}, 1) uint8 gray",
+            "outputs": {key: list(value.shape[1:]) for key, value in engine(pictures[:1]).items()},
+            "settings": config.as_tree(experiment),
+            "decoder": run.done()["decoder"],
+            "difference": difference,
+            "files": {path.relative_to(folder).as_posix(): sha256(path) for path in files},
+        },
+    )
+    print_result(name, label_of(run), len(pictures), difference, milliseconds)
+    return {"difference": difference, "milliseconds": milliseconds}
 
 
 def held_out_pictures(run: Run, size: int) -> np.ndarray:
@@ -188,9 +224,8 @@ def latency(ours: engines.Engine, theirs: engines.Engine, pictures: np.ndarray) 
     return result
 
 
-def print_result(name: str, out: Path, images: int, difference: dict, milliseconds: dict) -> None:
-    print(f"{name}: {out}")
-    print(f"same predictions on {images} held-out images: boxes to {difference['box']:.3f} pixels, confidences to "
-          f"{difference['confidence']:.6f}")  # fmt: skip
+def print_result(name: str, label: str, images: int, difference: dict, milliseconds: dict) -> None:
+    text = f"boxes to {difference['box']:.3f} pixels, confidences to {difference['confidence']:.6f}"
+    print(f"{label}: same predictions on {images} held-out images: {text}")
     for batch, times in milliseconds.items():
         print(f"batch of {batch}: Keras {times['keras']:.1f} ms, {LIBRARY[name]} {times['exported']:.1f} ms")

@@ -16,11 +16,12 @@ from pneumonia.data.image_kinds import KINDS
 from pneumonia.data.radiographs import Radiographs
 from pneumonia.ensemble.merge import apply_to_folds
 from pneumonia.ensemble.recipe import read_recipe
-from pneumonia.runs.run import Run, experiment_of
+from pneumonia.inference.predict import predict_tables
+from pneumonia.inference.predictor import Predictor, Source, source_of
+from pneumonia.runs.memory import explain_memory_errors
 from pneumonia.runs.tables import image_output
 from pneumonia.system.errors import BadInput, bad_input
-from pneumonia.system.files import atomic_write, read_json
-from pneumonia.system.keras_import import import_keras_quietly
+from pneumonia.system.files import atomic_write
 from pneumonia.system.progress import say
 
 PICTURE_SIZE = 1024  # pixels of the picture that is drawn for a single image
@@ -35,62 +36,32 @@ def predict(settings: schema.Predict) -> dict:
         number of predicted images. "damaged": faults of images that were left out. "without_pixels": faults of DICOMs
         that are not images. "other_files": the number of all other files.
     """
-    folder = run_folder(settings.run)
-    members = ensemble_runs(folder) if is_ensemble(folder) else {"": [Run(folder)]}
-    out = output_file(settings, folder)
+    source = source_of(config.required_path(settings.run, "run", "a run or an ensemble"), settings.engine)
+    out = output_file(settings, source.folder)
     picture = out.with_suffix(PICTURE_SUFFIX)
     image_files = input_files(settings.images, leave_out=[out, picture])
-    sizes = {experiment_of(run).image_size for runs in members.values() for run in runs}
+    sizes = {predictor.experiment.image_size for predictor in source.predictors}
     with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
         radiographs = Radiographs(image_files.files, sizes, Path(scratch), settings.workers)
         check_damaged(radiographs, config.user_path(settings.images), settings.skip_damaged)
         report_left_out(radiographs, image_files)
-        import_keras_quietly()
-        if is_ensemble(folder):
-            table = predict_with_ensemble(folder, radiographs)
+        if source.recipe:
+            table = predict_with_ensemble(source, radiographs)
         else:
-            table, _ = predict_with_run(Run(folder), radiographs)
+            table, _ = predict_with(source.predictors[0], radiographs)
     (write_detections if isinstance(table, Detections) else write_classes)(out, table)
     has_picture = len(table) == 1 and isinstance(table, Detections)
     if has_picture:
         draw_picture(picture, image_files.files[table.ids[0]], table)
     print(f"{len(table)} images predicted: {out}" + (f"; picture: {picture}" if has_picture else ""))
     return {
-        "submission" if is_ensemble(folder) else "table": out,
+        "submission" if source.recipe else "table": out,
         "picture": picture if has_picture else None,
         "images": len(table),
         "damaged": [fault.as_json() for fault in radiographs.damaged],
         "without_pixels": [fault.as_json() for fault in radiographs.without_pixels],
         "other_files": image_files.others,
     }
-
-
-def run_folder(text: str) -> Path:
-    """The folder in `run=`. Raises BadInput where it has neither a finished run nor an ensemble of finished runs."""
-    folder = config.user_path(text) if text else Path()
-    if not text or not ((folder / "done.json").exists() or is_ensemble(folder)):
-        fix = "give run=runs/DATASET/EXPERIMENT/fold0 or run=submissions/NAME"
-        raise bad_input(text or "run", "is not a finished run or an ensemble", fix)
-    if is_ensemble(folder):
-        missing = [run.folder for runs in ensemble_runs(folder).values() for run in runs if not run.is_marked]
-        if missing:
-            fix = "make the ensemble again by the command that made it"
-            raise bad_input(folder, f"its run {missing[0]} does not exist any more", fix)
-    return folder
-
-
-def is_ensemble(folder: Path) -> bool:
-    return (folder / "recipe.yaml").exists()
-
-
-def ensemble_runs(ensemble: Path) -> dict[str, list[Run]]:
-    """{member: its runs}. Raises BadInput for an ensemble that was fitted on tables and has no networks."""
-    result = ensemble / "result.json"
-    runs = read_json(result).get("runs") if result.exists() else None
-    if runs is None:
-        fix = "predict with each model, then ./run.sh apply recipe=... members=[...]"
-        raise bad_input(ensemble, "was fitted on tables: it has a recipe, but no trained models", fix)
-    return {name: [Run(config.REPOSITORY / path) for path in paths] for name, paths in runs.items()}
 
 
 def output_file(settings: schema.Predict, run: Path) -> Path:
@@ -157,31 +128,26 @@ def report_left_out(radiographs: Radiographs, images: FoundImages) -> None:
         say(str(fault).replace("error:", "warning:", 1))
 
 
-def predict_with_ensemble(folder: Path, images: Radiographs) -> Detections:
+def predict_with_ensemble(source: Source, images: Radiographs) -> Detections:
     """Predict with all folds of all members, and apply the ensemble's recipe."""
-    recipe = read_recipe(folder / "recipe.yaml")
+    recipe = read_recipe(source.recipe)
     folds: dict[str, list] = {}
-    for name, runs in ensemble_runs(folder).items():
-        for run in runs:
-            table, classes = predict_with_run(run, images)
+    for name, predictors in source.members.items():
+        for predictor in predictors:
+            table, classes = predict_with(predictor, images)
             folds.setdefault(name, []).append(table)
             if classes is not None:
                 folds.setdefault(image_output(name), []).append(classes)
     return apply_to_folds(recipe, folds, images.sizes)
 
 
-def predict_with_run(
-    run: Run, images: Radiographs
+def predict_with(
+    predictor: Predictor, images: Radiographs
 ) -> tuple[Detections | ClassProbabilities, ClassProbabilities | None]:
-    """Return the run's table, and the class probabilities of a localizer with an output for the whole image."""
-    from pneumonia.inference.network import network_of
-    from pneumonia.inference.predict import predict_tables
-    from pneumonia.runs.memory import explain_memory_errors
-
-    network, family, experiment = network_of(run)
-    title = f"{run.folder.parent.name} fold {run.fold}"
+    """Return a network's table, and the class probabilities of a localizer with an output for the whole image."""
+    experiment, (engine, decoder) = predictor.experiment, predictor.open()
     with explain_memory_errors(experiment, fix="free it, or predict on the CPU: CUDA_VISIBLE_DEVICES=-1"):
-        return predict_tables(network, family, images.images(experiment.image_size), experiment, title)
+        return predict_tables(engine, decoder, images.images(experiment.image_size), experiment, predictor.title)
 
 
 def draw_picture(path: Path, file: Path, detections: Detections) -> None:

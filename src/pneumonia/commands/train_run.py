@@ -70,7 +70,9 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
             continue
         tables[name] = run.table(name, family.kind)
         cached = cached_images(cache, list(ids), experiment.image_size)
-        table, classes = predict_tables(network, family, cached, experiment, f"{title}: predicting {name} images")
+        table, classes = predict_tables(
+            network.predict_on_batch, family, cached, experiment, f"{title}: predicting {name} images"
+        )
         WRITERS[family.kind](tables[name], table)
         if classes is not None:  # of a localizer, with an output for the whole image
             tables[f"{name}_classes"] = run.table(name, "classifier")

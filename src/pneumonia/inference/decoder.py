@@ -61,7 +61,7 @@ def decode_images(
     for start in range(0, len(inner), experiment.batch_size):
         rows = range(start, min(start + experiment.batch_size, len(inner)))
         batch = np.stack([inner.images[row] for row in rows])[..., None]
-        for outputs in passes(network, batch, experiment.batch_size):
+        for outputs in passes(network.predict_on_batch, batch, experiment.batch_size):
             for family, images in zip(families, decoded):
                 images.extend(family.decode(outputs))
     tables = [Detections.from_lists(inner.ids, *zip(*images)) for images in decoded]

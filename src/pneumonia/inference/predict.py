@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-import keras
 import numpy as np
 
 from pneumonia import schema
@@ -12,25 +11,26 @@ from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.data.labels import HEADS
 from pneumonia.data.person_features import model_input
 from pneumonia.data.samples import Images
+from pneumonia.decoding.decoder import Decoder
+from pneumonia.inference.engines import Engine
 from pneumonia.inference.tta import variants
-from pneumonia.models.family import Family
 from pneumonia.system.progress import progress
 
 
 def predict(
-    network: keras.Model,
-    family: Family,
+    engine: Engine,
+    decoder: Decoder,
     images: Images,
     experiment: schema.Experiment,
     title: str,
 ) -> Detections | ClassProbabilities:
     """Return the first table of `predict_tables`."""
-    return predict_tables(network, family, images, experiment, title)[0]
+    return predict_tables(engine, decoder, images, experiment, title)[0]
 
 
 def predict_tables(
-    network: keras.Model,
-    family: Family,
+    engine: Engine,
+    decoder: Decoder,
     images: Images,
     experiment: schema.Experiment,
     title: str,
@@ -38,6 +38,7 @@ def predict_tables(
     """Predict every variant of every image, and merge the variants.
 
     Args:
+        engine: runs the network: Keras's predict_on_batch, or an exported network (inference/engines.py).
         images: boxes are returned in the pixels of their original sizes.
         experiment: its settings tta (variants, inference/tta.py), batch_size (pictures per pass of the network; each
             variant is one picture), max_boxes (of an image, the most confident) and min_score (of a box, for each
@@ -59,36 +60,37 @@ def predict_tables(
         batch = np.stack([images.pixels[row] for row in range(start, min(start + batch_size, len(images)))])[..., None]
         pictures = np.concatenate([variant.picture(batch) for variant in tta])
         people = None if features is None else np.tile(features[start : start + batch_size], (len(tta), 1))
-        inputs = model_input(pictures, people, family.person_inputs)
+        inputs = model_input(pictures, people, decoder.person_inputs)
         decoded, classes = [], []
-        for outputs in passes(network, inputs, batch_size):
-            decoded += [*family.decode(outputs)]
-            classes.append(family.decode_classes(outputs))
+        for outputs in passes(engine, inputs, batch_size):
+            decoded += [*decoder.decode(outputs)]
+            classes.append(decoder.decode_classes(outputs))
         if classes[0] is not None:
             of_variants = np.concatenate(classes).reshape(len(tta), len(batch), -1)
             image_classes.append(of_variants.mean(axis=0))
         for k, (table, variant) in enumerate(zip(tables, tta)):
             part = decoded[k * len(batch) : (k + 1) * len(batch)]
-            if family.kind == "localizer":
-                part = [(variant.boxes_back(boxes, family.image_size), scores) for boxes, scores in part]
+            if decoder.kind == "localizer":
+                part = [(variant.boxes_back(boxes, decoder.image_size), scores) for boxes, scores in part]
             table.extend(part)
-    if family.kind == "classifier":
+    if decoder.kind == "classifier":
         return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0)), None
     of_images = class_table(images.ids, np.concatenate(image_classes)) if image_classes else None
     limits = (experiment.max_boxes, experiment.min_score)
-    variant_tables = [detection_table(images, table, family.image_size, *limits) for table in tables]
+    variant_tables = [detection_table(images, table, decoder.image_size, *limits) for table in tables]
     if len(variant_tables) == 1:
         return variant_tables[0], of_images
     return keep_most_confident(merge_same_model(variant_tables), *limits), of_images
 
 
-def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
+def passes(engine: Engine, inputs, batch_size: int) -> Iterator[dict[str, np.ndarray]]:
     """Yield the outputs of (n, size, size, 1) pictures, or of a dict of arrays, pass by pass, as numpy: n rows in all.
 
     A pass always has batch_size rows, the last one padded with zeros (black): one shape compiles once, and a picture's
     output does not depend on the number of pictures.
     """
-    rows = len(keras.tree.flatten(inputs)[0])
+    named = inputs if isinstance(inputs, dict) else {"gray": inputs}
+    rows = len(named["gray"])
     for start in range(0, rows, batch_size):
         count = min(batch_size, rows - start)
 
@@ -96,7 +98,8 @@ def passes(network: keras.Model, inputs, batch_size: int) -> Iterator[dict[str, 
             part = array[start : start + batch_size]
             return np.concatenate([part, np.zeros((missing, *part.shape[1:]), part.dtype)]) if missing else part
 
-        outputs = network.predict_on_batch(keras.tree.map_structure(one_pass, inputs))
+        parts = {name: one_pass(array) for name, array in named.items()}
+        outputs = engine(parts if isinstance(inputs, dict) else parts["gray"])
         yield {name: np.asarray(value)[:count] for name, value in outputs.items()}
 
 

@@ -3,24 +3,20 @@
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit
 
+from pneumonia.decoding.one_box import OneBoxDecoder
 from pneumonia.models.backbones import build_backbone
-from pneumonia.models.family import Family, ImageBoxes
+from pneumonia.models.family import Family
 from pneumonia.models.normalisation import gray_input, normalise
 
-MIN_SIDE = 1.0  # pixels: the network may predict a width or height of 0 or less
 
-
-class BoxRegressor(Family):
+class BoxRegressor(OneBoxDecoder, Family):
     """Flatten and Dense(4) give the box, average pooling and Dense(1) the class; 2,341,189 parameters at 128 px, of
     which 83,205 are trained while the backbone is frozen (`frozen_epochs=-1`).
 
     It predicts one box per image: x, y, width, height in units of the image's side. The report has this network; it is
     here to show how a detector without anchors or masks handles images with two findings, or none.
     """
-
-    kind = "localizer"
 
     def build(self) -> keras.Model:
         gray = gray_input(self.image_size)
@@ -60,16 +56,6 @@ class BoxRegressor(Family):
         """Return the accuracy at a probability of 0.5."""
         is_correct = (outputs["logits"] > 0) == (targets["is_box"] > 0.5)
         return {"accuracy": ops.mean(ops.cast(is_correct, "float32"))}
-
-    def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
-        """Return each image's box, clipped to the image, with the class's probability as its confidence."""
-        boxes = np.asarray(outputs["box"], dtype=np.float64) * self.image_size
-        start = np.clip(boxes[:, :2], 0, self.image_size - MIN_SIDE)
-        end = np.clip(boxes[:, :2] + boxes[:, 2:], start + MIN_SIDE, self.image_size)
-        scores = expit(np.asarray(outputs["logits"], dtype=np.float64))
-        return [
-            ImageBoxes(box[None], score) for box, score in zip(np.concatenate([start, end - start], axis=1), scores)
-        ]
 
 
 def central_box(shape, dtype=None):

@@ -5,36 +5,23 @@ from abc import abstractmethod
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit, softmax
 
-from pneumonia.data.labels import CLASSES, HEADS, LabelSet
+from pneumonia.data.labels import CLASSES
 from pneumonia.data.person_features import width_of
+from pneumonia.decoding.classes import ClassDecoder
+from pneumonia.decoding.masks import rasterize
 from pneumonia.models.backbones import build_backbone
 from pneumonia.models.classifier_losses import cross_entropy_of_classes, cross_entropy_of_labels
 from pneumonia.models.family import Family
-from pneumonia.models.masks import rasterize
 from pneumonia.models.normalisation import gray_input, normalise
-from pneumonia.schema.models import PlainClassifier
 from pneumonia.system.errors import bad_input
 
 
-class Classifier(Family):
+class Classifier(ClassDecoder, Family):
     """A classifier of images and, with `model.inputs`, of the person's age, sex and view. A subclass is one network.
 
     Outputs: `logits` (batch, 1), (batch, 3) or (batch, 14), depending on `model.head`; with `cell_loss` also `cells`.
     """
-
-    kind = "classifier"
-    model: PlainClassifier
-
-    @property
-    def label_set(self) -> LabelSet:
-        """The labels that the logits stand for, in their order."""
-        return HEADS[self.model.head]
-
-    @property
-    def person_inputs(self) -> tuple[str, ...]:
-        return tuple(self.model.inputs)
 
     @property
     def cell_loss(self) -> float:
@@ -114,10 +101,6 @@ class Classifier(Family):
         else:
             is_correct = (logits > 0) == (self.labels(targets) > 0.5)
         return {"accuracy": ops.mean(ops.cast(is_correct, "float32"))}
-
-    def decode(self, outputs: dict[str, np.ndarray]) -> np.ndarray:
-        logits = np.asarray(outputs["logits"], dtype=np.float64)
-        return softmax(logits, axis=1) if self.label_set.exclusive else expit(logits)
 
 
 class Application(Classifier):

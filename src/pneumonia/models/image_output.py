@@ -8,22 +8,14 @@ as a classifier does.
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import softmax
 
 from pneumonia.data.labels import CLASSES
+from pneumonia.decoding.classes import IMAGE_LOGITS, ImageClassDecoder
 from pneumonia.models.family import Family
 
-IMAGE_LOGITS = "image_logits"
 
-
-class LocalizerWithImageOutput(Family):
+class LocalizerWithImageOutput(ImageClassDecoder, Family):
     """A localizer that has the output where `model.image_loss`, the weight of its loss, is above 0."""
-
-    kind = "localizer"
-
-    @property
-    def has_image_output(self) -> bool:
-        return self.model.image_loss > 0
 
     def image_outputs(self, feature_map) -> dict:
         """Return {"image_logits": (batch, 3)} from the backbone's last map; empty without this output."""
@@ -38,12 +30,6 @@ class LocalizerWithImageOutput(Family):
         if not self.has_image_output:
             return {}
         return {"image": self.model.image_loss * image_cross_entropy(outputs[IMAGE_LOGITS], targets["class"])}
-
-    def decode_classes(self, outputs: dict[str, np.ndarray]) -> np.ndarray | None:
-        """Return (batch, 3) probabilities of normal, not normal and opacity, or None without this output."""
-        if not self.has_image_output:
-            return None
-        return softmax(np.asarray(outputs[IMAGE_LOGITS], dtype=np.float64), axis=1)
 
 
 def image_logits(feature_map, classes: int, dropout: float):

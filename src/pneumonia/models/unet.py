@@ -6,15 +6,14 @@ from typing import ClassVar
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit
 
-from pneumonia.models import mask_losses, masks
+from pneumonia.decoding.mask_boxes import MaskDecoder
+from pneumonia.decoding.masks import rasterize
+from pneumonia.models import mask_losses
 from pneumonia.models.backbones import build_backbone
-from pneumonia.models.family import Family, ImageBoxes
+from pneumonia.models.family import Family
 from pneumonia.models.normalisation import gray_input, normalise
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # values of mask_threshold that are tried after training
-MIN_AREAS = (0.001, 0.002, 0.004, 0.008, 0.016)  # values of min_area, shares of the image
 LEVELS = ("conv_pw_1_relu", "conv_pw_3_relu", "conv_pw_5_relu", "conv_pw_11_relu", "conv_pw_13_relu")
 
 
@@ -50,31 +49,18 @@ class PyramidProjection(keras.layers.Layer):
         return (*input_shape[0][:-1], 1)
 
 
-class MaskFamily(Family):
+class MaskFamily(MaskDecoder, Family):
     """A network whose output is the logits of a mask (batch, h, w, 1), square and no larger than its input."""
 
-    kind = "localizer"
     halvings: ClassVar[int]  # of the input's size, to the mask's
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         size, softness = self.image_size >> self.halvings, self.model.mask_softness
-        images = [masks.rasterize(image_boxes, self.image_size, size, softness) for image_boxes in boxes]
+        images = [rasterize(image_boxes, self.image_size, size, softness) for image_boxes in boxes]
         return {"mask": np.stack(images)[..., None]}
 
     def losses(self, targets: dict, outputs: dict) -> dict:
         return mask_losses.losses(targets["mask"], outputs["logits"], self.model.mask_losses)
-
-    def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
-        probabilities = expit(outputs["logits"][..., 0].astype(np.float64))
-        settings = (self.model.mask_threshold, self.model.min_area, self.model.mask_softness)
-        return [masks.components(mask, self.image_size, *settings) for mask in probabilities]
-
-    def decoders(self) -> list[dict]:
-        if not self.model.mask_fit:
-            return []
-        current = {"mask_threshold": self.model.mask_threshold, "min_area": self.model.min_area}
-        grid = [{"mask_threshold": threshold, "min_area": area} for threshold in THRESHOLDS for area in MIN_AREAS]
-        return [current, *(settings for settings in grid if settings != current)]
 
 
 class MobileNetUNet(MaskFamily):

@@ -1,12 +1,11 @@
 """Explain out-of-memory errors in one line that says what to try."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from pneumonia import schema
-from pneumonia.runs.checkpoint import checkpoints
-from pneumonia.runs.precision import on_gpu
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import EnvironmentFailure
 
@@ -33,11 +32,19 @@ def explain_memory_errors(experiment: schema.Experiment, folder: Path | None = N
         text = f"{type(error).__name__}: {error}"
         if not (isinstance(error, MemoryError) or any(sign in text for sign in OUT_OF_MEMORY)):
             raise
-        memory = "GPU memory" if on_gpu() else "memory"
+        memory = "GPU memory" if uses_gpu() else "memory"
         what = f"{memory} is short at batch_size={experiment.batch_size}"
         raise EnvironmentFailure(
             "; ".join(filter(None, (what, kept_files(folder), fix or smaller_batch(experiment))))
         ) from error
+
+
+def uses_gpu() -> bool:
+    if "keras" not in sys.modules:  # ONNX Runtime runs an exported network, on the CPU
+        return False
+    from pneumonia.runs.precision import on_gpu
+
+    return on_gpu()
 
 
 def kept_files(folder: Path | None) -> str:
@@ -46,6 +53,8 @@ def kept_files(folder: Path | None) -> str:
         return ""
     if Run(folder).weights.exists():
         return "the trained weights are kept"
+    from pneumonia.runs.checkpoint import checkpoints  # imports Keras
+
     return CHECKPOINT_KEPT if checkpoints(folder) else ""
 
 

@@ -138,7 +138,12 @@ class TrainRun(Command):
 
 @dataclass
 class Predict(Command):
-    run: str = setting("", "a run's folder, or submissions/NAME")
+    run: str = setting("", "a run's folder, submissions/NAME, or exports/NAME")
+    engine: str = setting(
+        "auto",
+        "what runs the networks: keras, or onnx (ONNX Runtime) for what `export` wrote; auto: by the folder",
+        choices=("auto", "keras", "onnx"),
+    )
     images: str = setting("", "a folder of DICOM, PNG and JPEG files, recognised by their content, or one file")
     skip_damaged: bool = setting(False, "leave damaged images out and predict the others")
     workers: int = setting(0, "threads that read images; 0: one per core, at most 8", low=0)
@@ -207,12 +212,12 @@ class Validate(Command):
 
 @dataclass
 class Export(Data):
-    """Boxes for other tools: of a submission, of a label table, or predictions with their true boxes. Or the network
-    of a run."""
+    """Boxes for other tools: of a submission, of a label table, or predictions with their true boxes. Or the networks
+    of a run or an ensemble."""
 
     submission: str = setting("", "submissions/NAME, its name, or any file of predictions that members= takes")
     labels: str = setting("", "label table; default without submission=: the one in data=")
-    run: str = setting("", "a finished run, whose network is written; needs ./run.sh install extra=export")
+    run: str = setting("", "a finished run or submissions/NAME: its networks; needs ./run.sh install extra=export")
     format: str = setting(
         "coco", "the format to write; of a network one of the last three", choices=(*FORMATS, *NETWORK_FORMATS)
     )

@@ -195,22 +195,32 @@ class RetinaNet(Pretrained, ImageOutput):
 
 
 class Entry(NamedTuple):
-    """settings: a family's dataclass. code: "module:Class", imported by models/registry.py when it is needed."""
+    """settings: a family's dataclass. code: "module:Class", imported by models/registry.py when it is needed.
+    decoder: its decoder's, which needs no Keras: decoding/registry.py; empty where there is none."""
 
     settings: type[Model]
     code: str
+    decoder: str = ""
 
 
+CLASS_DECODER = "pneumonia.decoding.classes:ClassDecoder"
+MASK_DECODER = "pneumonia.decoding.mask_boxes:MaskDecoder"
 FAMILIES: dict[str, Entry] = {
-    "chexnet": Entry(Classifier, "pneumonia.models.classifiers:CheXNet"),
-    "fcnn": Entry(PlainClassifier, "pneumonia.models.plain_classifiers:FCNN"),
-    "cnn": Entry(PlainClassifier, "pneumonia.models.plain_classifiers:CNN"),
-    "box_regressor": Entry(BoxRegressor, "pneumonia.models.box_regressor:BoxRegressor"),
-    "mobilenet_unet": Entry(MobileNetUNet, "pneumonia.models.unet:MobileNetUNet"),
-    "segmentation_unet": Entry(SegmentationUNet, "pneumonia.models.segmentation_unet:SegmentationUNet"),
-    "unet": Entry(UNet, "pneumonia.models.pyramid_unet:PyramidUNet"),
-    "retinanet": Entry(RetinaNet, "pneumonia.models.retinanet.family:RetinaNet"),
-    "yolov8": Entry(YOLOv8, "pneumonia.models.yolo.family:YOLOv8"),
+    "chexnet": Entry(Classifier, "pneumonia.models.classifiers:CheXNet", CLASS_DECODER),
+    "fcnn": Entry(PlainClassifier, "pneumonia.models.plain_classifiers:FCNN", CLASS_DECODER),
+    "cnn": Entry(PlainClassifier, "pneumonia.models.plain_classifiers:CNN", CLASS_DECODER),
+    "box_regressor": Entry(
+        BoxRegressor, "pneumonia.models.box_regressor:BoxRegressor", "pneumonia.decoding.one_box:OneBoxDecoder"
+    ),
+    "mobilenet_unet": Entry(MobileNetUNet, "pneumonia.models.unet:MobileNetUNet", MASK_DECODER),
+    "segmentation_unet": Entry(SegmentationUNet, "pneumonia.models.segmentation_unet:SegmentationUNet", MASK_DECODER),
+    "unet": Entry(
+        UNet, "pneumonia.models.pyramid_unet:PyramidUNet", "pneumonia.decoding.mask_boxes:MaskAndClassDecoder"
+    ),
+    "retinanet": Entry(
+        RetinaNet, "pneumonia.models.retinanet.family:RetinaNet", "pneumonia.decoding.anchor_boxes:RetinaNetDecoder"
+    ),
+    "yolov8": Entry(YOLOv8, "pneumonia.models.yolo.family:YOLOv8", "pneumonia.decoding.anchor_boxes:YOLOv8Decoder"),
 }
 ANY_BACKBONE = "pneumonia.models.classifiers:Application"  # a classifier on one of BACKBONES
 

@@ -100,7 +100,9 @@ def samples_to_show(samples: Samples) -> Samples | None:
 def pictures_of(network: keras.Model, family: Family, samples: Samples, batch_size: int):
     """Yield (tag, (SIDE, SIDE, 3) uint8 RGB) of each image: true boxes green, predictions orange."""
     inputs = model_input(np.stack(samples.images)[..., None], samples.person_features, family.person_inputs)
-    decoded = [each for outputs in passes(network, inputs, batch_size) for each in family.decode(outputs)]
+    decoded = [
+        each for outputs in passes(network.predict_on_batch, inputs, batch_size) for each in family.decode(outputs)
+    ]
     if family.kind == "localizer":
         predictions = [most_confident(*each) for each in decoded]
     else:

@@ -3,19 +3,18 @@
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit
 
+from pneumonia.decoding.anchor_boxes import RetinaNetDecoder
+from pneumonia.decoding.anchors import fit
 from pneumonia.models.backbones import build_pyramid
 from pneumonia.models.detector import Detector
-from pneumonia.models.family import ImageBoxes
 from pneumonia.models.normalisation import gray_input, normalise
 from pneumonia.models.retinanet import losses as objective
-from pneumonia.models.retinanet.anchors import Shapes, fit, grid
 from pneumonia.models.retinanet.network import BACKBONE_STRIDES, outputs_of, pyramid
 from pneumonia.system.progress import say
 
 
-class RetinaNet(Detector):
+class RetinaNet(RetinaNetDecoder, Detector):
     """One class, opacity; nine anchors a cell of P3 to P7."""
 
     def fit_to_boxes(self, boxes: list[np.ndarray]) -> dict:
@@ -26,12 +25,6 @@ class RetinaNet(Detector):
         text = f"anchors of {shapes.scale:g} strides, height / width {ratios}"
         say(f"retinanet: {text}; mean IoU of a true box with the nearest {mean_iou:.2f}")
         return {"anchor_scale": shapes.scale, "anchor_ratios": shapes.ratios}
-
-    @property
-    def anchors(self) -> np.ndarray:
-        """(anchors, 4) corners in pixels."""
-        ratios = self.model.anchor_ratios or fit([], self.image_size)[0].ratios
-        return grid(self.image_size, Shapes(self.model.anchor_scale, ratios))
 
     def build(self) -> keras.Model:
         model, gray = self.model, gray_input(self.image_size)
@@ -44,12 +37,3 @@ class RetinaNet(Detector):
         anchors = ops.convert_to_tensor(self.anchors)
         losses = objective.losses(outputs["logits"], outputs["offsets"], anchors, targets["corners"], targets["is_box"])
         return losses | self.image_losses(targets, outputs)
-
-    def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
-        anchors, scores = self.anchors, expit(outputs["logits"][..., 0].astype(np.float64))
-        boxes_of_images = []
-        for offsets, confidence in zip(outputs["offsets"], scores):
-            rows = np.flatnonzero(confidence >= self.min_score)
-            corners = ops.convert_to_numpy(objective.decode(offsets[rows], anchors[rows])).astype(np.float64)
-            boxes_of_images.append(self.suppress(corners, confidence[rows]))
-        return boxes_of_images

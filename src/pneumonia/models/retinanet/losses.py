@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from keras import ops
 
+from pneumonia.decoding.anchor_boxes import MAX_LOG_SIZE
 from pneumonia.models.box_overlap import EPSILON, complete_iou, iou
 
 POSITIVE_IOU, NEGATIVE_IOU = 0.5, 0.4  # anchors between them are no part of the class loss
 ALPHA, GAMMA = 0.25, 2.0
 BOX_WEIGHT = 2.0
-MAX_LOG_SIZE = 4.0  # a box is at most e^4 times as large as its anchor: exp does not overflow
 
 
 class Assignment(NamedTuple):

@@ -9,8 +9,8 @@ import math
 
 import keras
 
+from pneumonia.decoding.anchors import PER_CELL, STRIDES
 from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM
-from pneumonia.models.retinanet.anchors import PER_CELL, STRIDES
 
 LEVELS = tuple(stride.bit_length() - 1 for stride in STRIDES)  # 3 to 7
 BACKBONE_STRIDES = (8, 16, 32)

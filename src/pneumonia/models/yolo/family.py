@@ -1,27 +1,18 @@
 """YOLOv8: keras-cv's network with our targets, losses and decoder."""
 
 import keras
-import numpy as np
 from keras import ops
-from scipy.special import expit
 
+from pneumonia.decoding.anchor_boxes import STRIDES, YOLOv8Decoder, anchor_points
 from pneumonia.models import pretrained
 from pneumonia.models.backbones import build_pyramid
 from pneumonia.models.detector import Detector
-from pneumonia.models.family import ImageBoxes
 from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
 from pneumonia.models.yolo import losses as objective
-from pneumonia.models.yolo.network import (
-    STRIDES,
-    anchor_points,
-    build_backbone,
-    expected_distances,
-    outputs_of,
-    project,
-)
+from pneumonia.models.yolo.network import build_backbone, expected_distances, outputs_of, project
 
 
-class YOLOv8(Detector):
+class YOLOv8(YOLOv8Decoder, Detector):
     """Sizes xs, s and m of keras-cv's YOLOv8, with one class: opacity; with `model.backbone` on another backbone."""
 
     def build(self) -> keras.Model:
@@ -56,14 +47,3 @@ class YOLOv8(Detector):
             self.model.distribution_loss,
         )
         return losses | self.image_losses(targets, outputs)
-
-    def decode(self, outputs: dict[str, np.ndarray]) -> list[ImageBoxes]:
-        points, strides = anchor_points(self.image_size)
-        scores = expit(outputs["logits"][..., 0].astype(np.float64))
-        boxes_of_images = []
-        for distances, confidence in zip(outputs["distances"], scores):
-            rows = np.flatnonzero(confidence >= self.min_score)
-            sides = ops.convert_to_numpy(expected_distances(distances[rows])) * strides[rows, None]
-            corners = np.concatenate([points[rows] - sides[:, :2], points[rows] + sides[:, 2:]], axis=-1)
-            boxes_of_images.append(self.suppress(corners, confidence[rows]))
-        return boxes_of_images

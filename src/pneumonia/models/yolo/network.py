@@ -8,15 +8,13 @@ precision policy.
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
+from pneumonia.decoding.anchor_boxes import BINS
 from pneumonia.models.backbones import BACKBONE
 from pneumonia.models.keras_private import path_aggregation_fpn
 from pneumonia.system.keras_import import import_keras_cv
 
-STRIDES = (8, 16, 32)
-BINS = 16  # of the distribution of each distance from an anchor to one of the box's sides, one bin per stride
 SIZES = {  # channels and depths of the backbone's stacks, depth of the pyramid, from keras-cv's presets
     "xs": ((32, 64, 128, 256), (1, 2, 2, 1), 1),
     "s": ((64, 128, 256, 512), (1, 2, 2, 1), 1),
@@ -77,18 +75,6 @@ def conv_block(x, channels: int, name: str, kernel: int = 3):
     x = keras.layers.Conv2D(channels, kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
     x = keras.layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
     return keras.layers.Activation("swish", name=f"{name}_act")(x)
-
-
-def anchor_points(image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return centres x, y (anchors, 2) and strides (anchors,) in pixels, in the order of the network's outputs."""
-    points, strides = [], []
-    for stride in STRIDES:
-        cells = -(-image_size // stride)
-        centres = (np.arange(cells) + 0.5) * stride
-        y, x = np.meshgrid(centres, centres, indexing="ij")
-        points.append(np.stack([x.ravel(), y.ravel()], axis=-1))
-        strides.append(np.full(cells * cells, stride))
-    return np.concatenate(points).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
 def expected_distances(distances):

@@ -6,7 +6,7 @@ import numpy as np
 from skimage.measure import label, regionprops
 from skimage.segmentation import watershed
 
-from pneumonia.models.family import ImageBoxes
+from pneumonia.decoding.decoder import ImageBoxes
 
 EDGE = 0.7  # target at the edge of a softened box: above the usual threshold, but lower where two boxes touch
 MAX_SIDE = 128  # pixels: larger masks are halved before components are searched
