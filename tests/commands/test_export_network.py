@@ -26,7 +26,7 @@ from pneumonia.system.errors import BadInput, EnvironmentFailure
 from pneumonia.system.files import sha256
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("export network")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]  # whose runs it exports
 
 
 def run(*words):

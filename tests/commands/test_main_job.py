@@ -117,6 +117,28 @@ def test_the_second_time_nothing_is_trained_again(job, tmp_path):
     assert second["held_out_score"] == result["held_out_score"]
 
 
+def test_the_report_is_there_while_networks_are_trained(job, tmp_path):
+    """One network lacks its predictions: the page with the others' scores is there before it has them."""
+    _, result = job
+    (folder,) = result["runs"]["mobilenetv2"]
+    (REPOSITORY / folder / "done.json").unlink()
+    command = [sys.executable, "-P", "-m", "pneumonia", "fold=0", "data=demo", "preset=smoke", f"out={tmp_path}"]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
+    page, text = tmp_path / "report.html", ""
+    with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stderr:
+            if line.startswith(f"report: {page}"):
+                text = page.read_text()
+        assert process.wait() == 0
+    assert "Unfinished: 2 of 3 networks are trained" in text and 'http-equiv="refresh"' in text
+    assert text.count("data:image/jpeg;base64,") >= 8 and "held-out boxes of yolov8_xs, fold 0" in text
+    assert "stopped, epoch 1 of 1" in text and text.count("finished, ") == 2
+    member = result["members"]["yolov8_xs"]  # the score is the one that the finished page has
+    assert f"IoU-mAP {member['held_out_score']:.3f}" in text and f"{member['low']:.3f} to {member['high']:.3f}" in text
+    finished = page.read_text()
+    assert "Unfinished" not in finished and 'http-equiv="refresh"' not in finished and "Held-out score" in finished
+
+
 def test_stderr_is_plain_lines_without_chatter(job):
     done, _ = job
     assert "\r" not in done.stderr

@@ -23,6 +23,15 @@ def test_all_are_done_each_with_its_own_log(stepper, capfd):
     assert "[1/2] a: done" in said and "[2/2] b: done" in said
 
 
+def test_the_caller_hears_of_each_end_while_another_job_runs(stepper):
+    jobs, left = [stepper("a"), stepper("b", "exit=7"), stepper("c")], []
+    with pytest.raises(EnvironmentFailure, match="1 of 3 jobs failed"):
+        run_all(
+            jobs, after_each=lambda: left.append([not (job.folder / "weights").exists() for job in jobs].count(True))
+        )
+    assert len(left) == 2 and left[0] == 2
+
+
 def test_a_job_that_fails_does_not_stop_the_others(stepper, capfd):
     jobs = [stepper("bad", "exit=7"), stepper("good"), stepper("worse", "exit=2")]
     with pytest.raises(EnvironmentFailure, match=r"2 of 3 jobs failed: bad \(exit code 7\), worse \(exit code 2\)"):

@@ -1,7 +1,7 @@
 """Where jobs run, by name. A job has the same command line, environment and log everywhere."""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pneumonia.jobs.job import Outcome, TrainJob, job_environment
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
@@ -9,13 +9,20 @@ from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 EXECUTORS = {"local": "pneumonia.jobs.local", "ray": "pneumonia.jobs.ray_cluster"}  # imported when chosen
 
 
-def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str = "", threads: int = 0) -> None:
+def run_all(
+    jobs: Sequence[TrainJob],
+    executor: str = "local",
+    ray_address: str = "",
+    threads: int = 0,
+    after_each: Callable[[], None] = lambda: None,
+) -> None:
     """Run every job to its end. One that fails does not stop the others.
 
     Args:
         executor: a name in EXECUTORS.
         ray_address: executor=ray: the cluster's address; "" starts one on this machine.
         threads: threads per job; 0: one per core.
+        after_each: called after a job has ended while others are left.
 
     Raises:
         BadInput: jobs failed, all of them because of bad input.
@@ -25,7 +32,7 @@ def run_all(jobs: Sequence[TrainJob], executor: str = "local", ray_address: str 
         return
     options = {"address": ray_address} if executor == "ray" else {}
     module = importlib.import_module(EXECUTORS[executor])
-    outcomes: list[Outcome] = module.run(jobs, job_environment(threads), **options)
+    outcomes: list[Outcome] = module.run(jobs, job_environment(threads), after_each, **options)
     failed = [(job, outcome) for job, outcome in zip(jobs, outcomes) if outcome.code != 0]
     if not failed:
         return

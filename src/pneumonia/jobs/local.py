@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pneumonia.jobs import process
@@ -19,7 +19,7 @@ from pneumonia.system.errors import EnvironmentFailure
 POLL_SECONDS = 0.2
 
 
-def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
+def run(jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Callable[[], None]) -> list[Outcome]:
     """Run every job to its end; an exception (Ctrl-C) ends the running ones. A job that cannot be started has failed.
 
     Raises:
@@ -34,6 +34,7 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
     waiting = list(range(len(jobs)))
     running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
     outcomes: dict[int, Outcome] = {}
+    has_ended = False
     with JobTable(jobs, logged, driver, one_at_a_time=len(free_gpus) == 1) as table:
         try:
             while waiting or running:
@@ -46,6 +47,9 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
                         free_gpus += job_gpus
                         outcomes[number] = Outcome(EnvironmentFailure.exit_code, f"it cannot be started: {error}")
                         table.mark_ended(number, outcomes[number])
+                if has_ended and running:  # the next job is running by now
+                    after_each()
+                has_ended = False
                 time.sleep(POLL_SECONDS)
                 for number, (child, job_gpus) in list(running.items()):
                     if child.poll() is not None:
@@ -53,6 +57,7 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
                         free_gpus += job_gpus
                         outcomes[number] = Outcome(child.returncode)
                         table.mark_ended(number, outcomes[number])
+                        has_ended = True
                 table.refresh()
         finally:
             process.stop(child for child, _ in running.values())

@@ -11,7 +11,7 @@ import shutil
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pneumonia.jobs import process
@@ -34,7 +34,9 @@ LONGEST_TEMPORARY_FOLDER = 40  # Ray's socket names in it must stay under 107 by
 OBJECT_STORE_BYTES = 100 * 2**20  # it holds only exit codes and last lines of logs
 
 
-def run(jobs: Sequence[TrainJob], environment: dict[str, str], address: str = "") -> list[Outcome]:
+def run(
+    jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Callable[[], None], address: str = ""
+) -> list[Outcome]:
     """Run every job to its end; an exception (Ctrl-C) ends the running ones.
 
     Raises:
@@ -44,10 +46,12 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str], address: str = ""
     # For every lost worker Ray prints a page to stdout, which is for results only; JobTable reports it on stderr.
     with open(os.devnull, "w") as devnull, contextlib.redirect_stdout(devnull), connect(address) as ray:
         check_nodes(ray, Path(os.path.commonpath([job.folder.absolute() for job in jobs])))
-        return run_tasks(ray, jobs, environment)
+        return run_tasks(ray, jobs, environment, after_each)
 
 
-def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> list[Outcome]:
+def run_tasks(
+    ray, jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Callable[[], None]
+) -> list[Outcome]:
     run_job = ray.remote(max_retries=RETRIES)(process.run_job)
     has_gpus = ray.cluster_resources().get("GPU", 0) > 0
     cpus = int(environment.get("TF_NUM_INTRAOP_THREADS") or 1)
@@ -77,6 +81,8 @@ def run_tasks(ray, jobs: Sequence[TrainJob], environment: dict[str, str]) -> lis
                     outcomes[number] = read_outcome(ray, task, jobs[number], driver)
                     table.mark_ended(number, outcomes[number])
                 table.refresh()
+                if ended and tasks:
+                    after_each()
         finally:
             cancel(ray, list(tasks))
     return [outcomes[number] for number in range(len(jobs))]

@@ -22,10 +22,16 @@ img.plot { max-width: 100%; } pre { background: #f6f8fa; padding: .8rem; overflo
 """
 
 
-def page(title: str, lead: str, sections: Iterable[str]) -> str:
-    """Build an HTML document. sections: HTML."""
+def page(title: str, lead: str, sections: Iterable[str], reload_seconds: int = 0) -> str:
+    """Build an HTML document.
+
+    Args:
+        sections: HTML.
+        reload_seconds: after which a browser reads the page again; 0: never.
+    """
+    reload = f'<meta http-equiv="refresh" content="{reload_seconds}">' if reload_seconds else ""
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">{reload}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>\n<body>"
         f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>\n' + "\n".join(sections) + "</body></html>\n"
