@@ -1,0 +1,101 @@
+"""What test-time variants gain: held-out score and AUC of finished localizers, alone and together, by variant list.
+
+    ./run.sh fold=0 data=DIR mapping=FILE preset=quick           # trains the runs
+    PYTHONPATH=src .venv/bin/python benchmarks/tta_score.py runs=[RUN,RUN] [lists=[scales,shifts]] [trials=60]
+
+The runs are members of one ensemble, on the same held-out images. Each list is compared with identity and flip, the
+default; the difference is paired, its 95 % interval a bootstrap over people.
+"""
+
+import dataclasses
+import sys
+from dataclasses import dataclass, field
+
+from pneumonia.system.switches import set_switches
+
+set_switches()
+
+import numpy as np  # noqa: E402
+
+from pneumonia import config  # noqa: E402
+from pneumonia.boxes.predictions import ClassProbabilities, Detections  # noqa: E402
+from pneumonia.data.prepared import read_prepared  # noqa: E402
+from pneumonia.data.samples import cached_images  # noqa: E402
+from pneumonia.ensemble.nested import fit_nested, problem_of  # noqa: E402
+from pneumonia.ensemble.recipe import recipe_of  # noqa: E402
+from pneumonia.ensemble.tune import Search  # noqa: E402
+from pneumonia.inference.network import network_of  # noqa: E402
+from pneumonia.inference.predict import predict_tables  # noqa: E402
+from pneumonia.metrics.auc import auc  # noqa: E402
+from pneumonia.metrics.intervals import difference_interval, mean_interval, people_of  # noqa: E402
+from pneumonia.metrics.iou_map import Truth, image_scores  # noqa: E402
+from pneumonia.runs.run import Run  # noqa: E402
+from pneumonia.schema import setting  # noqa: E402
+from pneumonia.system.errors import bad_input  # noqa: E402
+
+LISTS = {
+    "none": ["identity"],
+    "flip": ["identity", "flip"],
+    "scales": ["identity", "flip", "scale_0.9", "flip+scale_1.1"],
+    "wide": ["identity", "flip", "scale_0.8", "flip+scale_1.2"],
+    "six": ["identity", "flip", "scale_0.875", "flip+scale_0.875", "scale_1.125", "flip+scale_1.125"],
+    "shifts": ["identity", "flip", "shift_24_24", "flip+shift_-24_-24"],
+}
+
+
+@dataclass
+class Settings:
+    runs: list[str] = field(default_factory=list)
+    lists: list[str] = field(default_factory=lambda: [*LISTS])
+    trials: int = setting(60, "trials of the recipe's search", low=1)
+
+
+def tables_of(run: Run, lists: list[str]) -> dict[str, tuple[Detections, ClassProbabilities | None]]:
+    """Predict the run's held-out images with each list of variants."""
+    network, family, experiment = network_of(run)
+    data = read_prepared(run.start()["prepared"])
+    ids = data.folds.loc[data.folds["fold"].astype(str) == str(run.fold), "patientId"]
+    images = cached_images(data.cache, list(ids), experiment.image_size)
+    return {
+        name: predict_tables(
+            network.predict_on_batch, family, images, dataclasses.replace(experiment, tta=LISTS[name]), name
+        )
+        for name in lists
+    }
+
+
+def main(settings: Settings) -> None:
+    runs = {run.folder.parent.name: run for run in map(Run, map(config.user_path, settings.runs))}
+    if not runs:
+        raise bad_input("runs", "no run is given", "give runs=[RUN,RUN]")
+    lists = ["flip", *(name for name in settings.lists if name != "flip")]
+    data = read_prepared(next(iter(runs.values())).start()["prepared"])
+    truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
+    groups = dict(zip(data.study["patientId"], data.study["group"]))
+    predicted = {name: tables_of(run, lists) for name, run in runs.items()}
+    members = {name: [name] for name in runs} | ({"ensemble": list(runs)} if len(runs) > 1 else {})
+    for title, names in members.items():
+        default = None
+        for variant_list in lists:
+            tables = {name: predicted[name][variant_list] for name in names}
+            classes = {f"{name}:image": table for name, (_, table) in tables.items() if table is not None}
+            problem = problem_of({name: table for name, (table, _) in tables.items()}, classes, truth, groups)
+            start = recipe_of({"frame": [1024.0, 1024.0]}, "benchmark")
+            fitted = fit_nested(problem, start, Search(settings.trials, title=f"{title}, {variant_list}"))
+            ids = fitted.detections.ids
+            people, scores = people_of(ids, groups), image_scores(truth.select(ids), fitted.detections)
+            default = scores if default is None else default
+            score, gain = mean_interval(scores, people), difference_interval(scores, default, people)
+            of_boxes = auc(truth.select(ids).positive, fitted.confidences)
+            of_outputs = [auc(truth.select(table.ids).positive, table.opacity) for table in classes.values()]
+            print(
+                f"{title}, {variant_list} ({len(LISTS[variant_list])} variants): "
+                f"score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), "
+                f"gain {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), AUC {of_boxes:.3f}, "
+                f"of the outputs for the image {np.round(of_outputs, 3).tolist()}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main(config.from_arguments(Settings, sys.argv[1:]))
