@@ -1,10 +1,10 @@
 """What test-time variants gain: held-out score and AUC of finished localizers, alone and together, by variant list.
 
     ./run.sh fold=0 data=DIR mapping=FILE preset=quick           # trains the runs
-    PYTHONPATH=src .venv/bin/python benchmarks/tta_score.py runs=[RUN,RUN] [lists=[scales,shifts]] [trials=60]
+    PYTHONPATH=src .venv/bin/python benchmarks/tta_score.py runs=[RUN,RUN] [lists=[scales,flip/six]] [trials=60]
 
-The runs are members of one ensemble, on the same held-out images. Each list is compared with identity and flip, the
-default; the difference is paired, its 95 % interval a bootstrap over people.
+The runs are members of one ensemble, on the same held-out images; `flip/six` names a list for each of them. Each is
+compared with identity and flip, the default; the difference is paired, its 95 % interval a bootstrap over people.
 """
 
 import dataclasses
@@ -68,20 +68,22 @@ def main(settings: Settings) -> None:
     runs = {run.folder.parent.name: run for run in map(Run, map(config.user_path, settings.runs))}
     if not runs:
         raise bad_input("runs", "no run is given", "give runs=[RUN,RUN]")
-    lists = ["flip", *(name for name in settings.lists if name != "flip")]
     data = read_prepared(next(iter(runs.values())).start()["prepared"])
     truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
     groups = dict(zip(data.study["patientId"], data.study["group"]))
-    predicted = {name: tables_of(run, lists) for name, run in runs.items()}
-    members = {name: [name] for name in runs} | ({"ensemble": list(runs)} if len(runs) > 1 else {})
-    for title, names in members.items():
+    choices = [lists_of(text, list(runs)) for text in ["flip", *(text for text in settings.lists if text != "flip")]]
+    predicted = {
+        name: tables_of(run, list(dict.fromkeys(choice[name] for choice in choices))) for name, run in runs.items()
+    }
+    for names in [[name] for name in runs] + ([list(runs)] if len(runs) > 1 else []):
         default = None
-        for variant_list in lists:
-            tables = {name: predicted[name][variant_list] for name in names}
+        for choice in dict.fromkeys(tuple(choice[name] for name in names) for choice in choices):
+            title = ", ".join(f"{name} {variant_list}" for name, variant_list in zip(names, choice))
+            tables = {name: predicted[name][variant_list] for name, variant_list in zip(names, choice)}
             classes = {f"{name}:image": table for name, (_, table) in tables.items() if table is not None}
             problem = problem_of({name: table for name, (table, _) in tables.items()}, classes, truth, groups)
             start = recipe_of({"frame": [1024.0, 1024.0]}, "benchmark")
-            fitted = fit_nested(problem, start, Search(settings.trials, title=f"{title}, {variant_list}"))
+            fitted = fit_nested(problem, start, Search(settings.trials, title=title))
             ids = fitted.detections.ids
             people, scores = people_of(ids, groups), image_scores(truth.select(ids), fitted.detections)
             default = scores if default is None else default
@@ -89,12 +91,19 @@ def main(settings: Settings) -> None:
             of_boxes = auc(truth.select(ids).positive, fitted.confidences)
             of_outputs = [auc(truth.select(table.ids).positive, table.opacity) for table in classes.values()]
             print(
-                f"{title}, {variant_list} ({len(LISTS[variant_list])} variants): "
-                f"score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), "
+                f"{title}: score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), "
                 f"gain {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), AUC {of_boxes:.3f}, "
                 f"of the outputs for the image {np.round(of_outputs, 3).tolist()}",
                 flush=True,
             )
+
+
+def lists_of(text: str, names: list[str]) -> dict[str, str]:
+    """{run: variant list} of `flip`, for all of them, or `flip/six`, one for each."""
+    lists = text.split("/") if "/" in text else [text] * len(names)
+    if len(lists) != len(names) or not set(lists) <= set(LISTS):
+        raise bad_input("lists", f"'{text}' is not a list for each run", f"known: {', '.join(LISTS)}")
+    return dict(zip(names, lists))
 
 
 if __name__ == "__main__":
