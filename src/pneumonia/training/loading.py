@@ -4,6 +4,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 
+from pneumonia.system.freed_memory import keep_freed_memory
+
 AHEAD = 2  # batches per thread that are loaded in advance: enough for a slow batch, few enough for the memory
 
 
@@ -30,6 +32,8 @@ class BatchLoader(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, index: int):
+        if index == 0:  # asked for first by Keras, then by the pipeline that has changed the setting
+            keep_freed_memory()
         for position in range(index, min(index + self.ahead, len(self.batches))):
             if position not in self.futures:
                 self.futures[position] = self.pool.submit(self.batches.__getitem__, position)
