@@ -72,6 +72,6 @@ case " $* " in
     *) install "$lock" "$base_size" ;;
 esac
 
-# allocator.py gives TensorFlow on a CPU an allocator that halves the processor time of training, with the same bits;
+# allocator.py gives TensorFlow on a CPU an allocator that keeps freed memory, with the same bits;
 # PNEUMONIA_ALLOCATOR=system keeps the system's. -P: a numpy.py in the caller's folder must not be imported.
 PYTHONPATH="$here/src" exec "$python" -I "$here/src/pneumonia/system/allocator.py" "$python" -P -m pneumonia "$@"
