@@ -1,8 +1,20 @@
 """What several commands are tested on."""
 
+import json
+
 import pytest
+from command_line import run
 
 from pneumonia.boxes.predictions import write_classes, write_detections
+
+
+@pytest.fixture(scope="session")
+def demo_job(tmp_path_factory):
+    """The main job on the smallest demo: its process, and its JSON."""
+    out = tmp_path_factory.mktemp("submission") / "with space"
+    done = run("fold=0", "data=demo", "preset=smoke", f"out={out}", "json=true")
+    assert done.returncode == 0, done.stderr
+    return done, json.loads(done.stdout.splitlines()[-1])
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import yaml
+from command_line import REPOSITORY, run
 
 from pneumonia import schema
 from pneumonia.boxes.predictions import read_classes, read_detections
@@ -25,23 +26,12 @@ from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput, EnvironmentFailure
 from pneumonia.system.files import sha256
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]  # whose runs it exports
 
 
-def run(*words):
-    command = [sys.executable, "-P", "-m", "pneumonia", *words]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src")}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def job(tmp_path_factory):
-    """The result of the main job on the smallest demo; whoever asks first trains its runs."""
-    out = tmp_path_factory.mktemp("submission") / "ensemble"
-    done = run("fold=0", "data=demo", "preset=smoke", f"out={out}", "json=true")
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def job(demo_job):
+    return demo_job[1]
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +144,11 @@ def test_a_folder_that_the_engine_is_not_for(job, exported, runs):
         source_of(exported[0], "keras")
 
 
-def test_a_damaged_export_is_refused(network_folder, tmp_path):
+def test_a_damaged_export_is_refused(exported, network_folder, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "ensemble")
+    shutil.rmtree(tmp_path / "ensemble" / network_folder["mobilenetv2"].name)
+    with pytest.raises(BadInput, match=r"network\.json: is missing; export or copy the folder again"):
+        source_of(tmp_path / "ensemble", "auto")
     folder = tmp_path / "network"
     shutil.copytree(network_folder["mobilenetv2"], folder)
     content = (folder / "network.onnx").read_bytes()

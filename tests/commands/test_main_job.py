@@ -12,28 +12,19 @@ import numpy as np
 import pydicom
 import pytest
 import yaml
+from command_line import REPOSITORY, run
 
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.metrics.iou_map import mean_iou_map
 from pneumonia.reports.job_view import read_job_view
 from pneumonia.system.files import sha256
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("main job")]
 
 
-def run(*words, **env):
-    command = [sys.executable, "-P", "-m", "pneumonia", *words]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "src"), **env}
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
-def job(tmp_path_factory):
-    out = tmp_path_factory.mktemp("submission") / "with space"
-    done = run("fold=0", "data=demo", "preset=smoke", f"out={out}", "json=true")
-    assert done.returncode == 0, done.stderr
-    return done, json.loads(done.stdout.splitlines()[-1])
+def job(demo_job):
+    return demo_job
 
 
 def test_the_json_holds_what_it_promises(job):

@@ -11,7 +11,7 @@ from pneumonia import config, schema
 from pneumonia.commands.bundle_texts import notebook, readme
 from pneumonia.commands.submission_names import submission_folder
 from pneumonia.config import REPOSITORY
-from pneumonia.inference.predictor import ensemble_runs, source_of
+from pneumonia.inference.predictor import ensemble_runs
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import new_folder, read_json, sha256, write_json
@@ -45,7 +45,6 @@ def bundle(settings: schema.Bundle) -> dict:
     if not settings.out:
         raise bad_input("command line", "out= is missing", "give out=DIR, a new folder")
     submission = submission_folder(settings.submission)
-    source_of(submission, "keras")
     runs = ensemble_runs(submission)
     check_weights(runs)
     out = config.user_path(settings.out)

@@ -18,7 +18,7 @@ from pneumonia.training.settings import check_experiment
 def main_job(settings: schema.Job) -> dict:
     """Check, ingest, folds, train and predict with every member, ensemble, validate, score, report."""
     from pneumonia.commands.submission import make_submission, submission_folder, summary
-    from pneumonia.reports.unfinished import write_unfinished_report
+    from pneumonia.reports.unfinished import UnfinishedReport
 
     start = time.monotonic()
     settings = dataclasses.replace(settings, ensemble=settings.chosen_ensemble())
@@ -44,15 +44,12 @@ def main_job(settings: schema.Job) -> dict:
         for (name, experiment), run in zip(experiments.items(), fold_runs)
         if not run.is_done
     ]
-    report = submission_folder(settings, preset, data, list(runs), folds) / "report.html"
-
-    def write_report() -> None:
-        write_unfinished_report(report, data, runs, settings.seed)
-
+    page = submission_folder(settings, preset, data, list(runs), folds) / "report.html"
+    report = UnfinishedReport(page, data, runs, settings.seed)
     if jobs:
-        write_report()
-        say(f"report: {report} (written again after each network)")
-    run_all(jobs, settings.executor, settings.ray_address, settings.job_threads, write_report)
+        report.write()
+        say(f"report: {page} (written again after each network)")
+    run_all(jobs, settings.executor, settings.ray_address, settings.job_threads, report.write)
     result = make_submission(settings, preset, competition, data, runs, ensemble.get("recipe"))
     result["unmapped"] = data.unmapped.as_json() if data.unmapped else None
     result["seconds"] = round(time.monotonic() - start, 1)

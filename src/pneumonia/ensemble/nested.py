@@ -256,6 +256,13 @@ def cross_fit_member(problem: Problem, fold: np.ndarray, member: int, seed: int)
     return apply_cross_fitted(single, fold, recipes)
 
 
+def cross_fit_alone(problem: Problem, seed: int) -> Detections | None:
+    """Return the boxes of a problem's only member with a cross-fitted threshold; None where all images are of one
+    person, so that no threshold can be fitted on others."""
+    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
+    return cross_fit_member(problem, fold, 0, seed) if fold.max() > 0 else None
+
+
 def plain_recipe() -> Recipe:
     """Return a recipe of one member that only applies the threshold: at IoU 1 nothing is suppressed."""
     fusion = Fusion(nms_iou=1.0, method="nms", iou=1.0, min_score=0.0)

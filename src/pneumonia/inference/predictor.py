@@ -56,8 +56,7 @@ def source_of(folder: Path, engine: str) -> Source:
     is_exported = (folder / NETWORK).exists() or (folder / ENSEMBLE).exists()
     is_trained = (folder / "done.json").exists() or is_ensemble(folder)
     if not is_exported and not is_trained:
-        fix = "give run=runs/DATASET/EXPERIMENT/fold0, run=submissions/NAME or run=exports/NAME"
-        raise bad_input(folder, "is not a finished run or an ensemble", fix)
+        raise not_finished(folder)
     if engine == "onnx" and not is_exported:
         raise bad_input(
             folder, "is not exported", f"./run.sh export run={folder} format=onnx, and give run= its folder"
@@ -72,6 +71,11 @@ def source_of(folder: Path, engine: str) -> Source:
     return Source(folder, None, {"": [of_run(Run(folder))]})
 
 
+def not_finished(folder: Path) -> BadInput:
+    fix = "give run=runs/DATASET/EXPERIMENT/fold0, run=submissions/NAME or run=exports/NAME"
+    return bad_input(folder, "is not a finished run or an ensemble", fix)
+
+
 # ------------------------------------------------------------------ trained
 
 
@@ -80,7 +84,13 @@ def is_ensemble(folder: Path) -> bool:
 
 
 def ensemble_runs(ensemble: Path) -> dict[str, list[Run]]:
-    """{member: its runs}. Raises BadInput for an ensemble that was fitted on tables, or one of whose runs is gone."""
+    """{member: its runs}.
+
+    Raises:
+        BadInput: it is not an ensemble, was fitted on tables, or one of its runs is gone.
+    """
+    if not is_ensemble(ensemble):
+        raise not_finished(ensemble)
     result = ensemble / "result.json"
     names = read_json(result).get("runs") if result.exists() else None
     if names is None:
@@ -118,6 +128,8 @@ def exported(folder: Path) -> Source:
 
 
 def of_export(folder: Path) -> Predictor:
+    if not (folder / NETWORK).is_file():
+        raise bad_input(folder / NETWORK, "is missing", "export or copy the folder again")
     text, file = read_json(folder / NETWORK), folder / ONNX_FILE
     expected = text.get("files", {}).get(ONNX_FILE)
     if expected is None:

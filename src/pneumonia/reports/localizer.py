@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pneumonia.boxes.predictions import Detections, concatenate_tables, read_detections
-from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fit_member, outer_folds, problem_of
+from pneumonia.ensemble.nested import cross_fit_alone, problem_of
 from pneumonia.metrics import froc
 from pneumonia.metrics.coco_ap import coco_scores
 from pneumonia.metrics.intervals import Interval, mean_interval
@@ -80,10 +80,8 @@ def score_localizer(held_out: HeldOut, seed: int) -> LocalizerScores:
     truth = Truth.from_lists(table["patientId"], boxes)
     groups = dict(zip(table["patientId"], table["group"]))
     problem = problem_of({str(files[0]): detections}, {}, truth, groups)
-    fold = outer_folds(problem.people, truth.positive, OUTER_FOLDS, seed)
-    scores = np.full(len(fold), np.nan)
-    if fold.max() > 0:  # with a single person no threshold can be cross-fitted
-        scores = image_scores(truth, cross_fit_member(problem, fold, 0, seed))
+    cross_fitted = cross_fit_alone(problem, seed)
+    scores = np.full(len(table), np.nan) if cross_fitted is None else image_scores(truth, cross_fitted)
     matches, curve = froc.match(truth, detections), sweep(truth, detections)
     return LocalizerScores(table, detections, matches, scores, curve, problem.people)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.data.prepared import Prepared
-from pneumonia.ensemble.nested import OUTER_FOLDS, cross_fit_member, outer_folds, problem_of
+from pneumonia.ensemble.nested import cross_fit_alone, problem_of
 from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import Interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
@@ -31,39 +31,41 @@ class Score(NamedTuple):
     boxes: Detections | None
 
 
-def write_unfinished_report(path: Path, data: Prepared, runs: Mapping[str, Sequence[Run]], seed: int) -> None:
-    """Write the page: state and score of each network, learning curves, radiographs with boxes.
+class UnfinishedReport:
+    """The page of one job. A network's score is computed once, when it has finished.
 
     Args:
         runs: {member: its runs, one per selected fold}; any of them may be finished.
         seed: of the split over people by which thresholds are fitted, and of the bootstrap.
     """
-    truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
-    groups = dict(zip(data.study["patientId"], data.study["group"]))
-    rows, boxes = [], {}
-    for name, run in [(name, run) for name, folds in runs.items() for run in folds]:
-        row = [name, run.fold, state_text(run), "", ""]
-        if run.is_done:
-            score = score_of(held_out_table(run), truth, groups, seed)
-            interval = score.interval
-            row[3:] = f"{score.metric} {number_text(interval.value)}", range_text(interval.low, interval.high)
-            if score.boxes is not None:
-                boxes[f"{name}, fold {run.fold}"] = score.boxes
-        rows.append(row)
-    done = sum(bool(row[-1]) for row in rows)
-    sections = [
-        page.note(
-            f"Unfinished: {done} of {len(rows)} networks are trained. This page is written again after each of them; "
-            "the ensemble's scores come last. If the job has stopped, the same command continues it."
-        ),
-        page.section("Networks", page.table(("member", "fold", "state", "held-out score", "95 % interval"), rows)),
-        *curves(runs),
-        radiographs(data, truth, boxes),
-        page.note(SCOPE),
-    ]
-    lead = "Each held-out score is of one network alone, on images of people that it was not trained on."
-    with atomic_write(path) as file:
-        file.write(page.page(f"Pneumonia detection: {data.dataset}", lead, sections, RELOAD_SECONDS))
+
+    def __init__(self, path: Path, data: Prepared, runs: Mapping[str, Sequence[Run]], seed: int):
+        self.path, self.data, self.runs, self.seed = path, data, runs, seed
+        self.truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
+        self.groups = dict(zip(data.study["patientId"], data.study["group"]))
+        self.scores: dict[tuple, Score] = {}  # by member and fold, in the order in which they finished
+
+    def write(self) -> None:
+        """Write state and score of each network, learning curves, radiographs with boxes."""
+        rows = []
+        for name, run in [(name, run) for name, folds in self.runs.items() for run in folds]:
+            key = name, run.fold
+            if run.is_done and key not in self.scores:
+                self.scores[key] = score_of(held_out_table(run), self.truth, self.groups, self.seed)
+            rows.append((*key, state_text(run), *(score_texts(self.scores[key]) if key in self.scores else ("", ""))))
+        sections = [
+            page.note(
+                f"Unfinished: {len(self.scores)} of {len(rows)} networks are trained. This page is written again after "
+                "each of them; the ensemble's scores come last. If the job has stopped, the same command continues it."
+            ),
+            page.section("Networks", page.table(("member", "fold", "state", "held-out score", "95 % interval"), rows)),
+            *curves(self.runs),
+            radiographs(self.data, self.truth, self.scores),
+            page.note(SCOPE),
+        ]
+        lead = "Each held-out score is of one network alone, on images of people that it was not trained on."
+        with atomic_write(self.path) as file:
+            file.write(page.page(f"Pneumonia detection: {self.data.dataset}", lead, sections, RELOAD_SECONDS))
 
 
 def state_text(run: Run) -> str:
@@ -82,11 +84,14 @@ def score_of(table: Table, truth: Truth, groups: Mapping[str, Hashable], seed: i
         positive = truth.select(table.ids).positive
         return Score("AUC", auc_interval(positive, table.opacity, people_of(table.ids, groups)), None)
     problem = problem_of({"": table}, {}, truth, groups)
-    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
-    if fold.max() == 0:  # with a single person no threshold can be fitted on others
-        return Score("IoU-mAP", mean_interval(np.full(len(fold), np.nan), problem.people), None)
-    boxes = cross_fit_member(problem, fold, 0, seed)
-    return Score("IoU-mAP", mean_interval(image_scores(problem.truth, boxes), problem.people, seed=seed), boxes)
+    boxes = cross_fit_alone(problem, seed)
+    scores = np.full(len(table), np.nan) if boxes is None else image_scores(problem.truth, boxes)
+    return Score("IoU-mAP", mean_interval(scores, problem.people, seed=seed), boxes)
+
+
+def score_texts(score: Score) -> tuple[str, str]:
+    interval = score.interval
+    return f"{score.metric} {number_text(interval.value)}", range_text(interval.low, interval.high)
 
 
 def curves(runs: Mapping[str, Sequence[Run]]) -> list[str]:
@@ -99,13 +104,15 @@ def curves(runs: Mapping[str, Sequence[Run]]) -> list[str]:
     return [page.section("Learning curves", *plots)] if plots else []
 
 
-def radiographs(data: Prepared, truth: Truth, boxes: Mapping[str, Detections]) -> str:
+def radiographs(data: Prepared, truth: Truth, scores: Mapping[tuple, Score]) -> str:
     """Show images with the boxes of the last finished localizer; before there is one, with the true boxes alone."""
     text = '<span class="true">Green</span>: true boxes. '
+    boxes = {key: score.boxes for key, score in scores.items() if score.boxes is not None}
     if boxes:
-        name, detections = list(boxes.items())[-1]
+        (name, fold), detections = list(boxes.items())[-1]
+        title = f"{page.escape(name)}, fold {fold}"
         text += (
-            f'<span class="predicted">Orange</span>: held-out boxes of {page.escape(name)}, with their confidence, '
+            f'<span class="predicted">Orange</span>: held-out boxes of {title}, with their confidence, '
             "above a threshold that is fitted on other people."
         )
     else:

@@ -1,7 +1,7 @@
 """`python allocator.py COMMAND...` replaces itself by COMMAND, with a memory allocator that suits TensorFlow on a CPU.
 
 glibc returns the memory of large tensors to the system after every step and asks for it again at the next. That took
-half of a training's time on a CPU, until freed_memory.py mended most of it; jemalloc, set to keep its memory, computes
+half of a training's time on a CPU, until freed_memory.py ended most of it; jemalloc, set to keep its memory, computes
 the same bits in 7 % less processor time than glibc since (benchmarks/allocator.py). Ray's wheel, which the lock
 installs, contains it. Where it cannot be loaded (macOS, another libc), glibc is set to keep its memory.
 
