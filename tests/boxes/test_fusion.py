@@ -8,7 +8,7 @@ import ensemble_boxes
 import numpy as np
 import pytest
 
-from pneumonia.boxes.fusion import METHODS, Fusion, fuse, merge_same_model
+from pneumonia.boxes.fusion import METHODS, Fusion, fuse
 from pneumonia.boxes.geometry import to_corners
 from pneumonia.boxes.predictions import Detections, read_detections
 
@@ -181,16 +181,3 @@ def test_what_does_not_fit_is_refused():
             fuse([first, second], fusion, weights)
     with pytest.raises(ValueError, match="same images"):
         fuse([first, second.rows(np.arange(3))], Fusion())
-
-
-# ------------------------------------------------------------------ variants
-
-
-def test_variants_are_averaged():
-    tables = [
-        Detections.from_lists(["a"], [[(100, 100, 50, 50)]], [[0.8]]),
-        Detections.from_lists(["a"], [[(104, 100, 50, 50)]], [[0.4]]),
-    ]
-    merged = merge_same_model(tables)
-    np.testing.assert_allclose(merged.scores, [0.6])
-    np.testing.assert_allclose(merged.boxes, [[100 + 4 / 3, 100, 50, 50]])

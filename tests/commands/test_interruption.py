@@ -36,4 +36,5 @@ def test_ctrl_c_stops_every_job_and_says_how_to_go_on(tmp_path):
     assert "run the same command again to continue" in text
     assert "Traceback" not in text
     assert time.monotonic() - started < 60
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]  # no submission, nothing half-written
+    assert "0 of 3 networks are trained" in (tmp_path / "report.html").read_text()

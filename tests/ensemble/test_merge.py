@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
+from pneumonia.boxes.same_model import merge_same_model
 from pneumonia.ensemble.merge import (
     apply_to_folds,
     fit_merge_maps,

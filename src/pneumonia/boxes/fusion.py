@@ -182,13 +182,3 @@ def gather_boxes(tables: Sequence[Detections], first: int, last: int):
 def suppress(table: Detections, iou: float) -> Detections:
     """Remove duplicates among one member's boxes by greedy non-maximum suppression above `iou`; 1 or more: none."""
     return table if iou >= 1 else fuse([table], Fusion(method="nms", iou=iou, min_score=0.0))
-
-
-# for variants and folds of one model; the winners used an IoU of 0.4 to 0.55
-SAME_MODEL = Fusion(method="wbf", iou=0.5, min_score=0.0, confidence="mean")
-
-
-def merge_same_model(tables: Sequence[Detections]) -> Detections:
-    """Merge the boxes of one model from several variants of an image, or from its folds, by weighted boxes fusion. A
-    variant (or fold) without a box counts as 0 in its confidence."""
-    return fuse(tables, SAME_MODEL)

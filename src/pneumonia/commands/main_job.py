@@ -1,6 +1,7 @@
 """The main job on one page: from a folder of DICOMs to a scored submission."""
 
 import dataclasses
+import itertools
 import time
 
 from pneumonia import config, schema
@@ -10,6 +11,7 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
+from pneumonia.runs.run import Run
 from pneumonia.system.json_values import without_nan
 from pneumonia.system.progress import say
 from pneumonia.training.settings import check_experiment
@@ -31,19 +33,18 @@ def main_job(settings: schema.Job) -> dict:
     print_start(settings, preset, folds)
     experiments = with_weights(experiments, settings.ensemble, preset)
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
-    runs = {
-        name: [run_of(data, name, preset, experiment, fold) for fold in folds]
-        for name, experiment in experiments.items()
-    }
-    for name, experiment in experiments.items():
-        for run in runs[name]:  # a folder with a run of other settings is refused here, before any training
-            write_run(run, experiment, data, f"{name} fold {run.fold}", settings)
-    jobs = [
-        TrainJob(f"{name} fold {run.fold}", run.folder, train_command(run.folder), experiment.devices)
-        for fold_runs in zip(*runs.values())  # all members of one fold, then of the next
-        for (name, experiment), run in zip(experiments.items(), fold_runs)
-        if not run.is_done
-    ]
+    jobs: list[TrainJob] = []
+    runs: dict[str, list[Run]] = {name: [] for name in experiments}
+    seeds = range(settings.seed, settings.seed + settings.seeds)
+    for fold, seed, name in itertools.product(folds, seeds, experiments):  # every member once, then the next seed
+        experiment = dataclasses.replace(experiments[name], seed=seed)
+        run = run_of(data, name, preset, experiment, fold)
+        title = f"{name} fold {fold}" + (f" seed {seed}" if settings.seeds > 1 else "")
+        # a folder with a run of other settings is refused here, before any training
+        write_run(run, experiment, data, title, settings)
+        runs[name].append(run)
+        if not run.is_done:
+            jobs.append(TrainJob(title, run.folder, train_command(run.folder), experiment.devices))
     page = submission_folder(settings, preset, data, list(runs), folds) / "report.html"
     report = UnfinishedReport(page, data, runs, settings.seed)
     if jobs:

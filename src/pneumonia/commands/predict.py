@@ -10,6 +10,7 @@ import numpy as np
 from pneumonia import config, schema
 from pneumonia.boxes import geometry
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
+from pneumonia.boxes.same_model import merge_tables
 from pneumonia.data.image_files import read_scaled
 from pneumonia.data.image_folders import FoundImages, find_images
 from pneumonia.data.image_kinds import KINDS
@@ -19,6 +20,7 @@ from pneumonia.ensemble.recipe import read_recipe
 from pneumonia.inference.predict import predict_tables
 from pneumonia.inference.predictor import Predictor, Source, source_of
 from pneumonia.runs.memory import explain_memory_errors
+from pneumonia.runs.run import by_fold
 from pneumonia.runs.tables import image_output
 from pneumonia.system.errors import BadInput, bad_input
 from pneumonia.system.files import atomic_write
@@ -129,15 +131,15 @@ def report_left_out(radiographs: Radiographs, images: FoundImages) -> None:
 
 
 def predict_with_ensemble(source: Source, images: Radiographs) -> Detections:
-    """Predict with all folds of all members, and apply the ensemble's recipe."""
+    """Predict with all networks of all members, and apply the ensemble's recipe."""
     recipe = read_recipe(source.recipe)
     folds: dict[str, list] = {}
     for name, predictors in source.members.items():
-        for predictor in predictors:
-            table, classes = predict_with(predictor, images)
-            folds.setdefault(name, []).append(table)
-            if classes is not None:
-                folds.setdefault(image_output(name), []).append(classes)
+        for seeds in by_fold(predictors).values():
+            tables, classes = zip(*(predict_with(predictor, images) for predictor in seeds))
+            folds.setdefault(name, []).append(merge_tables(tables))
+            if classes[0] is not None:
+                folds.setdefault(image_output(name), []).append(merge_tables(classes))
     return apply_to_folds(recipe, folds, images.sizes)
 
 

@@ -26,7 +26,7 @@ from pneumonia.reports.job_view import job_view
 from pneumonia.reports.model_card import group_scores, write_model_card
 from pneumonia.reports.numbers import interval_text, json_interval, number_text, range_text
 from pneumonia.reports.view import write_view
-from pneumonia.runs.run import Run
+from pneumonia.runs.run import Run, by_fold
 from pneumonia.runs.tables import held_out_tables, of_type, tables_of
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import write_json
@@ -46,7 +46,7 @@ def make_submission(
     """Combine the members' runs into a submission; return the main job's JSON, without its seconds.
 
     Args:
-        runs: {member: its runs, one per selected fold}.
+        runs: {member: its runs, one per selected fold and seed}.
         start: the recipe from experiments/ensembles/ at which the search starts.
     """
     held_out = held_out_tables(runs)
@@ -59,7 +59,7 @@ def make_submission(
         Search(TRIALS[preset], seed=settings.seed, title="ensemble"),
     )
     result = scores_of(fitted, truth, groups, classifiers, runs)
-    folder = submission_folder(settings, preset, data, list(runs), [run.fold for run in next(iter(runs.values()))])
+    folder = submission_folder(settings, preset, data, list(runs), list(by_fold(next(iter(runs.values())))))
     test_folds = tables_of(runs, "test")
     sizes = original_sizes(data.cache, next(iter(test_folds.values()))[0].ids)
     recipe = fit_merge_maps(fitted.recipe, test_folds)
@@ -93,7 +93,8 @@ def make_submission(
         "dataset": data.dataset,
         "preset": preset,
         "split": split,
-        "folds": [run.fold for run in next(iter(runs.values()))],
+        "folds": list(by_fold(next(iter(runs.values())))),
+        "seeds": settings.seeds,
         "submission": folder / "submission.csv",
         "recipe": folder / "recipe.yaml",
         "report": folder / "report.html",
@@ -188,14 +189,16 @@ def family_of(settings: schema.Job, data: Prepared) -> str:
 
 
 def submission_folder(settings: schema.Job, preset: str, data: Prepared, members: list[str], folds: list[int]):
-    """submissions/<name>/: the name has dataset, ensemble, preset and folds, and a hash of all settings and data."""
+    """submissions/<name>/: the name has dataset, ensemble, preset, folds and several seeds, and a hash of all settings
+    and data."""
     if settings.out:
         return config.user_path(settings.out)
     fold = "all" if len(folds) > 1 else str(folds[0])
     experiments = [config.read_experiment(name, preset, {"seed": settings.seed}) for name in members]
     experiments = [config.effective_settings(experiment) for experiment in experiments]
     key = config.short_hash([data.identity, config.read_ensemble(settings.ensemble), experiments, folds])
-    return REPOSITORY / "submissions" / f"{data.name}-{settings.ensemble}-{preset}-fold{fold}-{key}"
+    seeds = f"-seeds{settings.seeds}" if settings.seeds > 1 else ""
+    return REPOSITORY / "submissions" / f"{data.name}-{settings.ensemble}-{preset}-fold{fold}{seeds}-{key}"
 
 
 def summary(result: dict) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
+from pneumonia.boxes.same_model import weighted_mean
 
 
 def image_probability(
@@ -25,18 +26,6 @@ def image_probability(
     ]
     columns = [calibration(np.minimum(column, 1.0)) for calibration, column in zip(calibrations, raw)]
     return weighted_mean(columns, weights)
-
-
-def weighted_mean(columns: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """Return the (n,) mean of (n,) columns, added in their order.
-
-    np.mean adds few rows in another order than many: an image's last bits would depend on the number of images.
-    """
-    weights = weights or [1.0] * len(columns)
-    total = np.zeros(len(columns[0]))
-    for column, weight in zip(columns, weights):
-        total += weight * column
-    return total / sum(weights)
 
 
 def apply_gate(detections: Detections, probability: np.ndarray, exponent: float, cutoff: float) -> Detections:

@@ -12,9 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.ensemble.gate import weighted_mean
+from pneumonia.boxes.same_model import average_classes, merge_same_model, weighted_mean
 from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes, best_of_image, without_limits
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 
@@ -76,15 +75,14 @@ def merge_classes(member: Member, tables: Sequence[ClassProbabilities]) -> Class
     Raises:
         ValueError: the tables cover different images.
     """
-    if any(table.ids != tables[0].ids for table in tables[1:]):
-        raise ValueError("the tables must cover the same images in the same order")
     if len(tables) == 1:
         return tables[0]
-    opacity = member.merge(weighted_mean([table.opacity for table in tables]))
-    if tables[0].not_normal is None:
-        return ClassProbabilities(tables[0].ids, opacity)
-    not_normal = member.merge_not_normal(weighted_mean([table.not_normal for table in tables]))
-    return ClassProbabilities(tables[0].ids, opacity, np.maximum(1.0 - opacity - not_normal, 0.0), not_normal)
+    mean = average_classes(tables)
+    opacity = member.merge(mean.opacity)
+    if mean.not_normal is None:
+        return ClassProbabilities(mean.ids, opacity)
+    not_normal = member.merge_not_normal(mean.not_normal)
+    return ClassProbabilities(mean.ids, opacity, np.maximum(1.0 - opacity - not_normal, 0.0), not_normal)
 
 
 def fit_class_map(columns: Sequence[np.ndarray]) -> ScoreMap:

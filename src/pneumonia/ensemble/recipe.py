@@ -13,8 +13,9 @@ import numpy as np
 from pneumonia.boxes import geometry
 from pneumonia.boxes.fusion import Fusion, fuse, suppress
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
+from pneumonia.boxes.same_model import weighted_mean
 from pneumonia.ensemble.calibrate import KINDS, Calibration
-from pneumonia.ensemble.gate import apply_gate, image_probability, weighted_mean
+from pneumonia.ensemble.gate import apply_gate, image_probability
 from pneumonia.ensemble.score_map import ScoreMap
 from pneumonia.schema import from_tree
 from pneumonia.schema.setting import group, setting

@@ -6,8 +6,8 @@ import numpy as np
 
 from pneumonia import schema
 from pneumonia.boxes import geometry
-from pneumonia.boxes.fusion import merge_same_model
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
+from pneumonia.boxes.same_model import merge_same_model
 from pneumonia.data.labels import HEADS
 from pneumonia.data.person_features import model_input
 from pneumonia.data.samples import Images

@@ -14,16 +14,17 @@ from pneumonia.system.files import read_json, sha256
 from pneumonia.system.keras_import import import_keras_quietly
 
 NETWORK = "network.json"  # of an exported network: what its file is, and how its outputs are decoded
-ENSEMBLE = "ensemble.json"  # of an exported ensemble: {"networks": {member: folders in it, one per fold}}
+ENSEMBLE = "ensemble.json"  # of an exported ensemble: {"networks": {member: folders in it, one per network}}
 RECIPE = "recipe.yaml"
 ONNX_FILE = "network.onnx"
 
 
 class Predictor(NamedTuple):
-    """title: for progress bars. experiment: its settings; image_size is needed before the network is opened.
-    open: builds or reads the network."""
+    """title: for progress bars. fold: it was trained for. experiment: its settings; image_size is needed before the
+    network is opened. open: builds or reads the network."""
 
     title: str
+    fold: int | str
     experiment: schema.Experiment
     open: Callable[[], tuple[Engine, Decoder]]
 
@@ -31,8 +32,8 @@ class Predictor(NamedTuple):
 class Source(NamedTuple):
     """What `run=` names.
 
-    folder: as given. recipe: of an ensemble, else None. members: {member: its networks, one per fold}; a single network
-    is the member "".
+    folder: as given. recipe: of an ensemble, else None. members: {member: its networks, one per fold and seed}; a
+    single network is the member "".
     """
 
     folder: Path
@@ -112,7 +113,7 @@ def of_run(run: Run) -> Predictor:
         network, family, _ = network_of(run)
         return network.predict_on_batch, family
 
-    return Predictor(f"{run.folder.parent.name} fold {run.fold}", experiment_of(run), open_run)
+    return Predictor(f"{run.folder.parent.name} fold {run.fold}", run.fold, experiment_of(run), open_run)
 
 
 # ------------------------------------------------------------------ exported
@@ -142,4 +143,5 @@ def of_export(folder: Path) -> Predictor:
     except (BadInput, KeyError, TypeError) as error:
         what = f"has other settings than this version of the program knows: {error}"
         raise bad_input(folder / NETWORK, what, "export it again") from error
-    return Predictor(f"{text['experiment']} fold {text['fold']}", experiment, lambda: (open_onnx(file), decoder))
+    title, fold = f"{text['experiment']} fold {text['fold']}", text["fold"]
+    return Predictor(title, fold, experiment, lambda: (open_onnx(file), decoder))

@@ -14,6 +14,7 @@ from pneumonia.reports.final_score import MARK, final_section
 from pneumonia.reports.numbers import number_text, range_text
 from pneumonia.reports.published_figures import published_split_section
 from pneumonia.runs.history import read_history
+from pneumonia.runs.run import with_names
 from pneumonia.system.files import atomic_write, read_json
 
 PICTURES = 16  # of held-out images, half of them positive
@@ -30,7 +31,7 @@ def write_report(
 
     Args:
         result: the main job's JSON.
-        runs: {member: [Run of each fold]}.
+        runs: {member: its runs, one per fold and seed}.
         truth: boxes of the held-out images.
         held_out: their cross-fitted predictions, which `held_out_score` is the score of.
     """
@@ -143,11 +144,10 @@ def classifier_aucs(result: dict) -> list[tuple[str, str, dict]]:
 
 
 def histories_by_fold(runs: dict) -> dict[int, dict[str, list[dict]]]:
-    """Return {fold: {member: [metrics.jsonl lines]}}."""
+    """Return {fold: {network: [metrics.jsonl lines]}}."""
     histories: dict[int, dict[str, list[dict]]] = {}
-    for name, member_runs in runs.items():
-        for run in member_runs:
-            histories.setdefault(run.fold, {})[name] = read_history(run.folder)
+    for name, run in with_names(runs):
+        histories.setdefault(run.fold, {})[name] = read_history(run.folder)
     return histories
 
 

@@ -19,7 +19,7 @@ from pneumonia.reports.final_score import MARK
 from pneumonia.reports.markdown import table
 from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.reports.weight_origins import IMAGENET_TERMS, origin_of
-from pneumonia.runs.run import Run, experiment_of
+from pneumonia.runs.run import Run, experiment_of, with_names
 from pneumonia.system.files import atomic_write, read_json, sha256
 
 FEW_PEOPLE = 30  # intervals over fewer people are marked
@@ -134,12 +134,21 @@ def members_table(runs: Mapping[str, list[Run]]) -> str:
                 name,
                 member_runs[0].done()["kind"],
                 f"{experiment.image_size} px, {experiment.epochs} epochs",
+                len(member_runs),
                 origin.source,
                 origin.licence or "-",
                 f"{seconds / 60:.0f} min",
             )
         )
-    names = ("member", "kind", "input", "starts from", "licence of these weights", "training and prediction")
+    names = (
+        "member",
+        "kind",
+        "input",
+        "networks",
+        "starts from",
+        "licence of these weights",
+        "training and prediction",
+    )
     return table(names, rows)
 
 
@@ -188,8 +197,7 @@ def groups_table(groups: list[dict]) -> str:
 
 def files_table(result: dict, runs: Mapping[str, list[Run]]) -> str:
     rows = [(Path(result[name]).name, sha256(Path(result[name]))) for name in ("submission", "recipe")]
-    for name, member_runs in runs.items():
-        rows += [(f"weights of {name}, fold {run.fold}", run.done()["weights_sha256"]) for run in member_runs]
+    rows += [(f"weights of {name}, fold {run.fold}", run.done()["weights_sha256"]) for name, run in with_names(runs)]
     first = next(iter(runs.values()))[0]
     commit = read_json(first.folder / "environment.json")["git_commit"]
     return table(("file", "SHA-256"), [(name, f"`{digest}`") for name, digest in rows]) + (

@@ -15,7 +15,7 @@ from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.reports import figures, page
 from pneumonia.reports.job import SCOPE, histories_by_fold, pictures
 from pneumonia.reports.numbers import number_text, range_text
-from pneumonia.runs.run import Run
+from pneumonia.runs.run import Run, with_names
 from pneumonia.runs.state import FINISHED, GOING, STOPPED, state_of
 from pneumonia.runs.tables import Table, tables_of
 from pneumonia.system.files import atomic_write
@@ -35,7 +35,7 @@ class UnfinishedReport:
     """The page of one job. A network's score is computed once, when it has finished.
 
     Args:
-        runs: {member: its runs, one per selected fold}; any of them may be finished.
+        runs: {member: its runs, one per selected fold and seed}; any of them may be finished.
         seed: of the split over people by which thresholds are fitted, and of the bootstrap.
     """
 
@@ -43,12 +43,12 @@ class UnfinishedReport:
         self.path, self.data, self.runs, self.seed = path, data, runs, seed
         self.truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
         self.groups = dict(zip(data.study["patientId"], data.study["group"]))
-        self.scores: dict[tuple, Score] = {}  # by member and fold, in the order in which they finished
+        self.scores: dict[tuple, Score] = {}  # by name and fold, in the order in which they finished
 
     def write(self) -> None:
         """Write state and score of each network, learning curves, radiographs with boxes."""
         rows = []
-        for name, run in [(name, run) for name, folds in self.runs.items() for run in folds]:
+        for name, run in with_names(self.runs):
             key = name, run.fold
             if run.is_done and key not in self.scores:
                 self.scores[key] = score_of(held_out_table(run), self.truth, self.groups, self.seed)

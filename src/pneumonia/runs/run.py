@@ -1,6 +1,7 @@
 """One run: an experiment on one fold of one dataset. Its path is its identity; its folder says what it depends on."""
 
 import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +153,29 @@ class Run:
                 "tables": {name: {"file": path.name, "sha256": sha256(path)} for name, path in tables.items()},
             },
         )
+
+
+def by_fold(networks: Iterable) -> dict[int | str, list]:
+    """Return {fold: a member's networks for it, one per seed}, in their order.
+
+    Args:
+        networks: runs, or anything else with a `fold`.
+    """
+    folds: dict[int | str, list] = {}
+    for network in networks:
+        folds.setdefault(network.fold, []).append(network)
+    return folds
+
+
+def with_names(runs: Mapping[str, Sequence[Run]]) -> list[tuple[str, Run]]:
+    """Return every run with a name that no other run of its fold has: its member's, and its seed where that has
+    several."""
+    return [
+        (f"{name} seed {experiment_of(run).seed}" if len(seeds) > 1 else name, run)
+        for name, member_runs in runs.items()
+        for seeds in by_fold(member_runs).values()
+        for run in seeds
+    ]
 
 
 def experiment_of(run: Run) -> schema.Experiment:

@@ -9,7 +9,8 @@ from pneumonia.boxes.predictions import (
     read_classes,
     read_detections,
 )
-from pneumonia.runs.run import Run
+from pneumonia.boxes.same_model import merge_tables
+from pneumonia.runs.run import Run, by_fold
 
 READERS = {"localizer": read_detections, "classifier": read_classes}
 Table = Detections | ClassProbabilities
@@ -24,21 +25,24 @@ def tables_of(runs: Mapping[str, Sequence[Run]], images: str) -> dict[str, list[
     """Read the tables of `images` (oof, test, holdout) of every run.
 
     Args:
-        runs: {member: its runs, one per fold}.
+        runs: {member: its runs, one per fold and seed}.
 
     Returns:
-        {member: one table per run}: first the members in their order, then `MEMBER:image` for each localizer with an
+        {member: one table per fold}: first the members in their order, then `MEMBER:image` for each localizer with an
         output for the whole image.
     """
     first = {name: member_runs[0].done() for name, member_runs in runs.items()}
-    tables = {
-        name: [READERS[done["kind"]](run.table(images, done["kind"])) for run in runs[name]]
-        for name, done in first.items()
-    }
+    tables = {name: read_folds(runs[name], images, done["kind"]) for name, done in first.items()}
     for name, done in first.items():
         if f"{images}_classes" in done["tables"]:
-            tables[image_output(name)] = [read_classes(run.table(images, "classifier")) for run in runs[name]]
+            tables[image_output(name)] = read_folds(runs[name], images, "classifier")
     return tables
+
+
+def read_folds(runs: Sequence[Run], images: str, kind: str) -> list[Table]:
+    """Read one table per fold; those of several seeds are merged."""
+    read = READERS[kind]
+    return [merge_tables([read(run.table(images, kind)) for run in seeds]) for seeds in by_fold(runs).values()]
 
 
 def held_out_tables(runs: Mapping[str, Sequence[Run]]) -> dict[str, Table]:

@@ -100,6 +100,9 @@ class Job(Data):
     folds_seed: int = setting(0, "seed of the folds", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
     seed: int = setting(0, "seed of every member and of the recipe's search; the folds have folds_seed", low=0)
+    seeds: int = setting(
+        1, "networks per member and fold, with seeds from `seed` on; their predictions are merged into one table", low=1
+    )
     split: str = setting("", f"{SPLITS}, instead of the folds; most leak people")
     executor: str = setting(
         "local", "where runs are trained: local (one process per run), or ray (a cluster)", choices=EXECUTORS
