@@ -11,7 +11,7 @@ from pneumonia.system.errors import bad_input
 Fold = int | str  # a number, `report` or `published`
 
 
-def selected_folds(settings: schema.Job) -> list[Fold]:
+def selected_folds(settings: schema.Training) -> list[Fold]:
     """The folds to train. Raises BadInput for a fold that the fold table will not have."""
     if settings.split:
         return [REPORT if settings.split == REPORT else PUBLISHED]
@@ -33,7 +33,7 @@ def run_of(data: Prepared, name: str, preset: str, experiment: schema.Experiment
 
 
 def write_run(
-    run: Run, experiment: schema.Experiment, data: Prepared, title: str, settings: schema.Job, nih: str = ""
+    run: Run, experiment: schema.Experiment, data: Prepared, title: str, settings: schema.Training, nih: str = ""
 ) -> None:
     """Write what the run's own process reads first into its folder: settings, and the paths of the prepared data.
 

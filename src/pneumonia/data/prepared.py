@@ -93,7 +93,7 @@ class Prepared:
         return f"{self.name}-{key}"
 
 
-def prepare(settings: schema.Job, competition: Competition, image_sizes: Iterable[int]) -> Prepared:
+def prepare(settings: schema.Training, competition: Competition, image_sizes: Iterable[int]) -> Prepared:
     """Check, ingest and fold a competition; existing results are only read.
 
     Args:

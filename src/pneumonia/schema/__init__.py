@@ -27,6 +27,7 @@ from pneumonia.schema.commands import (
     Score,
     Submit,
     Train,
+    Training,
     TrainRun,
     Validate,
     View,
@@ -40,7 +41,7 @@ from pneumonia.schema.setting import setting
 __all__ = [
     "PRESETS", "Apply", "Bundle", "Check", "Command", "Data", "Eda", "Ensemble", "Evaluate", "Experiment", "Export",
     "Fetch", "Folds", "Ingest", "Job", "Leaderboard", "List", "Loss", "Model", "Optimizer", "Predict", "Rerun",
-    "Results", "Runs", "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Validate", "View",
+    "Results", "Runs", "Sampling", "Schedule", "Score", "Submit", "Train", "TrainRun", "Training", "Validate", "View",
     "Weights", "from_tree", "model_names", "model_settings", "setting",
 ]  # fmt: skip
 

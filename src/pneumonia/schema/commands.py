@@ -87,28 +87,34 @@ class Eda(Data):
 
 
 @dataclass
-class Job(Data):
-    """The main job."""
+class Training(Data):
+    """Settings of the commands that train."""
 
     fold: str = setting("0", "0 .. n_folds-1, or all")
-    ensemble: str = setting(
-        "",
-        "experiments/ensembles/NAME.yaml: its members and its starting recipe; default: demo for the demo and for "
-        "preset=smoke, cpu for preset=quick, competition for preset=full",
-    )
     n_folds: int = setting(5, "number of folds", low=2)
     folds_seed: int = setting(0, "seed of the folds", low=0)
     holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
     seed: int = setting(0, "seed of every member and of the recipe's search; the folds have folds_seed", low=0)
-    seeds: int = setting(
-        1, "networks per member and fold, with seeds from `seed` on; their predictions are merged into one table", low=1
-    )
     split: str = setting("", f"{SPLITS}, instead of the folds; most leak people")
     executor: str = setting(
         "local", "where runs are trained: local (one process per run), or ray (a cluster)", choices=EXECUTORS
     )
     ray_address: str = setting("", "executor=ray: the cluster's address; default: start one on this machine")
     job_threads: int = setting(0, "threads per run; 0: one per core", low=0)
+
+
+@dataclass
+class Job(Training):
+    """The main job."""
+
+    ensemble: str = setting(
+        "",
+        "experiments/ensembles/NAME.yaml: its members and its starting recipe; default: demo for the demo and for "
+        "preset=smoke, cpu for preset=quick, competition for preset=full",
+    )
+    seeds: int = setting(
+        1, "networks per member and fold, with seeds from `seed` on; their predictions are merged into one table", low=1
+    )
 
     def chosen_ensemble(self) -> str:
         of_preset = {"smoke": "demo", "quick": "cpu", "full": "competition"}
@@ -125,7 +131,7 @@ class Weights(Command):
 
 
 @dataclass
-class Train(Experiment, Job):
+class Train(Experiment, Training):
     """One experiment: every setting of experiments/ can be overridden."""
 
     experiment: str = setting("", "experiments/NAME.yaml")
