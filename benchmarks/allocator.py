@@ -10,6 +10,7 @@ YOLOv8-xs, 2 cores of an AMD EPYC without AVX-512, idle: 219 s of processor time
 glibc's settings, 205 with jemalloc; the same weights. Until system/freed_memory.py jemalloc took half of the system's.
 """
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -80,20 +81,27 @@ def train(settings: Settings, environment: dict[str, str], out: Path) -> Cost:
     changes = {"experiment": settings.experiment, "preset": settings.preset, "epochs": settings.epochs}
     changes |= {"fold": 0, "data": "demo", "out": out}
     words = [f"{key}={value}" for key, value in changes.items()]
-    command = [sys.executable, "-P", "-m", "pneumonia", "train", *words]
     out.mkdir()
-    log = out / "log"
+    cost = measure([sys.executable, "-P", "-m", "pneumonia", "train", *words], environment, out / "log")
+    (weights,) = out.rglob("weights.safetensors")
+    return dataclasses.replace(cost, weights=hashlib.sha256(weights.read_bytes()).hexdigest())
+
+
+def measure(command: list[str], environment: dict[str, str], log: Path) -> Cost:
+    """Run a command, its output into `log`.
+
+    Raises:
+        SystemExit: it failed; its log's end is in the message.
+    """
     with log.open("wb") as file:
         start = time.perf_counter()
         process = subprocess.Popen(command, env=environment, stdout=file, stderr=file, stdin=subprocess.DEVNULL)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
     if status:
-        raise SystemExit(f"the training failed:\n{log.read_text()[-3000:]}")
-    (weights,) = out.rglob("weights.safetensors")
-    checksum = hashlib.sha256(weights.read_bytes()).hexdigest()
+        raise SystemExit(f"{' '.join(command)} failed:\n{log.read_text()[-3000:]}")
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(usage.ru_utime, usage.ru_stime, usage.ru_minflt, usage.ru_maxrss * unit, wall, checksum)
+    return Cost(usage.ru_utime, usage.ru_stime, usage.ru_minflt, usage.ru_maxrss * unit, wall)
 
 
 def line(name: str, cost: Cost, base: Cost) -> str:
