@@ -3,6 +3,7 @@
 export_of(images, folder)           the three JSON files and Kaggle's sample submission
 release_of(kaggle, folder)          a competition in Kaggle's form, which the demo is, as a release of the same DICOMs
 draw_images(count)                  images without pixels, for a release of full size
+numbered_image(number, kind)        one of a few, with ids that are easy to read
 """
 
 import csv
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from pneumonia import cli
 from pneumonia.demo.files import write_dicom
 
 ADJUDICATED = "pneumonia-challenge-annotations-adjudicated-kaggle_2018.json"
@@ -277,3 +279,21 @@ def write_pixels(images: Sequence[Image], folder: Path, side: int = 16) -> None:
         path = folder / archive_path(image)
         path.parent.mkdir(parents=True)
         path.write_bytes(template.replace(first.sop.encode(), image.sop.encode()))
+
+
+def numbered_image(number: int, kind: str, *boxes, is_test=False) -> Image:
+    uids = [f"1.2.3.{number}.{level}" for level in range(3)]
+    return Image(f"{number:08x}-0000-4000-8000-000000000000", *uids, kind, boxes, f"{number:08d}_000.png", is_test)
+
+
+def edit(folder: Path, change, name: str = ADJUDICATED) -> None:
+    """Change a JSON file. change: takes its content, and changes it or returns another."""
+    content = json.loads((folder / name).read_text())
+    replaced = change(content)
+    (folder / name).write_text(json.dumps(content if replaced is None else replaced))
+
+
+def result_of(capsys, *words) -> tuple[int, dict]:
+    """Run a command in this process; return its exit code and its JSON."""
+    code = cli.main([*map(str, words), "json=true"])
+    return code, json.loads(capsys.readouterr().out.splitlines()[-1])

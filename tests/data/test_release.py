@@ -1,67 +1,32 @@
 """RSNA's own release as data: the same competition as Kaggle's form of the same images, however it lies on the disk."""
 
-import dataclasses
-import json
-import os
 import shutil
-import tracemalloc
 import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 import pydicom
 import pytest
 from made_up_release import (
     ADJUDICATED,
     ARCHIVE,
     MAPPINGS,
-    NORMAL,
-    NOT_NORMAL,
-    OPACITY,
-    ORIGINAL,
     SAMPLE,
-    Image,
-    draw_images,
-    export_of,
-    release_of,
+    result_of,
     rows_of,
 )
 
-from pneumonia import cli, config
 from pneumonia.data.competition import open_competition
 from pneumonia.data.formats.base import Given
 from pneumonia.data.headers import read_headers
 from pneumonia.data.image_files import read_image
 from pneumonia.data.ingest import ingest
-from pneumonia.data.mdai import read_export
 from pneumonia.data.study_table import study_table
 from pneumonia.data.tables import read_labels
-from pneumonia.demo.competition import generate
 from pneumonia.system.errors import BadInput
 
-
-@pytest.fixture(scope="module")
-def kaggle(tmp_path_factory) -> Path:
-    return generate(tmp_path_factory.mktemp("kaggle") / "rsna", train_images=24, test_images=4, seed=3, workers=1)
-
-
-@pytest.fixture(scope="module")
-def release(kaggle, tmp_path_factory) -> Path:
-    return release_of(kaggle, tmp_path_factory.mktemp("release") / "rsna")[0]
-
-
-@pytest.fixture(autouse=True)
-def repository(tmp_path, monkeypatch) -> Path:
-    """Tables and caches are written to the test's own folder."""
-    monkeypatch.setattr(config, "REPOSITORY", tmp_path / "repository")
-    return tmp_path / "repository"
-
-
-def result_of(capsys, *words) -> tuple[int, dict]:
-    code = cli.main([*map(str, words), "json=true"])
-    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+pytestmark = pytest.mark.usefixtures("repository")
 
 
 def zipped(archive: Path, folder: Path) -> Path:
@@ -299,234 +264,3 @@ def test_without_the_mapping_the_uids_are_the_ids(release, tmp_path, capsys):
     assert set(competition.test_images) == set(test) and not competition.has_uuids
     code, result = result_of(capsys, "check", f"data={tmp_path / 'copy'}", "workers=1")
     assert code == 0 and {"no-kaggle-ids", "no-mapping"} <= {warning["code"] for warning in result["warnings"]}
-
-
-# ------------------------------------------------------------------ the annotations
-
-
-def image(number: int, kind: str, *boxes, is_test=False) -> Image:
-    uids = [f"1.2.3.{number}.{level}" for level in range(3)]
-    return Image(f"{number:08x}-0000-4000-8000-000000000000", *uids, kind, boxes, f"{number:08d}_000.png", is_test)
-
-
-@pytest.fixture
-def small(tmp_path) -> Path:
-    """Tables of four images, without pixels."""
-    images = [
-        image(1, OPACITY, (1.5, 2, 30.25, 40), (100, 2, 30, 40)),
-        image(2, NORMAL),
-        image(3, NOT_NORMAL),
-        image(4, OPACITY, (1, 2, 3, 4), is_test=True),
-    ]
-    return export_of(images, tmp_path / "small")
-
-
-def edit(folder: Path, change, name: str = ADJUDICATED) -> None:
-    content = json.loads((folder / name).read_text())
-    replaced = change(content)
-    (folder / name).write_text(json.dumps(content if replaced is None else replaced))
-
-
-def calculated(project: dict, image_number: int) -> list[dict]:
-    """The consensus annotations of an image."""
-    uid = f"1.2.3.{image_number}.2"
-    annotations = project["datasets"][0]["annotations"]
-    return [each for each in annotations if each["SOPInstanceUID"] == uid and each["labelId"].startswith("L_4")]
-
-
-def test_boxes_keep_all_their_digits(small):
-    study = study_table(open_competition(small)).set_index("patientId")
-    assert study["class"].tolist() == ["opacity", "normal", "not_normal"]
-    assert study["boxes"].iloc[0].tolist() == [[1.5, 2, 30.25, 40], [100, 2, 30, 40]]
-
-
-def test_a_consensus_of_the_whole_study_is_of_its_image(small):
-    def without_image(project):
-        (each,) = calculated(project, 2)
-        del each["SOPInstanceUID"], each["SeriesInstanceUID"]
-
-    expected = open_competition(small).labels.read_bytes()
-    edit(small, without_image)
-    assert open_competition(small).labels.read_bytes() == expected
-
-
-def test_names_may_end_in_spaces_and_a_box_may_be_repeated(small):
-    def change(project):
-        for group in project["labelGroups"]:
-            group["name"] += " "
-            for label in group["labels"]:
-                label["name"] += "  "
-        project["datasets"][0]["annotations"] += [calculated(project, 1)[0], calculated(project, 2)[0]]
-
-    expected = open_competition(small).labels.read_bytes()
-    edit(small, change)
-    (small / ADJUDICATED).write_bytes(b"\xef\xbb\xbf" + (small / ADJUDICATED).read_bytes())
-    assert open_competition(small).labels.read_bytes() == expected
-
-
-def no_box(project):
-    calculated(project, 1)[0]["data"] = None
-
-
-def flat_box(project):
-    calculated(project, 1)[0]["data"]["width"] = 0
-
-
-def two_classes(project):
-    project["datasets"][0]["annotations"] += [
-        calculated(project, 1)[0] | {"labelId": calculated(project, 2)[0]["labelId"]}
-    ]
-
-
-def no_consensus(project):
-    project["labelGroups"] = [group for group in project["labelGroups"] if group["name"] != "Calculated"]
-
-
-def other_class(project):
-    project["labelGroups"][4]["labels"][2]["name"] = "Maybe"
-
-
-def unknown_study(project):
-    calculated(project, 2)[0] |= {"SOPInstanceUID": None, "StudyInstanceUID": "9.9.9.9"}
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        (no_box, "annotation A_000000 is an opacity of 1.2.3.1.2 without a box"),
-        (flat_box, "without a box: x, y and a positive width and height in pixels"),
-        (two_classes, "is Normal of 1.2.3.1.2, which is Lung Opacity too"),
-        (no_consensus, "has no label group 'Calculated'"),
-        (other_class, "has the label 'Maybe', which is none of the competition's classes"),
-        (unknown_study, "names no image, and its study '9.9.9.9' is not known"),
-        (lambda project: [], "has no labelGroups and datasets"),
-        (lambda project: {"labelGroups": [{}], "datasets": [{}]}, "lack 'labels'"),
-        (lambda project: project["datasets"][0]["annotations"].append({"a": 1}), "has no labelId"),
-    ],
-)
-def test_faulty_annotations_are_named(small, change, says, capsys):
-    edit(small, change)
-    code, result = result_of(capsys, "check", f"data={small}")
-    assert code == 2 and says in result["faults"][0]["what"]
-    assert result["faults"][0]["file"] == str(small / ADJUDICATED)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{", b"[" * 100_000])
-def test_a_file_that_is_not_json(small, content):
-    (small / ADJUDICATED).write_bytes(content)
-    with pytest.raises(BadInput, match=ADJUDICATED):
-        open_competition(small)
-
-
-def test_one_kaggle_id_for_two_images_is_refused(small):
-    edit(small, lambda mapping: mapping[1].update(subset_img_id=mapping[0]["subset_img_id"]), MAPPINGS)
-    with pytest.raises(BadInput, match=r"is the image 1\.2\.3\.1\.2 and the image 1\.2\.3\.2\.2 \(object 2\)"):
-        open_competition(small)
-
-
-def test_a_large_export_is_held_once(tmp_path):
-    folder = export_of(draw_images(3_000, 300), tmp_path / "large")
-    size = (folder / ADJUDICATED).stat().st_size
-    tracemalloc.start()
-    try:
-        export = read_export(folder / ADJUDICATED)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert len(export.annotations) > 6_000
-    assert peak < 2.1 * size  # the text, and what is kept; a second copy of the text would be 2.8
-
-
-# ------------------------------------------------------------------ Kaggle's tables beside it, and the readers
-
-
-def test_check_compares_with_kaggles_tables(kaggle, release, tmp_path, capsys):
-    shutil.copytree(release, tmp_path / "both")
-    for name in ("stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"):
-        shutil.copy(kaggle / name, tmp_path / "both" / name)
-    code, result = result_of(capsys, "check", f"data={tmp_path / 'both'}", "workers=1")
-    assert code == 0 and [warning["code"] for warning in result["warnings"]] == ["unlabelled"]
-    assert result["kaggle"] == {
-        "images": 24, "only_here": 0, "only_on_kaggle": 0, "classes": 0, "boxes": 0, "largest_difference": 0.0,
-    }  # fmt: skip
-    labels = pd.read_csv(tmp_path / "both" / "stage_2_train_labels.csv")
-    positive, negative = labels.index[labels["Target"] == 1][0], labels.index[labels["Target"] == 0][0]
-    labels.loc[positive, "x"] += 2.5
-    gone = labels.loc[negative, "patientId"]
-    labels.drop(index=negative).to_csv(tmp_path / "both" / "stage_2_train_labels.csv", index=False)
-    _, result = result_of(capsys, "check", f"data={tmp_path / 'both'}", "workers=1")
-    assert result["kaggle"]["largest_difference"] == 2.5 and result["kaggle"]["only_here"] == 1
-    differing = [warning["what"] for warning in result["warnings"] if warning["code"] == "kaggle-differs"]
-    assert len(differing) == 2
-    assert labels.loc[positive, "patientId"] in differing[0] and gone in differing[1]
-
-
-@pytest.mark.skipif("RSNA_TABLES" not in os.environ, reason="needs the real tables")
-def test_a_release_made_from_kaggles_real_tables(tmp_path, capsys):
-    """All 26,684 labels, moved by less than a pixel as rounding does; 3,000 made-up ones of the real test images."""
-    tables = Path(os.environ["RSNA_TABLES"])
-    classes = {row["patientId"]: row["class"] for row in rows_of(tables / "stage_2_detailed_class_info.csv")}
-    boxes: dict[str, list] = {name: [] for name in classes}
-    for row in rows_of(tables / "stage_2_train_labels.csv"):
-        if row["Target"] == "1":
-            x, y, width, height = (float(row[side]) for side in ("x", "y", "width", "height"))
-            boxes[row["patientId"]].append((x, y, width - 0.4, height))
-    nih = {row["patientId"]: row["nih_image"] for row in rows_of(tables / "rsna_nih_mapping.csv")}
-    images = [
-        dataclasses.replace(image(number, kind, *boxes[name]), patient_id=name, nih_image=nih.get(name, ""))
-        for number, (name, kind) in enumerate(classes.items())
-    ]
-    test = [row["patientId"] for row in rows_of(tables / SAMPLE)]
-    images += [
-        dataclasses.replace(image(number, NORMAL, is_test=True), patient_id=name)
-        for number, name in enumerate(test, len(images))
-    ]
-    folder = export_of(images, tmp_path / "release")
-    for name in ("stage_2_train_labels.csv", "stage_2_detailed_class_info.csv"):
-        (folder / name).write_bytes((tables / name).read_bytes())
-    code, result = result_of(capsys, "check", f"data={folder}")
-    assert code == 0 and [warning["code"] for warning in result["warnings"]] == ["no-images", "mapping-lacks"]
-    comparison = result["kaggle"]
-    assert comparison.pop("largest_difference") == pytest.approx(0.4)
-    assert comparison == {"images": 26_684, "only_here": 0, "only_on_kaggle": 0, "classes": 0, "boxes": 0}
-    study = study_table(open_competition(folder))
-    assert study["class"].value_counts().to_dict() == {"not_normal": 11821, "opacity": 6012, "normal": 8851}
-    assert study["boxes"].map(len).sum() == 9555 and study["group"].nunique() == 11410 + 98
-
-
-def test_eda_says_how_well_readers_agree(release, tmp_path, capsys):
-    """In the made-up release one reader reads each image, and every tenth wrongly."""
-    code, result = result_of(capsys, "eda", f"data={release}", f"out={tmp_path / 'out'}", "workers=1")
-    assert code == 0
-    readers = result["readers"]
-    assert (readers["images"], readers["readings"], readers["pairs"]) == (24, 24, 0)
-    assert readers["agreement"] == pytest.approx(22 / 24)
-    assert 0.7 < readers["box_iou"] < 1
-    assert "Cohen" in Path(result["page"]).read_text()
-
-
-def test_two_readers_of_one_image(small, tmp_path, capsys):
-    def second_reader(project):
-        annotations = project["datasets"][0]["annotations"]
-        positive, negative = annotations[0], annotations[-2]
-        annotations.append(negative | {"createdById": "U_9"})
-        annotations.append(
-            negative | {"createdById": "U_9", "SOPInstanceUID": positive["SOPInstanceUID"], "data": None}
-        )
-
-    edit(small, second_reader, ORIGINAL)
-    _, result = result_of(capsys, "eda", f"data={small}", f"out={tmp_path / 'out'}")
-    readers = result["readers"]
-    assert (readers["readings"], readers["pairs"], readers["pair_agreement"]) == (5, 2, 0.5)
-    assert readers["agreement"] == 4 / 5
-    assert readers["called_opacity"] == {NORMAL: 0.0, NOT_NORMAL: 0.0, OPACITY: 0.5}
-
-
-def test_eda_of_a_few_images_of_many(release, tmp_path, capsys):
-    """Pictures are of the images that are there; counts are of all."""
-    images = open_competition(release).train_images
-    shutil.copytree(release, tmp_path / "few")
-    for path in list(images.values())[5:]:
-        (tmp_path / "few" / path.relative_to(release)).unlink()
-    code, result = result_of(capsys, "eda", f"data={tmp_path / 'few'}", f"out={tmp_path / 'out'}", "workers=1")
-    assert code == 0 and result["images"] == 24
