@@ -14,7 +14,7 @@ from pneumonia.runs.environment import environment, gpu, threads
 from pneumonia.runs.run import Run, experiment_of
 from pneumonia.system.errors import BadInput
 from pneumonia.system.files import read_json, sha256, write_json
-from pneumonia.training.run_data import learned_from
+from pneumonia.training.other_runs import learned_from
 from pneumonia.training.settings import check_experiment
 
 IDENTITY = {"data": "demo", "data_key": "1", "folds_sha256": "2", "fold": 0}

@@ -3,24 +3,21 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pneumonia import schema
 from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
-from pneumonia.data.samples import Samples
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
-from pneumonia.training.run_data import RunData
+from pneumonia.training.other_runs import hardness
 
 IDS = ["a", "b", "c", "d"]
 BOX = [10.0, 20.0, 30.0, 40.0]
 
 
-def material(share=0.5) -> RunData:
-    experiment = schema.Experiment(sampling=schema.Sampling(0.5, hard_negatives=share, hard_from="earlier"))
-    samples = Samples(np.array(IDS), np.zeros((4, 8, 8), np.uint8), [np.empty((0, 4))] * 4, np.zeros(4, int))
-    return RunData(experiment, samples, None, pd.DataFrame(), pd.DataFrame())
+def hardness_of(folder, share=0.5):
+    """Of the run on fold 0, for IDS."""
+    return hardness(Run(folder / "mine/fold0"), schema.Sampling(0.5, hard_negatives=share, hard_from="earlier"), IDS)
 
 
 def finished(folder, kind, table) -> None:
@@ -41,22 +38,21 @@ def test_a_localizer_s_surest_box_says_how_hard_an_image_is(tmp_path):
     finished(tmp_path / "earlier/fold1", "localizer", detections({"d": [0.2, 0.75, 0.4], "b": []}))
     finished(tmp_path / "earlier/fold2", "localizer", detections({"a": [0.5], "c": [0.1], "x": [1.0]}))
     finished(tmp_path / "earlier/fold0", "localizer", detections({name: [1.0] for name in IDS}))
-    hardness = material().hardness(Run(tmp_path / "mine/fold0"))
-    assert hardness.tolist() == pytest.approx([0.5, 0.0, 0.1, 0.75])
+    assert hardness_of(tmp_path).tolist() == pytest.approx([0.5, 0.0, 0.1, 0.75])
 
 
 def test_a_classifier_s_probability_of_opacity_says_it(tmp_path):
     opacity = np.array([0.3, 0.9, 0.1, 0.6])
     finished(tmp_path / "earlier/fold1", "classifier", ClassProbabilities(("b", "a", "d", "c"), opacity=opacity))
-    assert material().hardness(Run(tmp_path / "mine/fold0")).tolist() == pytest.approx([0.9, 0.3, 0.6, 0.1])
+    assert hardness_of(tmp_path).tolist() == pytest.approx([0.9, 0.3, 0.6, 0.1])
 
 
 def test_images_that_no_other_fold_predicted_are_refused(tmp_path):
     finished(tmp_path / "earlier/fold1", "localizer", detections({"a": [0.5], "b": []}))
     Run(tmp_path / "earlier/fold2").folder.mkdir()  # not finished
     with pytest.raises(BadInput, match="lack 2 of the training images; train it with fold=all first"):
-        material().hardness(Run(tmp_path / "mine/fold0"))
+        hardness_of(tmp_path)
 
 
 def test_without_a_share_of_hard_negatives_nothing_is_read(tmp_path):
-    assert material(share=0.0).hardness(Run(tmp_path / "mine/fold0")) is None
+    assert hardness_of(tmp_path, share=0.0) is None

@@ -22,7 +22,9 @@ from pneumonia.runs.run import Run
 from pneumonia.system.files import exclusive_lock
 from pneumonia.system.progress import say
 from pneumonia.training import loop
-from pneumonia.training.run_data import RunData, learned_from, run_data_of, with_weights_file
+from pneumonia.training.other_runs import hardness, learned_from, with_weights_file
+from pneumonia.training.pseudo_labels import with_pseudo_labels
+from pneumonia.training.run_data import RunData, run_data_of
 
 WRITERS = {"classifier": write_classes, "localizer": write_detections}
 
@@ -54,6 +56,8 @@ def train_and_predict(run: Run, experiment: schema.Experiment, data: Prepared, t
     """Do what the run still lacks, and write its marker."""
     start = time.monotonic()
     run_data = run_data_of(data, run.fold, experiment, nih)
+    samples = with_pseudo_labels(run_data.samples, run, experiment, data.cache, title)
+    run_data = dataclasses.replace(run_data, samples=samples)
     fitted = family_of(experiment.model, experiment.image_size, pretrained=False).fit_to_boxes(run_data.samples.boxes)
     experiment = dataclasses.replace(experiment, model=dataclasses.replace(experiment.model, **fitted))
     network, family = final_network(run, experiment, run_data, title)
@@ -111,6 +115,8 @@ def final_network(run: Run, experiment: schema.Experiment, run_data: RunData, ti
         labels, n_classes = (samples.positive.astype(int), 2) if is_binary else (samples.classes, len(CLASSES))
         loss = dataclasses.replace(loss, class_weights=balanced_weights(labels, n_classes))
     family = family_of(model, experiment.image_size, loss)
-    network = loop.train(experiment, family, samples, inner, run.folder, title, run_data.hardness(run))
+    network = loop.train(
+        experiment, family, samples, inner, run.folder, title, hardness(run, experiment.sampling, samples.ids)
+    )
     checkpoint.write_weights(run.weights, network.variables)
     return network, family

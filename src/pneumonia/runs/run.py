@@ -98,7 +98,7 @@ class Run:
 
         Args:
             identity: see `write_settings`.
-            learned_from: checksums of what it learns from besides the images (training/run_data.py).
+            learned_from: checksums of what it learns from besides the images (training/other_runs.py).
 
         Raises:
             BadInput: the folder holds a run with other settings, data or folds, or of another backend; the message

@@ -53,6 +53,20 @@ class Sampling:
     hard_from: str = setting("", "an experiment trained with fold=all, whose out-of-fold predictions are read")
 
 
+@dataclass
+class PseudoLabels:
+    """Test images with another experiment's confident predictions as labels."""
+
+    experiment: str = setting("", "a localizer whose finished run on the same fold labels the test images; empty: none")
+    min_score: float = setting(0.5, "lowest confidence of a box that becomes a label", above=0, high=1)
+    max_negative: float = setting(
+        0.05,
+        "an image without a box above this confidence becomes a negative; images between are left out",
+        low=0,
+        below=1,
+    )
+
+
 # settings of an experiment that change neither its weights nor its tables: runs with others of these are the same run
 WITHOUT_EFFECT = ("loaders", "tracking", "pictures")
 
@@ -67,6 +81,7 @@ class Experiment:
     optimizer: Optimizer = group(Optimizer, "gradient descent")
     schedule: Schedule = group(Schedule, "learning rate over the steps")
     sampling: Sampling = group(Sampling, "which images an epoch has")
+    pseudo_labels: PseudoLabels = group(PseudoLabels, "test images to learn from too")
     ema: float = setting(0.998, "decay per step of the averaged weights; 0: no averaging", low=0, below=1)
     keep: str = setting(
         "last",

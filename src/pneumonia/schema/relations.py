@@ -2,7 +2,7 @@
 
 import math
 
-from pneumonia.schema.experiment import Experiment, Loss, Sampling, Schedule
+from pneumonia.schema.experiment import Experiment, Loss, PseudoLabels, Sampling, Schedule
 from pneumonia.schema.models import Classifier, Masks, Model, PlainClassifier, Pretrained
 from pneumonia.system.errors import BadInput, Fault, bad_input, run_checks
 
@@ -34,6 +34,7 @@ def check_relations(experiment: Experiment, has_inner: bool) -> None:
         lambda: check_network(experiment.model, experiment.image_size, experiment.loss),
         lambda: check_schedule(experiment.schedule),
         lambda: check_sampling(experiment.sampling),
+        lambda: check_pseudo_labels(experiment),
         lambda: check_stopping(experiment, has_inner),
         lambda: check_mixing(experiment),
     )
@@ -163,6 +164,26 @@ def check_sampling(sampling: Sampling) -> None:
     if not 0 < sampling.positives < 1:
         what, fix = "needs positives and negatives in a batch", "set sampling.positives above 0 and below 1"
         faults += bad_input("sampling.hard_negatives", what, fix).faults
+    if faults:
+        raise BadInput(faults)
+
+
+def check_pseudo_labels(experiment: Experiment) -> None:
+    """Raises BadInput for pseudo-labels that contradict each other, have no effect, or do not fit the network."""
+    pseudo = experiment.pseudo_labels
+    if not pseudo.experiment and pseudo != PseudoLabels():
+        fix = "set pseudo_labels.experiment, or leave pseudo_labels out"
+        raise bad_input("pseudo_labels", "has no effect without an experiment to take them from", fix)
+    faults = []
+    if pseudo.max_negative >= pseudo.min_score:
+        what = f"{pseudo.max_negative:g} is not below pseudo_labels.min_score={pseudo.min_score:g}"
+        faults += bad_input("pseudo_labels.max_negative", what, "choose a lower one").faults
+    if pseudo.experiment and experiment.model.head == "nih":
+        what, fix = "has opacities, and model.head=nih learns other labels", "leave it out"
+        faults += bad_input("pseudo_labels.experiment", what, fix).faults
+    if pseudo.experiment and experiment.sampling.hard_negatives > 0:
+        what, fix = "hard_from has no confidence in test images", "leave one of the two out"
+        faults += bad_input("pseudo_labels.experiment", what, fix).faults
     if faults:
         raise BadInput(faults)
 
