@@ -16,9 +16,10 @@ import warnings
 import ensemble_boxes
 import numpy as np
 
-from pneumonia.boxes.fusion import SAME_MODEL, fuse
+from pneumonia.boxes.fusion import fuse
 from pneumonia.boxes.geometry import to_corners
 from pneumonia.boxes.predictions import Detections
+from pneumonia.boxes.same_model import SAME_MODEL
 
 MODELS, BOXES = 25, 20
 THEIR_IMAGES = 40  # that ensemble-boxes is timed on: all would take minutes
