@@ -34,7 +34,7 @@ from pneumonia.data.prepared import Prepared, prepare
 from pneumonia.ensemble.nested import cross_fit_alone, problem_of
 from pneumonia.metrics.intervals import difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
-from pneumonia.reports.numbers import number_text, range_text
+from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.schema import Training, setting
 
 PACKAGE = "ultralytics==8.4.190"
@@ -168,12 +168,9 @@ def scores(settings: Settings, peers: list[Peer], data: Prepared, environment: d
     rows = {name: np.array([each[image] for image in ids]) for name, each in of_images.items()}
     print(f"{len(ids)} held-out images of {people.max() + 1} people")
     for name, row in rows.items():
-        print(f"{name:12s} {interval_text(mean_interval(row, people))}")
-    print(f"{'difference':12s} {interval_text(difference_interval(rows[OURS], rows[THEIRS], people))}")
-
-
-def interval_text(interval) -> str:
-    return f"{number_text(interval.value)} ({range_text(interval.low, interval.high)})"
+        print(f"{name:12s} {interval_text(json_interval(mean_interval(row, people)))}")
+    difference = difference_interval(rows[OURS], rows[THEIRS], people)
+    print(f"{'difference':12s} {interval_text(json_interval(difference))}")
 
 
 # ------------------------------------------------------------------ speed

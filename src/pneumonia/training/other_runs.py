@@ -1,4 +1,4 @@
-"""What a run learns from other runs on the same data: weights, hard negatives; recorded by checksums."""
+"""What a run learns from other runs on the same data: weights, hard negatives, pseudo-labels; recorded by checksums."""
 
 import contextlib
 import dataclasses

@@ -26,7 +26,6 @@ class RunData:
     held_out, holdout: rows of the study table.
     """
 
-    experiment: schema.Experiment
     samples: Samples
     inner: Samples | None
     held_out: pd.DataFrame
@@ -78,9 +77,9 @@ def run_data_of(data: Prepared, fold: int | str, experiment: schema.Experiment, 
         samples, people = nih_samples(config.user_path(nih), size, set(held_out["group"]) | set(holdout["group"]))
         is_inner = np.isin(people, inner_people(pd.Series(people), experiment))
         inner = select_samples(samples, is_inner) if is_inner.any() else None
-        return RunData(experiment, select_samples(samples, ~is_inner), inner, held_out, holdout)
+        return RunData(select_samples(samples, ~is_inner), inner, held_out, holdout)
     inner = samples_of(inner, cache, size) if len(inner) else None
-    return RunData(experiment, samples_of(training, cache, size), inner, held_out, holdout)
+    return RunData(samples_of(training, cache, size), inner, held_out, holdout)
 
 
 def check_people_known(study: pd.DataFrame, mapping: Path | None) -> None:
