@@ -11,17 +11,9 @@ import statistics
 import sys
 from dataclasses import dataclass, field
 
-import keras
-import numpy as np
-
 from pneumonia import config
-from pneumonia.models.registry import family as family_of
-from pneumonia.runs.precision import compute_policy
 from pneumonia.schema import setting
-from pneumonia.training.batches import Batches
-from pneumonia.training.learner import compile_learner
-from pneumonia.training.loop import Stage
-from tracking import noise, processor_seconds
+from step_kernels import step_seconds
 
 
 @dataclass
@@ -32,27 +24,13 @@ class Settings:
     turns: int = setting(2, "turns", low=1)
 
 
-def step_seconds(name: str, stride: int, steps: int) -> list[float]:
-    """Return processor seconds of each step, for an image."""
-    changes = {"model": {"weights": "imagenet", "frozen_stride": stride}}
-    experiment = config.read_experiment(name, "quick", changes)
-    size, batch_size = experiment.image_size, experiment.batch_size
-    samples = noise(batch_size, size)
-    keras.utils.set_random_seed(0)
-    with compute_policy(experiment):
-        family = family_of(experiment.model, size)
-        learner = compile_learner(experiment, family, family.build(), samples, 1000, Stage(0, 1, False))
-        batch = Batches(samples, np.arange(batch_size), batch_size, family, "none", [0, 0])[0]
-        seconds = [processor_seconds(learner.train_on_batch, *batch) for _ in range(steps + 2)]
-    return [each / batch_size for each in seconds[2:]]  # the first compile
-
-
 def main(settings: Settings) -> None:
     for name in settings.experiments:
         seconds: dict[int, list[float]] = {stride: [] for stride in settings.strides}
         for _ in range(settings.turns):
             for stride in settings.strides:
-                seconds[stride] += step_seconds(name, stride, settings.steps)
+                changes = {"model": {"weights": "imagenet", "frozen_stride": stride}}
+                seconds[stride] += step_seconds(config.read_experiment(name, "quick", changes), settings.steps)
         medians = {stride: 1000 * statistics.median(times) for stride, times in seconds.items()}
         first = medians[settings.strides[0]]
         for stride, milliseconds in medians.items():
