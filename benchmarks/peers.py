@@ -1,6 +1,6 @@
 """ultralytics' YOLOv8n beside yolov8_xs: held-out score, images per second and memory, on the same images and folds.
 
-    PYTHONPATH=src .venv/bin/python benchmarks/peers.py data=DIR mapping=FILE [folds=[0,1,2,3,4]] [epochs=20]
+    PYTHONPATH=src .venv/bin/python benchmarks/peers.py data=DIR mapping=FILE [folds=[0,1,2,3,4]] [epochs=20] [out=DIR]
 
 ultralytics (AGPL-3.0, not part of this program) is installed into cache/peers/, outside of .venv. Both are trained
 from nothing by their own command lines, on the CPU: the same grouped folds, pixels, batches and epochs, and the same
@@ -56,7 +56,8 @@ class Settings:
     batch_size: int = setting(16, "images per step")
     augment: str = setting("light", "ultralytics' augmentation", choices=("light", "theirs"))
     timed: bool = setting(True, "measure speed and memory too")
-    out: str = setting("", "folder for the runs; default: a temporary one")
+    peers: list[str] = field(default_factory=lambda: [OURS, THEIRS], metadata={"help": "which of the two"})
+    out: str = setting("", "folder for the runs, where finished trainings of a fold are kept; default: a temporary one")
 
 
 class Ultralytics:
@@ -92,6 +93,7 @@ class Ultralytics:
     def held_out(self, fold: int, name: str, environment: dict[str, str]) -> Detections:
         """Predict the fold's images with the network of the training `name`."""
         images = self.boxes / f"fold{fold}_val.txt"
+        shutil.rmtree(self.out / f"{name}-held-out", ignore_errors=True)  # it would append to the files of another call
         measure(self.predict(name, images, f"{name}-held-out"), environment, self.out / f"{name}-held-out.log")
         folder = self.out / f"{name}-held-out" / "labels"
         folder.mkdir(exist_ok=True)  # it is missing where no image has a box
@@ -157,20 +159,24 @@ def scores(settings: Settings, peers: list[Peer], data: Prepared, environment: d
         for fold in settings.folds:
             name = f"fold{fold}"
             variables = environment | peer.variables
-            cost = measure(peer.train(fold, settings.epochs, name), variables, peer.out / f"{name}.log")
-            print(f"{peer.name} fold {fold}: {cost.wall:.0f} s", file=sys.stderr)
+            trained = peer.out / f"{name}.trained"
+            if not trained.exists():
+                cost = measure(peer.train(fold, settings.epochs, name), variables, peer.out / f"{name}.log")
+                print(f"{peer.name} fold {fold}: {cost.wall:.0f} s", file=sys.stderr)
+                trained.touch()
             tables.append(peer.held_out(fold, name, variables))
         boxes = concatenate_tables(tables)
         problem = problem_of({"": boxes}, {}, truth, groups)
         of_images[peer.name] = dict(zip(boxes.ids, image_scores(problem.truth, cross_fit_alone(problem, seed=0))))
-    ids = sorted(of_images[OURS])
+    ids = sorted(of_images[peers[0].name])
     people = people_of(ids, groups)
     rows = {name: np.array([each[image] for image in ids]) for name, each in of_images.items()}
     print(f"{len(ids)} held-out images of {people.max() + 1} people")
     for name, row in rows.items():
         print(f"{name:12s} {interval_text(json_interval(mean_interval(row, people)))}")
-    difference = difference_interval(rows[OURS], rows[THEIRS], people)
-    print(f"{'difference':12s} {interval_text(json_interval(difference))}")
+    if len(rows) == 2:
+        difference = difference_interval(rows[OURS], rows[THEIRS], people)
+        print(f"{'difference':12s} {interval_text(json_interval(difference))}")
 
 
 # ------------------------------------------------------------------ speed
@@ -207,13 +213,17 @@ def main(settings: Settings) -> None:
     with tempfile.TemporaryDirectory(prefix="peers-") as scratch:
         out = config.user_path(settings.out) if settings.out else Path(scratch)
         data = prepare(training, resolve(training), [settings.image_size])
-        export(settings, data, out / "boxes")
-        folders = {name: out / name for name in (OURS, THEIRS)}
-        for folder in folders.values():
-            folder.mkdir(parents=True)
-        peers = [Pneumonia(settings, folders[OURS]), Ultralytics(settings, out / "boxes", folders[THEIRS])]
+        if not (out / "boxes").exists():
+            export(settings, data, out / "boxes")
+        peers: list[Peer] = []
+        for name in settings.peers:
+            (out / name).mkdir(parents=True, exist_ok=True)
+            peers.append(
+                Pneumonia(settings, out / name) if name == OURS else Ultralytics(settings, out / "boxes", out / name)
+            )
         if settings.timed:
             few, images = out / "few", out / "boxes" / "images"
+            shutil.rmtree(few, ignore_errors=True)
             few.mkdir()
             for path in sorted(images.iterdir())[:FEW]:
                 os.link(path, few / path.name)
