@@ -14,9 +14,9 @@ class heads, a higher momentum of batch statistics, and a class loss that can gr
 networks=[stock] trains ours and only the named ones.
 
 Measured on the demo `quick`, 10 epochs, 256 px, three minutes a training on a 2-core AMD EPYC; folds 0, 1 and 2, each
-with its number as seed, 140 held-out images each. Score, and the difference from ours with its interval. This was
-before each transform of an augmentation had random numbers of its own (which raised ours from 0.707 to 0.819 after 20
-epochs):
+with its number as seed, 140 held-out images each. Score, and the difference from ours with its interval. This was on
+an easier demo (generator version 6), and before each transform of an augmentation had random numbers of its own (which
+raised ours from 0.707 to 0.819 after 20 epochs):
 
     fold                                     0                            1                         2
     ours                                 0.474                        0.517                     0.552

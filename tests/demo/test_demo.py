@@ -14,8 +14,8 @@ import pydicom
 import pytest
 
 from pneumonia.demo import competition as phantom
-from pneumonia.demo.findings import BOX_COUNTS
 from pneumonia.demo.radiograph import radiograph
+from pneumonia.demo.regions import BOX_COUNTS
 from pneumonia.system.errors import BadInput
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -79,7 +79,7 @@ class Thorax:
         self.person, self.pose = person, pose
         x, y = _plane()
         cos, sin = np.cos(pose.rotation) / pose.zoom, np.sin(pose.rotation) / pose.zoom
-        self._turned = np.array([[cos, sin], [-sin, cos]])
+        self._turned_back = np.linalg.inv(np.array([[cos, sin], [-sin, cos]])).T
         x, y = x - np.float32(pose.shift[0]), y - np.float32(pose.shift[1])
         self.u = (x * np.float32(cos) + y * np.float32(sin)).astype(np.float32)
         self.v = (y * np.float32(cos) - x * np.float32(sin) + np.float32(0.5)).astype(np.float32)
@@ -93,7 +93,7 @@ class Thorax:
     def to_pixels(self, u, v, side: int = GRID) -> np.ndarray:
         """Body coordinates to pixels of an image `side` wide, (n, 2) x y. The inverse of the map behind u and v."""
         body = np.stack([np.ravel(u), np.ravel(v) - 0.5], axis=1)
-        return (body @ np.linalg.inv(self._turned).T + np.asarray(self.pose.shift) + 0.5) * side
+        return (body @ self._turned_back + np.asarray(self.pose.shift) + 0.5) * side
 
     def lateral(self, v):
         """|u| of the lung's outer edge at height v."""

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
+from pneumonia.demo.difficulty import Difficulty
 from pneumonia.demo.files import CLASS_NAMES, VERSION, Image, write_dicom, write_tables
-from pneumonia.demo.findings import Difficulty
 from pneumonia.demo.person import draw_person, follow_up
 from pneumonia.demo.radiograph import DEFAULT_DIFFICULTY, radiograph
 from pneumonia.system.errors import bad_input

@@ -5,7 +5,9 @@ import numpy as np
 
 from pneumonia.demo.anatomy import SIDE, Thorax, noise_crop
 from pneumonia.demo.devices import draw_devices, draw_markers
-from pneumonia.demo.findings import Difficulty, add_distractors, add_opacities
+from pneumonia.demo.difficulty import Difficulty
+from pneumonia.demo.distractors import add_distractors
+from pneumonia.demo.opacities import add_opacities
 from pneumonia.demo.person import Person, draw_person, draw_pose
 
 # {view: (millimetres per pixel, their shares)}, measured on the competition's DICOM headers
