@@ -115,9 +115,8 @@ def draw_cloud(
     if patchiness:
         clumps = noise_crop(rng, 64.0, y2 - y1, x2 - x1)
         weight = weight * (1.0 - np.float32(0.7 * patchiness) * step(-clumps - 0.2, 1.2))
-    weight = weight * (
-        1.0 + np.float32(np.clip(rng.normal(0.2, 0.2), -0.3, 0.6)) * np.clip(y, -1.0, 1.0)
-    )  # fluid sinks
+    sunk = np.float32(np.clip(rng.normal(0.2, 0.2), -0.3, 0.6))  # fluid is denser below
+    weight = weight * (1.0 + sunk * np.clip(y, -1.0, 1.0))
     if lobar:
         weight = weight * step(0.6 - rng.choice([-1, 1]) * y + np.float32(rng.normal(0, 0.15)) * x, 0.06)
     window = slice(y1, y2), slice(x1, x2)
