@@ -86,7 +86,7 @@ def test_help_prints_the_defaults_in_force(capsys):
 def test_help_of_an_experiment_prints_its_own_values(capsys):
     own = printed_help(capsys, "train", "experiment=yolov8_xs", "preset=quick")
     experiment = config.read_experiment("yolov8_xs", "quick")
-    assert own["image_size"] == str(experiment.image_size) == "256"
+    assert own["image_size"] == str(experiment.image_size) == "224"
     assert own["model.size"] == "xs" and "model.encoder" not in own
     assert own["sampling.positives"] == "0.5"
     assert cli.main(["train", "experiment=yolov9", "--help"]) == 2
