@@ -11,9 +11,13 @@ import statistics
 import sys
 from dataclasses import dataclass, field
 
-from pneumonia import config
-from pneumonia.schema import setting
-from step_kernels import step_seconds
+from pneumonia.system.switches import set_switches
+
+set_switches()
+
+from pneumonia import config  # noqa: E402
+from pneumonia.schema import setting  # noqa: E402
+from step_kernels import step_seconds  # noqa: E402
 
 
 @dataclass

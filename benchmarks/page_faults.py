@@ -20,6 +20,7 @@ from pneumonia import config
 from pneumonia.models.registry import family as family_of
 from pneumonia.schema import setting
 from pneumonia.system.allocator import with_allocator
+from pneumonia.system.switches import set_switches
 from pneumonia.training import loading
 from pneumonia.training.batches import Batches
 from pneumonia.training.learner import compile_learner
@@ -84,6 +85,7 @@ def main(settings: Settings) -> None:
         keras.utils.set_random_seed(0)
         measure(settings)
         return
+    set_switches()  # for the processes below
     bare = {name: value for name, value in os.environ.items() if not name.startswith(("LD_PRELOAD", "MALLOC_"))}
     for way in WAYS:
         environment = with_allocator(bare) if "jemalloc" in way else bare

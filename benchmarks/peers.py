@@ -65,11 +65,11 @@ class Ultralytics:
 
     name = THEIRS
 
-    def __init__(self, settings: Settings, boxes: Path, out: Path):
-        """boxes: the data set in YOLO's form. out: folder of its runs."""
-        self.settings, self.boxes, self.out = settings, boxes, out
+    def __init__(self, settings: Settings, out: Path):
+        """out: folder of the data set in YOLO's form, and of the runs of both."""
+        self.settings, self.boxes, self.out = settings, out / "boxes", out / self.name
         self.program = install() / "bin" / "yolo"
-        self.variables = {"YOLO_CONFIG_DIR": str(out), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+        self.variables = {"YOLO_CONFIG_DIR": str(self.out), "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 
     def train(self, fold: int, epochs: int, name: str) -> list[str]:
         augment = LIGHT if self.settings.augment == "light" else {}
@@ -107,7 +107,7 @@ class Pneumonia:
     name = OURS
 
     def __init__(self, settings: Settings, out: Path):
-        self.settings, self.out, self.variables = settings, out, {}
+        self.settings, self.out, self.variables = settings, out / self.name, {}
 
     def train(self, fold: int, epochs: int, name: str) -> list[str]:
         changes = {"experiment": OURS, "preset": "quick", "data": self.settings.data, "mapping": self.settings.mapping}
@@ -215,12 +215,9 @@ def main(settings: Settings) -> None:
         data = prepare(training, resolve(training), [settings.image_size])
         if not (out / "boxes").exists():
             export(settings, data, out / "boxes")
-        peers: list[Peer] = []
-        for name in settings.peers:
-            (out / name).mkdir(parents=True, exist_ok=True)
-            peers.append(
-                Pneumonia(settings, out / name) if name == OURS else Ultralytics(settings, out / "boxes", out / name)
-            )
+        peers: list[Peer] = [{OURS: Pneumonia, THEIRS: Ultralytics}[name](settings, out) for name in settings.peers]
+        for peer in peers:
+            peer.out.mkdir(parents=True, exist_ok=True)
         if settings.timed:
             few, images = out / "few", out / "boxes" / "images"
             shutil.rmtree(few, ignore_errors=True)

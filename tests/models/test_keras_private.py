@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pneumonia.models import keras_private
 
@@ -62,7 +63,6 @@ def test_get_file_is_replaced_inside_only_also_after_an_error():
 
 @pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}, {"momentum": 0.5, "epsilon": 0.1}])
 def test_fused_batch_norm_has_the_values_gradients_and_averages_of_keras(options):
-    tf = pytest.importorskip("tensorflow")
     images = np.random.default_rng(0).normal(3.0, 2.0, (4, 6, 5, 7)).astype("float32")
 
     def step(context):

@@ -94,4 +94,5 @@ def _read_box(rng: np.random.Generator, box: np.ndarray, spread: float) -> np.nd
     corners = np.concatenate([box[:2], box[:2] + box[2:]])
     corners += np.clip(rng.standard_normal(4), -2.5, 2.5) * spread * np.tile(box[2:], 2)
     corners = np.clip(corners, 0, SIDE)
-    return np.concatenate([corners[:2], np.maximum(corners[2:] - corners[:2], MIN_SIDE)])
+    size = np.maximum(corners[2:] - corners[:2], MIN_SIDE)
+    return np.concatenate([np.minimum(corners[:2], SIDE - size), size])

@@ -20,12 +20,8 @@ SIZE_CORRELATION = 0.60  # of log width with log height
 SIDES_CORRELATION = 0.76  # of log height between the two boxes of an image; widths 0.62, centres 0.67
 BOX_CENTRES = {"AP": (533, 116), "PA": (532, 113)}  # y of the centre: median, standard deviation, pixels
 RIGHT_SHARE = {"AP": 0.61, "PA": 0.63}  # of single boxes in the patient's right lung
-WAVELENGTHS = (
-    16.0,
-    32.0,
-    64.0,
-    128.0,
-)  # of a cloud's outline, pixels of the drawing plane; few, as each is a cached field
+# Of a cloud's outline, in pixels of the drawing plane. Few: each is a noise field that anatomy.py keeps in memory.
+WAVELENGTHS = (16.0, 32.0, 64.0, 128.0)
 MIN_SIDE = 56.0  # pixels: 1 % of the real boxes are narrower
 
 
@@ -35,7 +31,7 @@ class Region:
 
     Attributes:
         top, left: of its window on the plane.
-        weight: (h, w) float32, how much of the beam's path it fills, 0 to about 1.2.
+        weight: (h, w) float32, how dense it is, 0 to about 1.6; 1 in the middle of an even cloud.
         box: x, y, width, height in radiograph pixels; None where too little of it is in a lung.
     """
 

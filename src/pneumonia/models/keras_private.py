@@ -51,8 +51,8 @@ def path_aggregation_fpn(features: list, depth: int, name: str) -> list:
 def fused_batch_norm() -> Iterator[None]:
     """Within this context training steps normalise batches of images by TensorFlow's fused kernel.
 
-    The values are the same up to rounding. Keras takes some ten passes over each feature map instead: with them a step
-    of the MobileNet U-Net takes 1.4 times as long on a CPU.
+    The values are the same up to rounding. Keras composes them of several operations, each a pass over the feature map:
+    with oneDNN's kernels a step of the MobileNet U-Net then takes 1.5 times as long (benchmarks/step_kernels.py).
 
     Public way that was tried: none, Keras 3 removed `fused=True`; layers of keras.applications and keras-cv cannot be
     exchanged for others before they are called.
