@@ -93,7 +93,8 @@ def test_a_run_that_goes_on_elsewhere_says_so_and_keeps_what_it_was_begun_with(t
     run.begin(experiment, IDENTITY)
     assert [start["changed"] for start in read_json(run.folder / "environment.json")["starts"]] == [{}]
     first = read_json(run.folder / "environment.json")
-    elsewhere = {"threads": 64, "devices": ["another"], "packages": first["packages"] | {"keras": "3.9.0"}}
+    elsewhere = {"threads": 64, "onednn": "another", "devices": ["another"]}
+    elsewhere["packages"] = first["packages"] | {"keras": "3.9.0"}
     begun_with(run, git_commit="before", **elsewhere)
     capsys.readouterr()
     run.begin(experiment, IDENTITY)
@@ -105,7 +106,7 @@ def test_a_run_that_goes_on_elsewhere_says_so_and_keeps_what_it_was_begun_with(t
     assert kept["starts"][0] == first["starts"][0]
     changed = kept["starts"][1]["changed"]
     assert changed["threads"] == first["threads"] and changed["packages.keras"] == first["packages"]["keras"]
-    assert set(changed) == {"threads", "devices", "packages.keras", "git_commit"}
+    assert set(changed) == {"threads", "onednn", "devices", "packages.keras", "git_commit"}
 
 
 def test_a_run_that_goes_on_where_it_was_begun_says_nothing(tmp_path, experiment, capsys):

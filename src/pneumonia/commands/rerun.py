@@ -19,10 +19,11 @@ from pneumonia.runs.run import Run
 from pneumonia.system.errors import EnvironmentFailure, bad_input
 from pneumonia.system.files import read_json, sha256
 from pneumonia.system.progress import say
+from pneumonia.system.switches import ONEDNN
 
 # keys of environment.json that may differ between two trainings of one run
 COMPARED_KEYS = (
-    *("python", "backend", "devices", "gpu", "cores", "threads", "precision", "processor"),
+    *("python", "backend", "devices", "gpu", "cores", "threads", "precision", "processor", "onednn"),
     *("git_commit", "git_dirty", "packages", "learned_from"),
 )
 
@@ -75,16 +76,19 @@ def check_data(run: Run, before: dict) -> None:
 
 
 def train_again(run: Run, before: dict, out: Path) -> Run:
-    """Train the run again under `out`, with the backend and the number of threads of the first time."""
+    """Train the run again under `out`, with the first time's backend, number of threads and oneDNN switch."""
     again = Run(out / run.folder.absolute().relative_to(run.dataset.parent.absolute()))
     again.folder.mkdir(parents=True)
     for name in (run.settings_file.name, "run.json"):
         shutil.copy(run.folder / name, again.folder / name)
     backend, threads = before["backend"], before["threads"]
+    switches = {"KERAS_BACKEND": backend, "NPROC": str(threads)}  # NPROC: JAX's threads
+    if before.get("onednn"):
+        switches[ONEDNN] = before["onednn"]
     say(f"training again: {run.start()['title']}")
     code = subprocess.call(
         train_command(again.folder),
-        env=job_environment(threads) | {"KERAS_BACKEND": backend, "NPROC": str(threads)},  # NPROC: JAX's threads
+        env=job_environment(threads) | switches,
         stdout=sys.stderr,
         stderr=sys.stderr,
     )

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pneumonia import config, schema
 from pneumonia.system.processes import count_cores
+from pneumonia.system.switches import ONEDNN
 
 PACKAGES = ("tensorflow", "keras", "keras-cv", "segmentation-models", "jax", "numpy", "albumentations",
             "opencv-python-headless", "pydicom", "safetensors",
             "nvidia-cuda-runtime-cu12", "nvidia-cudnn-cu12", "nvidia-cublas-cu12")  # fmt: skip
 # if one of these changes, results will not be bit-identical
-BIT_KEYS = ("threads", "devices", "gpu", "processor", "precision", "packages", "learned_from")
+BIT_KEYS = ("threads", "devices", "gpu", "processor", "onednn", "precision", "packages", "learned_from")
 TIMEOUT = 10.0  # seconds that git and nvidia-smi may take
 
 
@@ -41,6 +42,7 @@ def environment(experiment: schema.Experiment) -> dict:
         "precision": precision_of(experiment),
         "seed": experiment.seed,
         "processor": processor(),
+        "onednn": os.environ.get(ONEDNN) if keras.backend.backend() == "tensorflow" else None,
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if edited is None else edited != "",
         "packages": versions,

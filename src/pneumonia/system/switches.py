@@ -6,10 +6,12 @@ processes inherit its values. Code that imports the package without `__main__` (
 
 import os
 
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+
 # A value that the user has set stays.
 SWITCHES = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # TensorFlow's C++ log: errors only
-    "TF_ENABLE_ONEDNN_OPTS": "1",  # oneDNN's convolutions; TensorFlow leaves them out on CPUs without VNNI or the like
+    ONEDNN: "1",  # oneDNN's convolutions; TensorFlow leaves them out on CPUs without VNNI or the like
     "NO_ALBUMENTATIONS_UPDATE": "1",  # albumentations asks a server for its newest version otherwise
     "MPLBACKEND": "agg",  # matplotlib draws into files and needs no screen
     "OPENCV_FOR_THREADS_NUM": "1",  # our loaders and processes are the parallelism; more threads in each slow them down
