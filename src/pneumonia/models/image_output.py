@@ -17,11 +17,17 @@ from pneumonia.models.family import Family
 class LocalizerWithImageOutput(ImageClassDecoder, Family):
     """A localizer that has the output where `model.image_loss`, the weight of its loss, is above 0."""
 
-    def image_outputs(self, feature_map) -> dict:
-        """Return {"image_logits": (batch, 3)} from the backbone's last map; empty without this output."""
+    def image_outputs(self, last_map, pyramid_maps: list) -> dict:
+        """Return {"image_logits": (batch, 3)}; empty without this output.
+
+        Args:
+            last_map: the backbone's, (batch, h, w, channels).
+            pyramid_maps: those that the boxes are predicted from, (batch, h, w, channels) each.
+        """
         if not self.has_image_output:
             return {}
-        return {IMAGE_LOGITS: image_logits(feature_map, len(CLASSES), self.model.dropout)}
+        maps = pyramid_maps if self.model.image_maps == "pyramid" else [last_map]
+        return {IMAGE_LOGITS: image_logits(maps, len(CLASSES), self.model.dropout)}
 
     def image_targets(self, classes: np.ndarray) -> dict[str, np.ndarray]:
         return {"class": np.asarray(classes, np.int32)} if self.has_image_output else {}
@@ -32,11 +38,15 @@ class LocalizerWithImageOutput(ImageClassDecoder, Family):
         return {"image": self.model.image_loss * image_cross_entropy(outputs[IMAGE_LOGITS], targets["class"])}
 
 
-def image_logits(feature_map, classes: int, dropout: float):
-    """Return (batch, classes) logits, from mean and maximum of a (batch, h, w, channels) map: findings are local."""
+def image_logits(maps: list, classes: int, dropout: float):
+    """Return (batch, classes) logits, from mean and maximum of (batch, h, w, channels) maps: findings are local."""
     pools = [
-        keras.layers.GlobalAveragePooling2D(name="image_average")(feature_map),
-        keras.layers.GlobalMaxPooling2D(name="image_maximum")(feature_map),
+        pool(name=f"image_{name}_{position}")(feature_map)
+        for position, feature_map in enumerate(maps)
+        for name, pool in (
+            ("average", keras.layers.GlobalAveragePooling2D),
+            ("maximum", keras.layers.GlobalMaxPooling2D),
+        )
     ]
     pooled = keras.layers.Dropout(dropout, name="image_dropout")(keras.layers.Concatenate(name="image_pooled")(pools))
     return keras.layers.Dense(classes, dtype="float32", name=IMAGE_LOGITS)(pooled)

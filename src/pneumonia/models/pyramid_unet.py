@@ -24,15 +24,16 @@ class PyramidUNet(MaskFamily, LocalizerWithImageOutput):
         gray = gray_input(self.image_size)
         backbone, input_range = build_pyramid(self.model, self.model.backbone, self.image_size, STRIDES)
         *finer, x = backbone(normalise(gray, input_range))
-        image_outputs = self.image_outputs(x)
+        last_map, decoded = x, []
         for channels, skip, stride in zip(self.model.decoder, reversed(finer), (16, 8, 4)):
             x = conv_block(x, channels, 1, f"decoder_{stride}_reduce")
             x = keras.layers.UpSampling2D(name=f"decoder_{stride}_up")(x)
             skip = conv_block(skip, channels, 1, f"decoder_{stride}_skip")
             x = keras.layers.Concatenate(name=f"decoder_{stride}_joined")([x, skip])
             x = conv_block(x, channels, 3, f"decoder_{stride}")
+            decoded.append(x)
         logits = keras.layers.Conv2D(1, 1, dtype="float32", name="mask")(x)
-        network = keras.Model(gray, {"logits": logits, **image_outputs}, name=self.model.name)
+        network = keras.Model(gray, {"logits": logits} | self.image_outputs(last_map, decoded), name=self.model.name)
         if self.model.frozen_epochs == -1:
             self.freeze(network, True)
         return network

@@ -151,6 +151,11 @@ class ImageOutput(Model):
     """Localizers that can have a second output, of the whole image (models/image_output.py)."""
 
     image_loss: float = setting(0.0, "loss weight of a 3-class output for the whole image; 0: no such output", low=0)
+    image_maps: str = setting(
+        "backbone",
+        "what it pools: the backbone's last map, or those that boxes come from (the pyramid's, a U-Net decoder's)",
+        choices=("backbone", "pyramid"),
+    )
     dropout: float = setting(0.2, "dropout rate before the layer of that output", low=0, below=1)
 
 

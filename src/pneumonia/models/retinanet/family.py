@@ -30,8 +30,9 @@ class RetinaNet(RetinaNetDecoder, Detector):
         model, gray = self.model, gray_input(self.image_size)
         backbone, input_range = build_pyramid(model, model.backbone, self.image_size, BACKBONE_STRIDES)
         maps = backbone(normalise(gray, input_range))
-        outputs = outputs_of(pyramid(maps, model.channels), model.head_depth, model.class_prior)
-        return keras.Model(gray, outputs | self.image_outputs(maps[-1]), name="retinanet")
+        levels = pyramid(maps, model.channels)
+        outputs = outputs_of(levels, model.head_depth, model.class_prior)
+        return keras.Model(gray, outputs | self.image_outputs(maps[-1], levels), name="retinanet")
 
     def losses(self, targets: dict, outputs: dict) -> dict:
         anchors = ops.convert_to_tensor(self.anchors)

@@ -9,7 +9,7 @@ from pneumonia.models.backbones import build_pyramid
 from pneumonia.models.detector import Detector
 from pneumonia.models.normalisation import gray_input, normalise, set_batch_norm_momentum
 from pneumonia.models.yolo import losses as objective
-from pneumonia.models.yolo.network import build_backbone, expected_distances, outputs_of, project
+from pneumonia.models.yolo.network import build_backbone, expected_distances, outputs_of, project, pyramid
 
 
 class YOLOv8(YOLOv8Decoder, Detector):
@@ -24,7 +24,8 @@ class YOLOv8(YOLOv8Decoder, Detector):
         else:
             backbone = build_backbone(model.size, self.image_size)
             maps = features = backbone(keras.layers.Concatenate(name="gray_to_channels")([gray] * 3))
-        outputs = outputs_of(features, model.size, model.class_prior) | self.image_outputs(maps[-1])
+        features = pyramid(features, model.size)
+        outputs = outputs_of(features, model.class_prior) | self.image_outputs(maps[-1], features)
         network = keras.Model(gray, outputs, name=f"yolov8_{model.size}")
         for layer in network.layers:
             if not (model.backbone and layer is backbone):  # build_pyramid has set that of another backbone

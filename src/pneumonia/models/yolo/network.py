@@ -35,13 +35,17 @@ def build_backbone(size: str, image_size: int) -> keras.Model:
     return keras.Model(backbone.input, [backbone.get_layer(name).output for name in names], name=BACKBONE)
 
 
-def outputs_of(maps: list, size: str, class_prior: float) -> dict:
-    """Return {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)} of a backbone's three maps.
+def pyramid(maps: list, size: str) -> list:
+    """Return the pyramid's features of a backbone's three maps."""
+    return path_aggregation_fpn(maps, depth=SIZES[size][2], name="pyramid")
+
+
+def outputs_of(features: list, class_prior: float) -> dict:
+    """Return {"distances": (batch, anchors, 4 * BINS), "logits": (batch, anchors, 1)} of the pyramid's features.
 
     Args:
         class_prior: an anchor's initial probability of a finding, in (0, 1); 0 for biases of zero.
     """
-    features = path_aggregation_fpn(maps, depth=SIZES[size][2], name="pyramid")
     bias = math.log(class_prior / (1 - class_prior)) if class_prior else 0.0
     heads = [head(feature, bias, f"head_p{level}") for level, feature in zip((3, 4, 5), features)]
     return {
