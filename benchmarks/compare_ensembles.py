@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass, field
 
 import numpy as np
+import pandas as pd
 
 from compare_experiments import held_out_images
 from pneumonia import config
@@ -19,15 +20,8 @@ from pneumonia.commands.submission import TRIALS
 from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
 from pneumonia.ensemble.recipe import recipe_of
 from pneumonia.ensemble.tune import Search
-from pneumonia.metrics.auc import auc, auc_interval, weighted_auc
-from pneumonia.metrics.intervals import (
-    DRAWS,
-    difference_interval,
-    mean_interval,
-    people_of,
-    percentile_interval,
-    person_draws,
-)
+from pneumonia.metrics.auc import auc_difference_interval, auc_interval
+from pneumonia.metrics.intervals import difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.runs.run import Run
@@ -43,44 +37,35 @@ class Settings:
     folds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "of each member"})
 
 
-def fit(ensemble: str, runs: dict[str, list[Run]], truth: Truth, groups: dict, preset: str) -> FitResult:
-    tables = held_out_tables(runs)
-    problem = problem_of(of_type(tables, Detections), of_type(tables, ClassProbabilities), truth, groups)
+def fit(ensemble: str, settings: Settings, images: pd.DataFrame, truth: Truth) -> FitResult:
+    """Return the nested fit, its scores and confidences in the order of `images`."""
+    tables = held_out_tables(runs_of(ensemble, settings))
+    tables = {name: table.select(list(images.index)) for name, table in tables.items()}
+    localizers, classifiers = of_type(tables, Detections), of_type(tables, ClassProbabilities)
+    problem = problem_of(localizers, classifiers, truth, images["group"].to_dict())
     start = recipe_of(config.read_ensemble(ensemble).get("recipe") or {}, ensemble)
-    return fit_nested(problem, start, Search(TRIALS[preset], title=ensemble))
+    return fit_nested(problem, start, Search(TRIALS[settings.preset], title=ensemble))
 
 
-def auc_difference(positive: np.ndarray, first: np.ndarray, second: np.ndarray, people: np.ndarray):
-    draws = [
-        weighted_auc(positive, first, weights[:, people]) - weighted_auc(positive, second, weights[:, people])
-        for weights in person_draws(people.max() + 1, DRAWS, 0)
-    ]
-    return percentile_interval(auc(positive, first) - auc(positive, second), np.concatenate(draws))
+def runs_of(ensemble: str, settings: Settings) -> dict[str, list[Run]]:
+    root = config.user_path(settings.runs)
+    members = config.read_ensemble(ensemble)["members"]
+    return {name: [Run(root / f"{name}-{settings.preset}" / f"fold{k}") for k in settings.folds] for name in members}
 
 
 def main(settings: Settings) -> None:
-    root = config.user_path(settings.runs)
-    results, scores, confidences = {}, [], []
-    for ensemble in settings.ensembles:
-        members = config.read_ensemble(ensemble)["members"]
-        runs = {
-            name: [Run(root / f"{name}-{settings.preset}" / f"fold{k}") for k in settings.folds] for name in members
-        }
-        images = held_out_images(next(iter(runs.values()))).sort_index()
-        truth = Truth.from_lists(
-            images.index, [np.array(text.split(), float).reshape(-1, 4) for text in images["boxes"]]
-        )
-        results[ensemble] = fit(ensemble, runs, truth, images["group"].to_dict(), settings.preset)
+    images = held_out_images(next(iter(runs_of(settings.ensembles[0], settings).values())))
+    truth = Truth.from_lists(images.index, [np.array(text.split(), float).reshape(-1, 4) for text in images["boxes"]])
     people, positive = people_of(list(images.index), images["group"].to_dict()), truth.positive
-    for ensemble, result in results.items():
-        order = np.argsort(result.detections.ids)
-        scores.append(result.scores[order])
-        confidences.append(result.confidences[order])
-        score, area = mean_interval(scores[-1], people), auc_interval(positive, confidences[-1], people)
+    results = [fit(ensemble, settings, images, truth) for ensemble in settings.ensembles]
+    for ensemble, result in zip(settings.ensembles, results):
+        score, area = mean_interval(result.scores, people), auc_interval(positive, result.confidences, people)
         print(f"{ensemble}: score {interval_text(json_interval(score))}, AUC {interval_text(json_interval(area))}")
-    difference = difference_interval(*scores, people), auc_difference(positive, *confidences, people)
-    score, area = (interval_text(json_interval(each)) for each in difference)
-    print(f"{' - '.join(results)}, paired: score {score}, AUC {area}")
+    first, second = results
+    score = difference_interval(first.scores, second.scores, people)
+    area = auc_difference_interval(positive, first.confidences, second.confidences, people)
+    text = f"score {interval_text(json_interval(score))}, AUC {interval_text(json_interval(area))}"
+    print(f"{' - '.join(settings.ensembles)}, paired: {text}")
 
 
 if __name__ == "__main__":

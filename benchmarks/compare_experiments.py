@@ -21,6 +21,7 @@ from sklearn.model_selection import GroupKFold
 from pneumonia import config
 from pneumonia.boxes.predictions import Detections
 from pneumonia.ensemble.nested import cross_fit_alone, problem_of
+from pneumonia.metrics.auc import auc_difference_interval
 from pneumonia.metrics.intervals import difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.reports.numbers import interval_text, json_interval
@@ -86,6 +87,11 @@ def main(settings: Settings) -> None:
         of_folds = [roc_auc_score(rows["target"], column.loc[rows.index]) for _, rows in images.groupby("fold")]
         text = ", ".join(f"{value:.3f}" for value in of_folds)
         print(f"{name}: AUC {roc_auc_score(images['target'], column):.3f}; of each fold {text}")
+    for kind in (", highest confidence", ":image"):
+        pair = [outputs[name + kind].to_numpy() for name in settings.experiments if name + kind in outputs]
+        if len(pair) == 2:
+            difference = auc_difference_interval(images["target"].to_numpy(), pair[1], pair[0], people)
+            print(f"paired difference{kind}: AUC {interval_text(json_interval(difference))}")
     logits = logit(outputs.clip(1e-4, 1 - 1e-4))
     best = logits[[name for name in logits if name.endswith("confidence")]]
     person = pd.DataFrame(

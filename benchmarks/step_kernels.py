@@ -2,6 +2,7 @@
 
     PYTHONPATH=src .venv/bin/python benchmarks/step_kernels.py
         [experiments=[yolov8_xs,mobilenet_unet,mobilenetv2,unet_lite0,yolov8_lite0]] [steps=8] [turns=1]
+        [precision=mixed_bfloat16]
 
 A program of its own trains on one batch of noise in memory for each experiment (preset `quick`) and each of four ways:
 TensorFlow's own kernels, one of the two (system/switches.py, models/keras_private.py), both. The medians are printed,
@@ -38,6 +39,7 @@ class Settings:
     experiments: list[str] = field(default_factory=lambda: list(EXPERIMENTS))
     steps: int = setting(8, "training steps that are timed", low=1)
     turns: int = setting(1, "programs of each way", low=1)
+    precision: str = setting("auto", "number format, as that of an experiment")
     way: str = setting("", "this program's own: print the times of one way")
 
 
@@ -55,18 +57,19 @@ def step_seconds(experiment: schema.Experiment, steps: int, is_fused: bool = Tru
     return [each / batch_size for each in seconds[2:]]  # the first compile
 
 
-def measure(name: str, way: str, steps: int) -> list[float]:
+def measure(name: str, way: str, settings: Settings) -> list[float]:
     """Time the steps in a program of their own: TensorFlow reads the switch when it is imported."""
     environment = environments()["jemalloc"] | {"TF_ENABLE_ONEDNN_OPTS": str(int(WAYS[way][0]))}
     environment["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), environment["PYTHONPATH"]])
-    command = [sys.executable, __file__, f"experiments=[{name}]", f"steps={steps}", f"way={way}"]
+    command = [sys.executable, __file__, f"experiments=[{name}]", f"steps={settings.steps}", f"way={way}"]
+    command.append(f"precision={settings.precision}")
     out = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True).stdout
     return [float(line) for line in out.split()]
 
 
 def main(settings: Settings) -> None:
     if settings.way:
-        experiment = config.read_experiment(settings.experiments[0], "quick")
+        experiment = config.read_experiment(settings.experiments[0], "quick", {"precision": settings.precision})
         for seconds in step_seconds(experiment, settings.steps, WAYS[settings.way][1]):
             print(seconds)
         return
@@ -75,7 +78,7 @@ def main(settings: Settings) -> None:
         seconds: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(settings.turns):
             for way in WAYS:
-                seconds[way] += measure(name, way, settings.steps)
+                seconds[way] += measure(name, way, settings)
         medians = [1000 * statistics.median(times) for times in seconds.values()]
         cells = [f"{median:.0f} ms ({median / medians[0]:.2f})" for median in medians]
         print(f"{name:16s}" + "".join(f"{cell:>16s}" for cell in cells), flush=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from pneumonia.metrics.auc import auc, auc_interval
+from pneumonia.metrics.auc import auc, auc_difference_interval, auc_interval
 from pneumonia.metrics.classification import average_precision, average_precision_interval
 from pneumonia.metrics.intervals import bootstrap_means, difference_interval, mean_interval, people_of, person_draws
 
@@ -103,3 +103,19 @@ def test_classification_intervals_are_those_of_people_by_scikit_learn(interval_o
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))
     by_image = interval_of(labels, scores, np.arange(300), draws=300, seed=5)
     assert found.high - found.low > 2.5 * (by_image.high - by_image.low)
+
+
+def test_the_auc_difference_is_that_of_people_by_scikit_learn():
+    generator = np.random.default_rng(2)
+    labels, people = (generator.random(120) < 0.4).astype(int), generator.permutation(np.arange(120) // 3)
+    first, second = (np.round(labels + generator.normal(0, spread, 120), 1) for spread in (1, 2))
+    found = auc_difference_interval(labels, first, second, people, draws=300, seed=5)
+    of = sklearn_metrics.roc_auc_score
+    plain = [
+        of(labels, first, sample_weight=weight[people]) - of(labels, second, sample_weight=weight[people])
+        for weight in np.concatenate(list(person_draws(40, 300, 5)))
+    ]
+    assert found.value == pytest.approx(of(labels, first) - of(labels, second))
+    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))
+    same = auc_difference_interval(labels, first, first, people, draws=300)
+    assert (same.value, same.low, same.high) == (0, 0, 0)

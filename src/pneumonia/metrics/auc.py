@@ -39,3 +39,20 @@ def auc_interval(
     size = int(people.max()) + 1
     values = [weighted_auc(labels, scores, weight[:, people]) for weight in person_draws(size, draws, seed)]
     return percentile_interval(auc(labels, scores), np.concatenate([np.empty(0), *values]))
+
+
+def auc_difference_interval(
+    labels: np.ndarray, first: np.ndarray, second: np.ndarray, people: np.ndarray, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """Return the AUC of `first` minus that of `second`, paired: every draw takes the same people for both.
+
+    Args:
+        labels: (n,) 0 or 1.
+        first, second: (n,) scores of the same images.
+        people: (n,) person of each image, numbered from 0.
+    """
+    differences = [
+        weighted_auc(labels, first, weight[:, people]) - weighted_auc(labels, second, weight[:, people])
+        for weight in person_draws(int(people.max()) + 1, draws, seed)
+    ]
+    return percentile_interval(auc(labels, first) - auc(labels, second), np.concatenate([np.empty(0), *differences]))
