@@ -54,7 +54,7 @@ install_extra() {
 if nvidia-smi -L > /dev/null 2>&1; then lock=requirements-gpu.txt; else lock=requirements.txt; fi
 lock=${PNEUMONIA_LOCK:-$lock}
 [ -z "${PNEUMONIA_LOCK:-}" ] || [ -f "$here/$lock" ] || fail "PNEUMONIA_LOCK=$lock: there is no such file; leave it unset, or give requirements.txt or requirements-gpu.txt"
-base_size="some minutes, about 3 GB"
+base_size="some minutes, about 3.6 GB"
 [ "$lock" != requirements-predict.txt ] || base_size="about 0.9 GB"
 case " $* " in
     *" --help "* | *" -h "* | *" help "*) [ -x "$python" ] || python=$(find_python) ;;  # --help needs no packages

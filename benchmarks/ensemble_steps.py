@@ -22,6 +22,7 @@ interval over people 0.06, so that only the two large differences are more than 
 
 import copy
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def nested_scores(problem: Problem, start: Recipe, parameters, seed: int) -> np.
 
 def main(labels: str, mapping: str, files: list[str]) -> None:
     members = {file: read_detections(file) for file in files}
-    problem = problem_of(members, {}, read_truth(labels), read_people(mapping))
+    problem = problem_of(members, {}, read_truth(labels), read_people(Path(mapping)))
     whole_scores = None
     for name, start, parameters in procedures(Recipe()):
         scores = [nested_scores(problem, with_members(start, files, []), parameters, seed) for seed in SEEDS]

@@ -60,7 +60,7 @@ def test_the_locks_of_both_images_are_there(image):
 
 
 def test_its_commands_are_the_readme_s():
-    readme = (REPOSITORY / "README.md").read_text().split("## Two commands")[1]
+    readme = (REPOSITORY / "README.md").read_text().split("## The first command")[1]
     commands = re.findall(r"\./run\.sh (fold=0[^#\n]*)", readme)[:2]
     ours = re.findall(r"pneumonia (fold=0.*)$", DOCKERFILE, re.MULTILINE)
     assert [set(re.findall(r"(\w+)=", command)) for command in commands] == [

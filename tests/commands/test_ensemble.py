@@ -162,3 +162,16 @@ def test_a_recipe_edited_by_hand_is_refused_in_one_line(files, edited, says):
     (files / "recipe.yaml").write_text(f"members: [{{name: a}}]\n{edited}\n")
     code, stderr, _ = called(files, "apply", "recipe=recipe.yaml", "members=[a.csv]")
     assert code == 2 and stderr == f"error: {files / 'recipe.yaml'}: {says}\n"
+
+
+def test_boxes_beyond_the_frame_are_refused_until_it_is_given(files):
+    text = (files / "labels.csv").read_text().splitlines()
+    row = next(number for number, line in enumerate(text) if line.endswith(",1"))
+    text[row] = f"{text[row].split(',')[0]},1000,900,600,300,1"
+    (files / "labels.csv").write_text("\n".join(text) + "\n")
+    with pytest.raises(
+        BadInput, match=r"labels: its boxes reach 1600, 1200, beyond the recipe's frame of 1024 x 1024; give"
+    ):
+        fitted(files, [str(files / "a.csv")])
+    (files / "large.yaml").write_text("frame: [2048, 2048]\n")
+    fitted(files, [str(files / "a.csv")], recipe=str(files / "large.yaml"))

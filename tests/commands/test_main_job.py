@@ -14,7 +14,9 @@ import pytest
 import yaml
 from command_line import REPOSITORY, run
 
+from pneumonia import schema
 from pneumonia.boxes.predictions import read_detections
+from pneumonia.commands.main_job import print_start
 from pneumonia.metrics.iou_map import mean_iou_map
 from pneumonia.reports.job_view import read_job_view
 from pneumonia.system.files import sha256
@@ -231,3 +233,10 @@ def test_predict_refuses_an_ensemble_without_its_models(job, tmp_path):
 def test_predict_refuses_what_is_no_run(tmp_path):
     done = run("predict", f"run={tmp_path}", f"images={tmp_path}")
     assert done.returncode == 2 and "is not a finished run" in done.stderr
+
+
+@pytest.mark.parametrize(("preset", "gpu", "is_told"), [("full", "", True), ("full", "0", False), ("quick", "", False)])
+def test_without_a_gpu_the_start_says_which_preset_is_for_it(monkeypatch, capsys, preset, gpu, is_told):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpu)
+    print_start(schema.Job(data="/rsna", ensemble="small"), preset, [0])
+    assert ("preset=quick is made for a CPU" in capsys.readouterr().err) == is_told

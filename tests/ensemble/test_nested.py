@@ -1,16 +1,17 @@
 """Fitting and its honest score: on data with a known answer, and on data with next to nothing in it."""
 
+import itertools
 import math
 
 import numpy as np
 import pytest
 
 from pneumonia.boxes.predictions import Detections
-from pneumonia.ensemble.nested import fit_nested, outer_folds, problem_of
-from pneumonia.ensemble.recipe import Recipe, apply
+from pneumonia.ensemble.nested import fit_nested, outer_folds, problem_of, with_members
+from pneumonia.ensemble.recipe import Member, Recipe, apply
 from pneumonia.ensemble.stage1 import fit_tuned_on
-from pneumonia.ensemble.tune import Search
-from pneumonia.metrics.iou_map import Truth, mean_iou_map
+from pneumonia.ensemble.tune import Search, best_smoothed_score, fit
+from pneumonia.metrics.iou_map import Steps, Truth, mean_iou_map
 from pneumonia.system.errors import BadInput
 
 QUICK = Search(trials=12)
@@ -113,9 +114,49 @@ def test_what_does_not_fit_together_is_named(competition):
 
 
 def test_given_weights_are_kept(competition):
-    from pneumonia.ensemble.recipe import Member
-
     truth, members, _, groups = competition(60)
     start = Recipe([Member("c", 0.25), Member("a", 1.0), Member("b", 0.5)])
     fitted = fit_nested(problem_of(members, {}, truth, groups), start, Search(1), draws=20)
     assert [part.weight for part in fitted.recipe.members] == [1.0, 0.5, 0.25]
+
+
+def test_members_alone_are_scored_beyond_the_default_frame(competition):
+    """The same images four times as large."""
+    truth, members, classifiers, groups = competition(60)
+    large = Truth.from_lists(truth.ids, [truth.boxes[slice(*pair)] * 4 for pair in itertools.pairwise(truth.offsets)])
+    tables = {name: table.with_boxes(table.boxes * 4) for name, table in members.items()}
+    small = fit_nested(problem_of(members, classifiers, truth, groups), Recipe(), Search(1), draws=20)
+    fitted = fit_nested(problem_of(tables, classifiers, large, groups), Recipe(frame=[4096.0] * 2), Search(1), draws=20)
+    for name, interval in small.members.items():
+        assert 0 < interval.value == pytest.approx(fitted.members[name].value, abs=1e-9)
+
+
+def test_a_member_and_a_classifier_of_one_name_have_their_own_weights():
+    start = Recipe([Member("a", 0.6), Member("b", 1.0)], [Member("a", 0.3), Member("c", 0.0)])
+    recipe = with_members(start, ["b", "a"], ["a", "d"])
+    assert [part.weight for part in recipe.members] == [1.0, 0.6]
+    assert [part.weight for part in recipe.classifiers] == [0.3, 1.0]
+    assert [part.weight for part in with_members(start, ["a"], ["c"]).classifiers] == [1.0]  # not 0 in all
+
+
+@pytest.mark.parametrize("decimals", [1, 2, 3])
+def test_rounded_confidences_do_not_widen_the_smoothing(decimals):
+    """False boxes are half as many as true ones at confidences above 0.5, and nine times as many below."""
+    generator = np.random.default_rng(decimals)
+    count = 4000
+    confidence = np.sort(generator.random(count))[::-1]
+    is_true = generator.random(count) < np.where(confidence > 0.5, 0.67, 0.1)
+    image = np.arange(count)
+
+    def best(values):
+        steps = Steps(values, np.where(is_true, 0.8, 0.0), (~is_true).astype(float), image, np.arange(count) < 2000)
+        return best_smoothed_score(steps)
+
+    assert best(np.round(confidence, decimals)) == pytest.approx(best(confidence), abs=0.03)
+
+
+def test_where_no_box_ever_helps_none_is_submitted():
+    truth = Truth.from_lists(["a", "b"], [[], []])
+    certain = Detections.from_lists(["a", "b"], [[[1.0, 1, 9, 9]]] * 2, [[1.0]] * 2)
+    recipe = fit(problem_of({"m": certain}, {}, truth), with_members(Recipe(), ["m"], []), Search(1))
+    assert not len(apply(recipe, [certain]).scores)

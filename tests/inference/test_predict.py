@@ -192,3 +192,11 @@ def test_an_unknown_variant_is_refused_before_any_pass():
     with pytest.raises(BadInput, match="known: identity"):
         run(OnePixel(), noise(2), ["identity", "rotate_5"], network=network)
     assert not network.shapes
+
+
+@pytest.mark.parametrize("three", [False, True])
+def test_many_variants_of_an_image_have_the_same_mean_alone_and_among_others(three):
+    tta = [f"shift_{x}_{y}" for x in (-24, -8, 8, 24) for y in (-16, 0, 16)]
+    images = noise(9)
+    together = run(OnePixel(three), images, tta)
+    assert together.opacity.tolist() == [run(OnePixel(three), [image], tta).opacity[0] for image in images]

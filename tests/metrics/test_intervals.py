@@ -119,3 +119,12 @@ def test_the_auc_difference_is_that_of_people_by_scikit_learn():
     assert (found.low, found.high) == pytest.approx(tuple(np.percentile(plain, [2.5, 97.5])))
     same = auc_difference_interval(labels, first, first, people, draws=300)
     assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_without_images_there_is_no_auc_and_no_difference():
+    empty = np.empty(0)
+    for interval in (
+        auc_interval(empty, empty, empty.astype(int)),
+        auc_difference_interval(empty, empty, empty, empty.astype(int)),
+    ):
+        assert np.isnan([interval.value, interval.low, interval.high]).all()

@@ -1,5 +1,6 @@
 """Pretrained weights from files: CheXNet's, Keras's, our own runs'; checked, and refused with a way out."""
 
+import hashlib
 import json
 
 import h5py
@@ -228,3 +229,24 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 def test_a_finished_run_needs_no_pretrained_file():
     family(model(name="chexnet", weights="chexnet"), 64, pretrained=False)
+
+
+@pytest.mark.parametrize("algorithm", ["md5", "sha256"])
+def test_a_file_with_a_published_checksum_of_either_kind(tmp_path, algorithm):
+    """ConvNeXt's are SHA-256, the others' MD5."""
+    file = tmp_path / "weights.h5"
+    file.write_bytes(b"weights")
+    published = hashlib.new(algorithm, b"weights").hexdigest()
+    pretrained.check_known(file, published)
+    file.write_bytes(b"weight")
+    with pytest.raises(BadInput, match=rf"not {published} as published: it is damaged or another; download it again"):
+        pretrained.check_known(file, published)
+
+
+def test_a_damaged_file_in_the_folder_is_not_offered_to_be_trusted(tmp_path):
+    file = tmp_path / "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    write_hdf5(file, densenet())
+    settings = {"name": "densenet121", "weights": "imagenet", "weights_folder": str(tmp_path)}
+    with pytest.raises(BadInput, match=r"notop\.h5: its checksum is .*damaged or another; download it again"):
+        family(model(**settings), 64).build()
+    family(model(**settings, weights_sha256=sha256(file)), 64).build()  # a file of one's own

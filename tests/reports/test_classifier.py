@@ -114,6 +114,7 @@ def test_calibration_error_of_known_probabilities():
     labels = np.tile([0, 0, 0, 1], 50)
     assert calibration_error(labels, np.full(200, 0.25)) == pytest.approx(0.0, abs=0.02)
     assert calibration_error(labels, np.full(200, 0.75)) == pytest.approx(0.5, abs=0.02)
+    assert np.isnan(calibration_error(np.empty(0), np.empty(0)))
 
 
 def test_one_class_alone_is_said_to_be_not_measurable(tmp_path, capsys):

@@ -8,7 +8,7 @@ from pneumonia.data.person_features import N_PERSON_FEATURES
 from pneumonia.data.samples import Samples
 from pneumonia.models.registry import family
 from pneumonia.training.learner import compile_learner
-from pneumonia.training.loop import Stage, inner_losses
+from pneumonia.training.loop import Stage, evaluate_inner
 
 SIZE = 32
 
@@ -32,7 +32,7 @@ def test_a_smaller_last_batch_counts_by_its_images(settings):
     network = of_name.build()
     kernel, _ = network.layers[-1].get_weights()
     network.layers[-1].set_weights([0 * kernel, np.array([-2.0])])
-    found = inner_losses(
+    found = evaluate_inner(
         compile_learner(experiment, of_name, network, data, 1, Stage(0, 1, False)), experiment, of_name, data
     )
     loss = (8 * np.log1p(np.exp(-2)) + np.log1p(np.exp(2))) / 9

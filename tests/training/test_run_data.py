@@ -17,7 +17,7 @@ from pneumonia import config, schema
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.system.errors import BadInput
-from pneumonia.training.run_data import run_data_of
+from pneumonia.training.run_data import RunData, inner_people, run_data_of
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("trained runs")]
@@ -163,3 +163,21 @@ def test_the_scored_part_of_a_published_split_measures_nothing_during_training(n
         assert trained_on == train and measured == val
     else:
         assert trained_on | measured == train and measured and not trained_on & measured
+
+
+def test_the_inner_split_leaves_somebody_to_train_on():
+    groups = pd.Series(["b", "a", "c", "a"])
+    settings = schema.Experiment(inner_val_fraction=0.3)
+    assert len(inner_people(groups, settings)) == 1
+    assert not len(inner_people(groups, dataclasses.replace(settings, inner_val_fraction=0.0)))
+    for people, fraction in ((groups, 0.95), (groups[1:2], 0.1)):
+        with pytest.raises(BadInput, match=r"inner_val_fraction: an inner split of .* takes all \d people"):
+            inner_people(people, dataclasses.replace(settings, inner_val_fraction=fraction))
+
+
+def test_held_out_boxes_come_back_as_they_were(tmp_path):
+    boxes = np.array([[1000.123456, 0.1, 1 / 3, 12.0]])
+    row = {"patientId": "a", "target": 1, "class": "opacity", "group": "p", "sex": "F", "age": 1.0, "view": "AP"}
+    RunData(None, None, pd.DataFrame([row | {"boxes": boxes}]), None).write_held_out(tmp_path / "held_out.csv", 0)
+    text = pd.read_csv(tmp_path / "held_out.csv")["boxes"][0]
+    assert text.endswith(" 12") and [float(number) for number in text.split()] == boxes[0].tolist()

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -16,10 +18,23 @@ def test_an_epoch_shows_every_image_once_and_is_a_function_of_seed_and_epoch():
     assert order.tolist() != epoch_order(POSITIVE, Sampling(), 10, seed=2, epoch=2).tolist()
 
 
-@pytest.mark.parametrize(("share", "of_batch"), [(0.5, 4), (1.0, 8), (0.01, 1)])
+@pytest.mark.parametrize(("share", "of_batch"), [(0.5, 4), (1.0, 8), (0.25, 2)])
 def test_every_batch_holds_its_share_of_positives(share, of_batch):
     order = epoch_order(POSITIVE, Sampling(positives=share), 8, seed=0, epoch=0)
     assert (POSITIVE[order].reshape(-1, 8).sum(axis=1) == of_batch).all()
+
+
+@pytest.mark.parametrize(("share", "batch_size"), [(0.5, 1), (0.1, 4), (0.01, 8), (0.3, 10), (0.9, 3)])
+def test_batches_take_turns_where_the_share_is_no_whole_number(share, batch_size):
+    order = epoch_order(POSITIVE, Sampling(positives=share, images=200), batch_size, seed=0, epoch=0)
+    counts = POSITIVE[order].reshape(-1, batch_size).sum(axis=1)
+    assert counts.sum() == math.ceil(round(share * len(order), 6)) and np.ptp(counts) <= 1
+    hardness = np.where(np.arange(100) == 50, 1.0, 0.0)
+    sampling = Sampling(positives=share, images=200, hard_negatives=0.1)
+    order = epoch_order(POSITIVE, sampling, batch_size, seed=0, epoch=0, hardness=hardness)
+    assert POSITIVE[order].reshape(-1, batch_size).sum(axis=1).tolist() == counts.tolist()
+    hard = math.ceil(round(0.1 * (len(order) - counts.sum()), 6))
+    assert hard <= (order == 50).sum() <= hard + math.ceil(len(order) / 80)
 
 
 def test_a_data_set_smaller_than_a_batch_still_fills_one():

@@ -40,12 +40,12 @@ def average_classes(tables: Sequence[ClassProbabilities]) -> ClassProbabilities:
 
 
 def weighted_mean(columns: Sequence[np.ndarray], weights: Sequence[float] | None = None) -> np.ndarray:
-    """Return the (n,) mean of (n,) columns, added in their order.
+    """Return the (n, ...) float64 mean of (n, ...) columns, added in their order.
 
     np.mean adds few rows in another order than many: an image's last bits would depend on the number of images.
     """
     weights = weights or [1.0] * len(columns)
-    total = np.zeros(len(columns[0]))
+    total = np.zeros(np.shape(columns[0]))
     for column, weight in zip(columns, weights):
         total += weight * column
     return total / sum(weights)

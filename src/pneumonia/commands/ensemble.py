@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pneumonia import config, schema
 from pneumonia.boxes.exchange.reading import content_sha256, predicted_ids, read_predictions
 from pneumonia.boxes.image_ids import ids_file, read_ids
@@ -42,6 +44,7 @@ def fit(settings: schema.Ensemble) -> dict:
         """Read the tables. Only the fit holds them, so that it can free their memory; the submission reads again."""
         tables = read_all(files, read_predictions), read_all(gates, read_classes)
         problem = problem_of(*tables, read_truth(labels), groups)
+        check_frame(problem, start)
         sample_ids(settings.sample, problem.truth.ids)  # refused before the fit, which may take hours
         return problem
 
@@ -55,7 +58,7 @@ def fit(settings: schema.Ensemble) -> dict:
     write_recipe(folder / "recipe.yaml", fitted.recipe, recipe_comment(fitted))
     detections = apply_to_files(read_recipe(folder / "recipe.yaml"), files, gates)
     write_submission(folder / "submission.csv", detections, sample_ids(settings.sample, detections.ids))
-    if fitted.detections is not None:
+    if fitted.fold_recipes:
         write_detections(folder / "nested.csv", fitted.detections)
     result = {
         "nested_score": fitted.nested.value,
@@ -75,6 +78,20 @@ def fit(settings: schema.Ensemble) -> dict:
     print(format_scores(fitted))
     print(f"recipe:      {folder / 'recipe.yaml'}\nsubmission:  {folder / 'submission.csv'}")
     return result
+
+
+def check_frame(problem: Problem, start: Recipe) -> None:
+    """Raises BadInput where boxes reach beyond the recipe's frame: they would be cut to it."""
+    tables = {"labels": problem.truth.boxes} | {
+        name: table.boxes for name, table in zip(problem.names, problem.members)
+    }
+    for name, boxes in tables.items():
+        reach = np.max(boxes[:, :2] + boxes[:, 2:], axis=0, initial=0)
+        if (reach > np.array(start.frame) + 1).any():
+            width, height = start.frame
+            what = f"its boxes reach {reach[0]:g}, {reach[1]:g}, beyond the recipe's frame of {width:g} x {height:g}"
+            fix = "give recipe= a YAML file with the images' size, such as frame: [2048, 2048]"
+            raise bad_input(name, what, fix)
 
 
 def family_of(names: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
+from pneumonia.jobs.local import gpu_names
 from pneumonia.runs.run import Run
 from pneumonia.system.json_values import without_nan
 from pneumonia.system.progress import say
@@ -64,3 +65,5 @@ def print_start(settings: schema.Job, preset: str, folds: list[Fold]) -> None:
     say(f"data: {source}, ensemble: {settings.ensemble}, preset: {preset}, folds: {names} of {settings.n_folds}")
     if source == "demo":
         say("This is the synthetic demo: its scores say nothing about RSNA. data=DIR runs on the competition's folder.")
+    if preset == "full" and settings.executor == "local" and not gpu_names():
+        say("There is no GPU here, and preset=full is made for one: preset=quick is made for a CPU.")

@@ -98,7 +98,7 @@ def train_again(run: Run, before: dict, out: Path) -> Run:
 
 
 def link_other_runs(run: Run, out: Path) -> None:
-    """Link the other experiments' runs, which this one may need (run:EXPERIMENT, sampling.hard_from, pseudo_labels)."""
+    """Link the other experiments' runs, which this one may need (run:NAME, sampling.hard_from, pseudo_labels)."""
     report = run.dataset / "report"
     for other in (*run.dataset.glob("[!.]*"), *report.glob("[!.]*")):
         if other not in (run.folder.parent, report):

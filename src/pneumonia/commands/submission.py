@@ -106,7 +106,9 @@ def make_submission(
             name: [os.path.relpath(run.folder, REPOSITORY) for run in member_runs] for name, member_runs in runs.items()
         },
         **result,
-        "subgroups": group_scores(data.study, truth, fitted.detections, fitted.confidences, settings.seed),
+        "subgroups": group_scores(data.study, truth, fitted.detections, fitted.confidences, settings.seed)
+        if fitted.fold_recipes
+        else [],
     }
     result["view"] = None
     if len(fitted.detections) <= VIEW_IMAGES:

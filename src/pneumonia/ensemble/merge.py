@@ -3,8 +3,8 @@
 Recipes are fitted on out-of-fold predictions, each made by one model; new images are predicted by the models of all
 folds. The mean of their confidences is lower and less spread than one model's, the maximum is higher: thresholds and
 calibrations would no longer fit. So each member has a map from merged to single-fold confidence. It is fitted once, on
-images that every fold predicts and none was trained on (the test images; no label is used), saved in the recipe, and
-applied image by image.
+images that every fold predicts and whose labels none has seen: the test images, on which pseudo-labels train every fold
+alike. It is saved in the recipe, and applied image by image.
 """
 
 import copy

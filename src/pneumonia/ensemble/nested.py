@@ -5,6 +5,7 @@ The fitted score, of the recipe on the images that it was fitted to, is reported
 
 import copy
 import dataclasses
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -40,7 +41,8 @@ class FitResult:
     fitted_score: of the recipe on the images that it was fitted to.
     members: nested score of each member alone.
     gains: nested score minus the score without the member.
-    detections: cross-fitted submission of all images; scores: (images,) its image scores.
+    detections: cross-fitted submission of all images; scores: (images,) its image scores. Of a single person's images
+        it has no box and they are NaN: no recipe can be fitted on others.
     confidences: (images,) cross-fitted highest confidence of a box in each image, whatever the threshold.
     fold_recipes: fitted on the images outside each outer fold.
     unstable: {parameter: values of the folds}.
@@ -205,12 +207,18 @@ def check_same_images(members: Mapping[str, Detections], classifiers: Mapping[st
 
 
 def with_members(start: Recipe, members: Sequence[str], classifiers: Sequence[str]) -> Recipe:
-    """Return the recipe with these members and classifiers; names that it already had keep their weights."""
+    """Return the recipe with these members and classifiers; names that it already had keep their weights, if any is
+    above 0."""
     recipe = copy.deepcopy(start)
-    weights = {member.name: member.weight for member in recipe.members + recipe.classifiers}
-    recipe.members = [Member(name, weights.get(name, 1.0)) for name in members]
-    recipe.classifiers = [Member(name, weights.get(name, 1.0)) for name in classifiers]
+    recipe.members = with_weights(members, recipe.members)
+    recipe.classifiers = with_weights(classifiers, recipe.classifiers)
     return recipe
+
+
+def with_weights(names: Sequence[str], known: Sequence[Member]) -> list[Member]:
+    weights = {member.name: member.weight for member in known}
+    made = [Member(name, weights.get(name, 1.0)) for name in names]
+    return made if any(member.weight for member in made) else [Member(name) for name in names]
 
 
 def outer_folds(people: np.ndarray, positive: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -264,9 +272,11 @@ def cross_fit_alone(problem: Problem, seed: int) -> Detections | None:
 
 
 def plain_recipe() -> Recipe:
-    """Return a recipe of one member that only applies the threshold: at IoU 1 nothing is suppressed."""
+    """Return a recipe of one member that only applies the threshold, to at most MAX_BOXES boxes of an image: at IoU 1
+    nothing is suppressed, and in an endless frame nothing is cut."""
     fusion = Fusion(nms_iou=1.0, method="nms", iou=1.0, min_score=0.0)
-    return Recipe([Member()], [], "none", fusion, Gate(0.0), shrink_width=1.0, shrink_height=1.0)
+    frame = [math.inf, math.inf]
+    return Recipe([Member()], [], "none", fusion, Gate(0.0), shrink_width=1.0, shrink_height=1.0, frame=frame)
 
 
 def cross_fit_without(

@@ -1,6 +1,7 @@
 """A recipe: every step from the members' prediction tables to the submission, as readable settings.
 
-The same code makes the submission when a recipe is fitted and when it is applied later, with the same bits.
+The same code makes the submission when a recipe is fitted and when it is applied later, with the same bits where all
+images have the recipe's frame as their size; others are scaled to it and back (`apply_to_sizes`).
 """
 
 import dataclasses

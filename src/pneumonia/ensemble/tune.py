@@ -35,6 +35,7 @@ from pneumonia.system.progress import say
 PENALTY = 0.01
 SMOOTHING = 0.3  # the curve over the threshold is averaged over this share of the positive images, counted in boxes
 THRESHOLD_DRAWS = 50
+ABOVE_ALL = 1.000001  # a threshold that no confidence reaches, in the six decimals of a submission
 
 
 @dataclass(frozen=True)
@@ -280,21 +281,30 @@ def best_smoothed_score(steps: Steps) -> float:
 
 
 def smooth(curve: ThresholdCurve, steps: Steps) -> np.ndarray:
-    """Average each score over the neighbouring thresholds, a fixed number of boxes wide; (k,)."""
+    """Average each score over the neighbouring thresholds, a fixed number of boxes wide; (k,).
+
+    A threshold that many boxes share counts once for each of them, so that rounded confidences do not widen the window.
+    """
     half = max(1, int(SMOOTHING * steps.positive.sum() / 2))
-    total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(curve.scores))])
-    low = np.maximum(np.arange(len(curve.scores)) - half, 0)
-    high = np.minimum(np.arange(len(curve.scores)) + half + 1, len(curve.scores))
+    is_last = np.ones(len(steps.confidence), dtype=bool)  # of the boxes that share a threshold
+    is_last[:-1] = steps.confidence[1:] != steps.confidence[:-1]
+    boxes = np.diff(np.flatnonzero(is_last), prepend=-1)
+    boxes = np.concatenate([[1], boxes])  # the first threshold, above every confidence, counts once
+    total = np.concatenate([[0.0], np.cumsum(np.repeat(np.nan_to_num(curve.scores), boxes))])
+    middle = np.cumsum(boxes) - boxes + (boxes - 1) // 2
+    low = np.maximum(middle - half, 0)
+    high = np.minimum(middle + half + 1, len(total) - 1)
     return (total[high] - total[low]) / (high - low)
 
 
 def stable_threshold(steps: Steps, people: np.ndarray, seed: int) -> float:
     """Return the median, over bootstrap draws of people, of the threshold with the highest score.
 
-    It depends less on chance than a single peak. If no box ever raises the score: above every confidence, at most 1.
+    It depends less on chance than a single peak. If no box ever raises the score: above every confidence of the
+    submission, which are at most 1.
     """
     curve = curve_of(steps)
-    peak = curve.best()[0]
+    peak, best = curve.best()
     # no draw's peak is far below the peak of all images: lower boxes, nearly all of a large ensemble's, are skipped
     boxes = 3 * int((steps.confidence >= peak).sum()) + 1000
     top = slice(boxes)
@@ -305,4 +315,6 @@ def stable_threshold(steps: Steps, people: np.ndarray, seed: int) -> float:
             draw = curve_of(top_steps, weight[people])
             if not np.isnan(draw.scores).all() and np.nanmax(draw.scores) > 0:
                 peaks.append(draw.best()[0])
-    return round(float(np.median(peaks)) if peaks else min(peak, 1.0), 6)
+    if not peaks and not best > 0:
+        return ABOVE_ALL
+    return round(float(np.median(peaks)) if peaks else peak, 6)

@@ -7,7 +7,7 @@ import numpy as np
 from pneumonia import schema
 from pneumonia.boxes import geometry
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
-from pneumonia.boxes.same_model import merge_same_model
+from pneumonia.boxes.same_model import merge_same_model, weighted_mean
 from pneumonia.data.labels import HEADS
 from pneumonia.data.person_features import model_input
 from pneumonia.data.samples import Images
@@ -67,14 +67,14 @@ def predict_tables(
             classes.append(decoder.decode_classes(outputs))
         if classes[0] is not None:
             of_variants = np.concatenate(classes).reshape(len(tta), len(batch), -1)
-            image_classes.append(of_variants.mean(axis=0))
+            image_classes.append(weighted_mean(of_variants))
         for k, (table, variant) in enumerate(zip(tables, tta)):
             part = decoded[k * len(batch) : (k + 1) * len(batch)]
             if decoder.kind == "localizer":
                 part = [(variant.boxes_back(boxes, decoder.image_size), scores) for boxes, scores in part]
             table.extend(part)
     if decoder.kind == "classifier":
-        return class_table(images.ids, np.mean([np.stack(table) for table in tables], axis=0)), None
+        return class_table(images.ids, weighted_mean([np.stack(table) for table in tables])), None
     of_images = class_table(images.ids, np.concatenate(image_classes)) if image_classes else None
     limits = (experiment.max_boxes, experiment.min_score)
     variant_tables = [detection_table(images, table, decoder.image_size, *limits) for table in tables]

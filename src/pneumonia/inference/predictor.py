@@ -1,6 +1,7 @@
 """Networks that predict images: of a finished run, by Keras, or an exported one, by ONNX Runtime and without Keras."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,11 +120,21 @@ def of_run(run: Run) -> Predictor:
 # ------------------------------------------------------------------ exported
 
 
+@contextlib.contextmanager
+def damage_named(file: Path) -> Iterator[None]:
+    """Raises BadInput where a file of an export is no JSON, or lacks what every export has."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise bad_input(file, "is missing or damaged", "export or copy the folder again") from error
+
+
 def exported(folder: Path) -> Source:
     """Raises BadInput for a damaged export, or one in another format than ONNX."""
     if not (folder / ENSEMBLE).exists():
         return Source(folder, None, {"": [of_export(folder)]})
-    names = read_json(folder / ENSEMBLE)["networks"]
+    with damage_named(folder / ENSEMBLE):
+        names = {member: [*folds] for member, folds in read_json(folder / ENSEMBLE)["networks"].items()}
     members = {member: [of_export(folder / name) for name in folds] for member, folds in names.items()}
     return Source(folder, folder / RECIPE, members)
 
@@ -131,8 +142,10 @@ def exported(folder: Path) -> Source:
 def of_export(folder: Path) -> Predictor:
     if not (folder / NETWORK).is_file():
         raise bad_input(folder / NETWORK, "is missing", "export or copy the folder again")
-    text, file = read_json(folder / NETWORK), folder / ONNX_FILE
-    expected = text.get("files", {}).get(ONNX_FILE)
+    with damage_named(folder / NETWORK):
+        text, file = read_json(folder / NETWORK), folder / ONNX_FILE
+        expected = text["files"].get(ONNX_FILE)
+        title, fold = f"{text['experiment']} fold {text['fold']}", text["fold"]
     if expected is None:
         raise bad_input(folder, "is not exported for ONNX Runtime", "export it with format=onnx")
     if not file.is_file() or sha256(file) != expected:
@@ -143,5 +156,4 @@ def of_export(folder: Path) -> Predictor:
     except (BadInput, KeyError, TypeError) as error:
         what = f"has other settings than this version of the program knows: {error}"
         raise bad_input(folder / NETWORK, what, "export it again") from error
-    title, fold = f"{text['experiment']} fold {text['fold']}", text["fold"]
     return Predictor(title, fold, experiment, lambda: (open_onnx(file), decoder))

@@ -51,6 +51,8 @@ def auc_difference_interval(
         first, second: (n,) scores of the same images.
         people: (n,) person of each image, numbered from 0.
     """
+    if not len(labels):
+        return Interval(float("nan"), float("nan"), float("nan"))
     differences = [
         weighted_auc(labels, first, weight[:, people]) - weighted_auc(labels, second, weight[:, people])
         for weight in person_draws(int(people.max()) + 1, draws, seed)

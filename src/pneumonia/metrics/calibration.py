@@ -29,7 +29,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
     _, value = np.unique(probabilities, return_inverse=True)
     labels = (np.bincount(value, labels) / np.bincount(value))[value]  # ties may be in two bins: each gets their mean
     order = np.argsort(probabilities, kind="stable")
-    parts = [part for part in np.array_split(order, min(bins, len(order))) if len(part)]
+    parts = [part for part in np.array_split(order, max(1, min(bins, len(order)))) if len(part)]
     return Reliability(
         np.array([probabilities[part].mean() for part in parts]),
         np.array([labels[part].mean() for part in parts]),

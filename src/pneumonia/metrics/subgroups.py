@@ -18,7 +18,7 @@ def subgroups(table: pd.DataFrame) -> Iterator[tuple[str, str, np.ndarray]]:
     """
     ages = plausible_ages(pd.to_numeric(table["age"], errors="coerce"))
     names = [f"up to {AGE_BANDS[1]}", *(f"{low + 1} to {high}" for low, high in pairwise(AGE_BANDS[1:-1]))]
-    bands = pd.cut(ages, AGE_BANDS, labels=[*names, f"over {AGE_BANDS[-2]}"])
+    bands = pd.cut(ages, AGE_BANDS, labels=[*names, f"over {AGE_BANDS[-2]}"], include_lowest=True)
     columns = {"sex": table["sex"], "age": bands.astype(object), "view": table["view"]}
     for column, values in columns.items():
         known = values.astype(object).where(values.notna() & (values != ""), "unknown")

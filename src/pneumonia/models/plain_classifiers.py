@@ -3,7 +3,7 @@
 from keras import layers
 
 from pneumonia.models.classifiers import Classifier
-from pneumonia.models.normalisation import normalise
+from pneumonia.models.normalisation import BATCH_NORM_MOMENTUM, normalise
 
 CHANNELS = 3  # the report read its radiographs as colour images
 
@@ -25,8 +25,8 @@ class CNN(Classifier):
         x = layers.MaxPooling2D()(layers.Conv2D(32, 3, activation="relu")(x))
         x = layers.Dropout(rate)(x)
         x = layers.Conv2D(64, 3, activation="relu")(x)
-        x = layers.BatchNormalization(momentum=0.95)(layers.Conv2D(128, 3, activation="relu")(x))
+        x = layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(layers.Conv2D(128, 3, activation="relu")(x))
         x = layers.Dropout(rate)(layers.MaxPooling2D()(x))
         x = layers.Flatten()(x)
-        x = layers.Dropout(rate)(layers.BatchNormalization(momentum=0.95)(layers.Dense(512, "relu")(x)))
-        return layers.BatchNormalization(momentum=0.95)(layers.Dense(128, "relu")(x)), None
+        x = layers.Dropout(rate)(layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(layers.Dense(512, "relu")(x)))
+        return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(layers.Dense(128, "relu")(x)), None

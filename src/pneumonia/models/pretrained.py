@@ -44,9 +44,9 @@ def weights_folder(model: schema.Model) -> Path | None:
 def from_folder(model: schema.Model) -> Iterator[None]:
     """Within this context keras.applications and segmentation-models take weights from the user's folder, if set.
 
-    A file there must match the checksum that the library has for it; files without one (the MobileNets') must match
-    `model.weights_sha256`. Without a folder the library downloads its files; a file without a checksum is compared with
-    `model.weights_sha256` where that is set, and its checksum is printed where it is not.
+    A file there must match `model.weights_sha256` or, where that is not set, the checksum that the library has for it;
+    it has none for the MobileNets'. Without a folder the library downloads its files; a file without a checksum is
+    compared with `model.weights_sha256` where that is set, and its checksum is printed where it is not.
 
     Raises:
         EnvironmentFailure: the file is not in the folder, or cannot be downloaded.
@@ -62,7 +62,9 @@ def from_folder(model: schema.Model) -> Iterator[None]:
                 raise EnvironmentFailure(
                     f"{file}: is missing; download {origin} there, or set model.weights=none; {OFFLINE}"
                 )
-            if not (file_hash and md5(file) == file_hash):
+            if file_hash and not model.weights_sha256:
+                check_known(file, file_hash)
+            else:
                 check_sha256(file, model.weights_sha256)
             return check_hdf5(file)
         try:
@@ -89,9 +91,13 @@ def check_hdf5(file: Path) -> str:
     return str(file)
 
 
-def md5(file: Path) -> str:
+def check_known(file: Path, expected: str) -> None:
+    """Check a file's checksum, which the library knows: SHA-256 where it has 64 digits, else MD5. Raises BadInput."""
     with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "md5").hexdigest()
+        digest = hashlib.file_digest(stream, "sha256" if len(expected) == 64 else "md5").hexdigest()
+    if digest != expected:
+        fix = "download it again, or set model.weights_sha256 to the checksum of a file of your own"
+        raise bad_input(file, f"its checksum is {digest}, not {expected} as published: it is damaged or another", fix)
 
 
 # ------------------------------------------------------------------ files

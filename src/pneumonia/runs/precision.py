@@ -79,12 +79,7 @@ def scale_for_devices(loss):
 def uses_xla(experiment: schema.Experiment) -> bool:
     """Return whether XLA compiles training steps. `auto`: on a GPU, and always on JAX, where a step that is not
     compiled took 1.17 s on a CPU against 0.10 s (MobileNetV2).
-
-    Raises:
-        BadInput: an unknown value of `xla`.
     """
-    if experiment.xla not in ("auto", "on", "off"):
-        raise bad_input("xla", f"unknown value '{experiment.xla}'", "known: auto, on, off")
     if experiment.xla != "auto":
         return experiment.xla == "on"
     return keras.backend.backend() == "jax" or on_gpu()

@@ -50,14 +50,16 @@ class Sampling:
     hard_negatives: float = setting(
         0.0, "share of the negatives that are sampled by the false positives of hard_from", low=0, high=1
     )
-    hard_from: str = setting("", "an experiment trained with fold=all, whose out-of-fold predictions are read")
+    hard_from: str = setting("", "folder under runs/DATASET/ with runs of fold=all, whose out-of-fold boxes are read")
 
 
 @dataclass
 class PseudoLabels:
     """Test images with another experiment's confident predictions as labels."""
 
-    experiment: str = setting("", "a localizer whose finished run on the same fold labels the test images; empty: none")
+    experiment: str = setting(
+        "", "a localizer's folder under runs/DATASET/; its run on the same fold labels the test images"
+    )
     min_score: float = setting(0.5, "lowest confidence of a box that becomes a label", above=0, high=1)
     max_negative: float = setting(
         0.05,

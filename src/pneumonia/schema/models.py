@@ -61,8 +61,8 @@ class Pretrained(Model):
 
     weights: str = setting(
         "none",
-        "initial weights of the backbone: none, imagenet, chexnet, a weights FILE or run:EXPERIMENT; a run of the "
-        "same network gives all its weights",
+        "initial weights of the backbone: none, imagenet, chexnet, a weights FILE, or run:NAME, a folder under "
+        "runs/DATASET/ such as run:unet_lite0-quick; a run of the same network gives all its weights",
     )
     weights_folder: str = setting("", "folder of pretrained files; default $PNEUMONIA_WEIGHTS, else Keras's download")
     weights_sha256: str = setting("", "checksum of a weights file that is not on the known list")

@@ -3,10 +3,27 @@
 import math
 
 from pneumonia.schema.experiment import Experiment, Loss, PseudoLabels, Sampling, Schedule
-from pneumonia.schema.models import Classifier, Masks, Model, PlainClassifier, Pretrained
+from pneumonia.schema.models import (
+    Classifier,
+    ImageOutput,
+    Masks,
+    Model,
+    PlainClassifier,
+    Pretrained,
+    RetinaNet,
+    UNet,
+)
 from pneumonia.system.errors import BadInput, Fault, bad_input, run_checks
 
-SCHEDULES_USING = {"factor": ("plateau",), "patience": ("plateau",), "final": ("cosine", "plateau")}
+SCHEDULES_USING = {
+    "factor": ("plateau",),
+    "patience": ("plateau",),
+    "final": ("cosine", "plateau"),
+    "warmup": ("cosine", "constant"),
+}
+UNUSED = {"warmup": 0}  # values beside the default that say the same as not to use a setting
+DECODER_STRIDES = (16, 8, 4)  # of a U-Net's decoder
+ANCHOR_RATIOS = 3  # of each RetinaNet anchor size
 # pixels: keras.applications does not build these backbones below
 SMALLEST_SIZES = {"xception": 71, "inceptionv3": 75, "inceptionresnetv2": 75}
 # width multipliers for which keras.applications has ImageNet weights
@@ -57,6 +74,13 @@ def check_network(model: Model, image_size: int, loss: Loss) -> None:
         faults += cells_faults(model, image_size)
     if isinstance(model, Masks) and not any(model.mask_losses.values()):
         faults += bad_input("model.mask_losses", "no loss has a weight", "give one to cross_entropy or dice").faults
+    if isinstance(model, UNet) and len(model.decoder) != len(DECODER_STRIDES):
+        what, fix = f"has {len(model.decoder)} numbers", "write three, for the strides 16, 8 and 4"
+        faults += bad_input("model.decoder", what, fix).faults
+    if isinstance(model, RetinaNet):
+        faults += anchor_faults(model)
+    if isinstance(model, ImageOutput) and model.image_loss == 0:
+        faults += unused_faults(model, ("image_maps", "dropout"), "set model.image_loss above 0")
     if faults:
         raise BadInput(faults)
 
@@ -74,18 +98,34 @@ def size_faults(model: Model, image_size: int) -> list[Fault]:
 
 def weights_faults(model: Pretrained) -> list[Fault]:
     if not model.weights:
-        return bad_input("model.weights", "is empty", "set none, imagenet, run:EXPERIMENT, or a FILE").faults
+        return bad_input("model.weights", "is empty", "set none, imagenet, run:NAME, or a FILE").faults
     backbone = backbone_of(model)
     weights = (*(("imagenet",) if backbone else ()), *(("chexnet",) if backbone == "densenet121" else ()))
     if model.weights in ("imagenet", "chexnet") and model.weights not in weights:
         what = f"there are no {model.weights} weights for {backbone or f'the own backbone of {model.name}'}"
-        fix = "set none, run:EXPERIMENT, or a FILE"
+        fix = "set none, run:NAME, or a FILE"
         return bad_input("model.weights", what, fix).faults
     alpha, widths = getattr(model, "alpha", 1.0), WIDTHS.get(backbone, (1.0,))
     if model.weights == "imagenet" and alpha not in widths:
         fix = f"choose {', '.join(f'{width:g}' for width in widths)}, or model.weights=none"
         return bad_input("model.alpha", f"there are no imagenet weights at {alpha:g}", fix).faults
     return []
+
+
+def anchor_faults(model: RetinaNet) -> list[Fault]:
+    if not model.anchor_ratios:
+        return unused_faults(model, ("anchor_scale",), "give model.anchor_ratios too; without, both are fitted")
+    if len(model.anchor_ratios) != ANCHOR_RATIOS:
+        what = f"has {len(model.anchor_ratios)} numbers"
+        return bad_input("model.anchor_ratios", what, f"write {ANCHOR_RATIOS}, or [] to fit them").faults
+    return []
+
+
+def unused_faults(model: Model, keys: tuple[str, ...], fix: str) -> list[Fault]:
+    """Faults of settings that have no effect and are not at their defaults."""
+    default = type(model)(name=model.name)
+    changed = [key for key in keys if getattr(model, key) != getattr(default, key)]
+    return [fault for key in changed for fault in bad_input(f"model.{key}", "has no effect", fix).faults]
 
 
 def backbone_of(model: Model) -> str:
@@ -141,7 +181,7 @@ def check_schedule(schedule: Schedule) -> None:
     faults, defaults = [], Schedule()
     for key, schedules in SCHEDULES_USING.items():
         default = getattr(defaults, key)
-        if schedule.name not in schedules and getattr(schedule, key) != default:
+        if schedule.name not in schedules and getattr(schedule, key) not in (default, UNUSED.get(key, default)):
             what = f"the {schedule.name} schedule does not use it"
             fix = f"set it to {default:g}, or schedule.name={schedules[0]}"
             faults += bad_input(f"schedule.{key}", what, fix).faults

@@ -154,7 +154,9 @@ def train_epoch(learner: Learner, training: Training, order: np.ndarray, history
     images_per_second = len(order) / (time.monotonic() - started)
     if inner is not None:
         with averaged_weights(learner):
-            line |= {f"inner_{name}": value for name, value in inner_losses(learner, experiment, family, inner).items()}
+            line |= {
+                f"inner_{name}": value for name, value in evaluate_inner(learner, experiment, family, inner).items()
+            }
     line["learning_rate"] = float(keras.ops.convert_to_numpy(learner.optimizer.learning_rate))
     progress.end(line, images_per_second)
     return line
@@ -172,7 +174,7 @@ def loaders(experiment: schema.Experiment) -> int:
     return experiment.loaders or (8 if on_gpu() else 1)
 
 
-def inner_losses(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
+def evaluate_inner(learner: Learner, experiment, family: Family, inner: Samples) -> dict[str, float]:
     """Return losses and metrics on the inner split, without augmentation, as means over its images.
 
     The last images, too few to be divided among the experiment's devices, go to every device: a device without images

@@ -13,7 +13,7 @@ from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput, EnvironmentFailure, bad_input
 from pneumonia.system.files import sha256
 
-RUN_PREFIX = "run:"  # model.weights=run:EXPERIMENT starts from that experiment's run on the same fold
+RUN_PREFIX = "run:"  # model.weights=run:NAME starts from the run of runs/DATASET/NAME on the same fold
 
 
 def hardness(run: Run, sampling: schema.Sampling, ids: Sequence[str]) -> np.ndarray | None:
@@ -53,7 +53,7 @@ def hardness(run: Run, sampling: schema.Sampling, ids: Sequence[str]) -> np.ndar
 
 
 def with_weights_file(model: schema.Model, run: Run) -> schema.Model:
-    """Return the model's settings with `run:EXPERIMENT` replaced by the weights file of its run on the same fold.
+    """Return the model's settings with `run:NAME` replaced by the weights file of its run on the same fold.
 
     Raises:
         BadInput: it has no finished run on this fold, or a file's run may have seen the held-out images.
@@ -116,7 +116,7 @@ def check_same_folds(weights: Path, run: Run) -> None:
     if different:
         what = f"is of a run with another {' and '.join(different)}, which may have seen the images held out here"
         fix = (
-            "take model.weights=run:EXPERIMENT; if you are sure that it has not, copy the file to another folder and "
+            "take model.weights=run:NAME; if you are sure that it has not, copy the file to another folder and "
             "set model.weights_sha256"
         )
         raise bad_input(weights, what, fix)

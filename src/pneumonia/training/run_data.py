@@ -38,7 +38,9 @@ class RunData:
         """
         table = self.held_out[["patientId", "target", "class", "group", "sex", "age", "view"]].assign(fold=fold)
         boxes = (np.reshape(xywh, -1).tolist() for xywh in self.held_out["boxes"])
-        table["boxes"] = [" ".join(f"{number:g}" for number in numbers) for numbers in boxes]
+        table["boxes"] = [
+            " ".join(np.format_float_positional(number, trim="-") for number in numbers) for numbers in boxes
+        ]
         with atomic_write(path) as file:
             table.to_csv(file, index=False, lineterminator="\n")
 
@@ -97,9 +99,16 @@ def check_people_known(study: pd.DataFrame, mapping: Path | None) -> None:
 
 
 def inner_people(groups: pd.Series, experiment: schema.Experiment) -> np.ndarray:
-    """Return the people of the training folds who form the inner split; they depend on the seed and the people only."""
+    """Return the people of the training folds who form the inner split; they depend on the seed and the people only.
+
+    Raises:
+        BadInput: all people would be in it, so that nobody is left to train on.
+    """
     people = np.sort(groups.unique())
     count = max(1, round(experiment.inner_val_fraction * len(people))) if experiment.inner_val_fraction > 0 else 0
+    if count == len(people):
+        what = f"an inner split of {experiment.inner_val_fraction:g} takes all {count} people of the training folds"
+        raise bad_input("inner_val_fraction", what, "set it lower, or to 0")
     return np.random.default_rng(experiment.seed).permutation(people)[:count]
 
 

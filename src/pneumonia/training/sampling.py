@@ -17,7 +17,8 @@ def epoch_order(
     """Return rows in the order in which an epoch trains on them, a whole number of batches.
 
     With `sampling.positives` between 0 and 1, this share of every batch is positive images and the rest negative ones;
-    each kind is repeated as often as needed, in a new order every time. With 1 there are positives only. The share
+    where it is no whole number of images, batches take turns, so that the share is right over the epoch. Each kind is
+    repeated as often as needed, in a new order every time. With 1 there are positives only. The share
     `sampling.hard_negatives` of the negatives is drawn with probabilities proportional to `hardness`. The first
     `sampling.positive_epochs` epochs have positives only.
 
@@ -40,14 +41,30 @@ def epoch_order(
     share = 1.0 if epoch < sampling.positive_epochs else sampling.positives
     if share <= 0 or not positive.any():
         return endless(rng, np.arange(len(positive)), steps * batch_size)
-    positives_per_batch = batch_size if positive.all() else round(share * batch_size)
-    positives_per_batch = min(max(positives_per_batch, 1), batch_size)
-    positives = endless(rng, np.flatnonzero(positive), steps * positives_per_batch).reshape(steps, -1)
+    positives_of_batch = counts_of_share(1.0 if positive.all() else share, np.full(steps, batch_size))
+    negatives_of_batch = batch_size - positives_of_batch
+    hard_of_batch = counts_of_share(sampling.hard_negatives, negatives_of_batch)
+    easy_of_batch = negatives_of_batch - hard_of_batch
     negatives = np.flatnonzero(~positive)
-    hard_per_batch = round(sampling.hard_negatives * (batch_size - positives_per_batch))
-    easy = endless(rng, negatives, steps * (batch_size - positives_per_batch - hard_per_batch)).reshape(steps, -1)
-    hard = draw_by_hardness(rng, negatives, steps * hard_per_batch, hardness).reshape(steps, -1)
-    return np.concatenate([positives, easy, hard], axis=1).ravel()
+    parts = [
+        (positives_of_batch, endless(rng, np.flatnonzero(positive), positives_of_batch.sum())),
+        (easy_of_batch, endless(rng, negatives, easy_of_batch.sum())),
+        (hard_of_batch, draw_by_hardness(rng, negatives, hard_of_batch.sum(), hardness)),
+    ]
+    batches = [np.repeat(np.arange(steps), counts) for counts, _ in parts]
+    order = np.argsort(np.concatenate(batches), kind="stable")
+    return np.concatenate([rows for _, rows in parts])[order]
+
+
+def counts_of_share(share: float, sizes: np.ndarray) -> np.ndarray:
+    """Return how many images of each batch are of a kind: (steps,) int64, a share of the sum over the batches.
+
+    Args:
+        sizes: (steps,) images of each batch to take the share of.
+    """
+    # 6 decimals: 0.1 * 3 is slightly more than 0.3, and must not count as an image more
+    ends = np.ceil(np.round(share * np.cumsum(sizes), 6)).astype(np.int64)
+    return np.diff(ends, prepend=0)
 
 
 def draw_by_hardness(rng: np.random.Generator, rows: np.ndarray, count: int, hardness: np.ndarray | None) -> np.ndarray:

@@ -58,12 +58,12 @@ def head(levels: list, depth: int, values: int, bias: keras.initializers.Initial
     last = keras.layers.Conv2D(
         PER_CELL * values, 3, padding="same", kernel_initializer=small, bias_initializer=bias, name=f"{name}_last"
     )
-    found = []
+    outputs = []
     for level, x in zip(LEVELS, levels):
         for step, layer in enumerate(convs):
             x = norm(layer(x), f"{name}_{step}_p{level}")
-        found.append(keras.layers.Reshape((-1, values), name=f"{name}_p{level}")(last(x)))
-    return keras.layers.Concatenate(axis=1, dtype="float32", name=output)(found)
+        outputs.append(keras.layers.Reshape((-1, values), name=f"{name}_p{level}")(last(x)))
+    return keras.layers.Concatenate(axis=1, dtype="float32", name=output)(outputs)
 
 
 def conv(x, channels: int, name: str, stride: int = 1):

@@ -29,7 +29,7 @@ class Prediction(NamedTuple):
 
 
 class Anchors(NamedTuple):
-    """points: (anchors, 2) centres x, y in pixels. strides: (anchors,) in pixels. See network.anchor_points."""
+    """points: (anchors, 2) centres x, y in pixels. strides: (anchors,) in pixels. See decoding/anchor_boxes.py."""
 
     points: object
     strides: object

@@ -23,7 +23,8 @@ SIZES = {  # channels and depths of the backbone's stacks, depth of the pyramid,
 
 
 def build_backbone(size: str, image_size: int) -> keras.Model:
-    """Build YOLOv8's own backbone: (batch, size, size, 3) in 0..255 to a map at each of STRIDES."""
+    """Build YOLOv8's own backbone: (batch, size, size, 3) in 0..255 to a map at each of the strides 8, 16 and
+    32."""
     channels, depths, _ = SIZES[size]
     backbone = import_keras_cv().models.YOLOV8Backbone(
         stackwise_channels=list(channels),
