@@ -28,7 +28,14 @@ import numpy as np
 
 from pneumonia.boxes.predictions import read_detections
 from pneumonia.data.people import read_people
-from pneumonia.ensemble.nested import OUTER_FOLDS, apply_cross_fitted, outer_folds, problem_of, with_members
+from pneumonia.ensemble.nested import (
+    OUTER_FOLDS,
+    apply_cross_fitted,
+    cross_fit_member,
+    outer_folds,
+    problem_of,
+    with_members,
+)
 from pneumonia.ensemble.recipe import Recipe
 from pneumonia.ensemble.tune import SPACE, Problem, Search, fit
 from pneumonia.metrics.intervals import difference_interval, mean_interval
@@ -72,13 +79,28 @@ def nested_scores(problem: Problem, start: Recipe, parameters, seed: int) -> np.
     return image_scores(problem.truth, apply_cross_fitted(problem, fold, recipes))
 
 
+def best_member_scores(problem: Problem, seed: int) -> np.ndarray:
+    """(images,) scores of the member that is best alone, with a cross-fitted threshold."""
+    fold = outer_folds(problem.people, problem.truth.positive, OUTER_FOLDS, seed)
+    alone = [cross_fit_member(problem, fold, member, seed) for member in range(len(problem.members))]
+    return max((image_scores(problem.truth, table) for table in alone), key=np.nanmean)
+
+
 def main(labels: str, mapping: str, files: list[str]) -> None:
     members = {file: read_detections(file) for file in files}
     problem = problem_of(members, {}, read_truth(labels), read_people(Path(mapping)))
     whole_scores = None
+    best = [best_member_scores(problem, seed) for seed in SEEDS]
     for name, start, parameters in procedures(Recipe()):
         scores = [nested_scores(problem, with_members(start, files, []), parameters, seed) for seed in SEEDS]
-        whole_scores = scores[0] if whole_scores is None else whole_scores
+        if whole_scores is None:
+            whole_scores = scores[0]
+            for seed, (one, other) in enumerate(zip(best, scores)):
+                gain = difference_interval(other, one, problem.people)
+                print(
+                    f"assignment {seed}: best member alone {np.nanmean(one):.4f}, gain of the whole procedure {gain}",
+                    flush=True,
+                )
         change = difference_interval(scores[0], whole_scores, problem.people)
         means = [np.nanmean(image_scores_of_seed) for image_scores_of_seed in scores]
         interval = mean_interval(scores[0], problem.people)

@@ -64,6 +64,16 @@ def tables_of(program: Path, experiment: str) -> list[str]:
     return [path.name for path in program.glob(f"runs/*/{experiment}*/fold0/*.csv")]
 
 
+def test_a_reader_sees_where_each_block_goes():
+    """GitHub does not show what stands behind the language of a block."""
+    for match in BLOCK.finditer(PAGE):
+        language, file, place, anchor, _ = match.groups()
+        line = PAGE[: match.start()].rstrip().splitlines()[-1]
+        if language != "sh":
+            where = f", {place} the line `{re.sub('-+', '...', anchor)}`:" if place else ", a new file:"
+            assert line == f"`{file}`{where}"
+
+
 def test_a_backbone(program):
     follow("A backbone", program)
     assert {"oof_classes.csv", "test_classes.csv"} <= set(tables_of(program, "mobilenetv3small"))
