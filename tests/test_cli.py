@@ -121,3 +121,16 @@ def test_a_mapping_where_a_list_belongs_is_one_line_at_the_real_command_line():
     done = run("train", "experiment=mobilenetv2", "tta={identity: 1}")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: command line: tta: {'identity': 1} has the wrong type; give a list: [a,b]\n"
+
+
+def test_a_reader_that_closes_the_pipe_is_no_bug():
+    """As `| head -1` does: the command prints more than a pipe's buffer of Python holds."""
+    command = [sys.executable, "-P", "-m", "pneumonia", "list"]
+    environment = os.environ | {"PYTHONPATH": str(config.REPOSITORY / "src"), "PYTHONUNBUFFERED": "1"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert done.returncode == 0 and done.stderr == ""

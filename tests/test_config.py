@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,26 @@ def test_who_makes_the_batches_is_no_part_of_a_runs_name():
     usual, other = given(), given("loaders=5")
     label = config.experiment_label("mobilenet_unet", "smoke", usual)
     assert config.experiment_label("mobilenet_unet", "smoke", other) == label == "mobilenet_unet-smoke"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        ("mine.yaml", "- 1\n", r"mine\.yaml: has no settings"),
+        ("mine.yaml", "presets: {quik: {epochs: 3}}\n", r"mine\.yaml: there is no preset 'quik'; .*quick"),
+        ("mine.yaml", "presets: quick\n", r"mine\.yaml: presets has no sections"),
+        ("mine.yaml", "presets: {quick: 3}\n", r"mine\.yaml: the preset quick has no settings"),
+        ("ensembles/mine.yaml", "recipe: {}\n", r"mine\.yaml: has no list of members"),
+        ("ensembles/mine.yaml", "members:\n", r"mine\.yaml: has no list of members"),
+        ("ensembles/mine.yaml", "members: cnn\n", r"mine\.yaml: has no list of members"),
+    ],
+)
+def test_a_mistake_in_a_file_of_ones_own_is_one_line(tmp_path, monkeypatch, file, text, says):
+    shutil.copytree(config.EXPERIMENTS, tmp_path / "experiments")
+    monkeypatch.setattr(config, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(config, "EXPERIMENTS", tmp_path / "experiments")
+    (tmp_path / "experiments" / file).write_text(text)
+    with pytest.raises(BadInput, match=says):
+        config.read_ensemble("mine") if "/" in file else config.read_experiment("mine", "quick")
+    (tmp_path / "experiments" / "mine.yaml").write_text("model: {name: yolov8}\npresets:\n")
+    assert config.read_experiment("mine", "quick").model.name == "yolov8"

@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
         return report_failure(f"error: {error}", str(error), wants_json, EnvironmentFailure.exit_code)
     except KeyboardInterrupt:
         return report_failure("stopped; run the same command again to continue", "stopped", wants_json, 130)
+    except BrokenPipeError:  # whoever read our output has closed it: __main__.py ends without a word
+        raise
     except Exception as error:
         traceback.print_exc()
         return report_failure(f"error: a bug in this program: {error!r}", repr(error), wants_json, 1)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pneumonia.schema import Experiment, Train, from_tree
+from pneumonia.schema.commands import PRESETS
 from pneumonia.schema.experiment import WITHOUT_EFFECT
 from pneumonia.schema.models import Pretrained, settings_of
 from pneumonia.schema.reading import dict_settings, known_keys, type_of
@@ -117,12 +118,27 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
         raise bad_input(
             "experiment", f"there is no experiment '{name}'", f"known experiments: {', '.join(experiment_names())}"
         )
-    files = [read_yaml(EXPERIMENTS / "defaults.yaml"), read_yaml(EXPERIMENTS / f"{name}.yaml")]
-    presets = [content.pop("presets", {}).get(preset) or {} for content in files]
+    files = [(file, read_yaml(EXPERIMENTS / f"{file}.yaml")) for file in ("defaults", name)]
+    presets = [
+        preset_section(content.pop("presets", None), preset, f"experiments/{file}.yaml") for file, content in files
+    ]
     tree: dict = {}
-    for content in (*files, *presets):
+    for content in (*(content for _, content in files), *presets):
         tree = merge(tree, content)
     return with_absolute_paths(from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml"))
+
+
+def preset_section(sections: Any, preset: str, file: str) -> dict:
+    """The settings of a preset in the `presets` of a file; every section is checked. Raises BadInput."""
+    sections = {} if sections is None else sections
+    if not isinstance(sections, dict):
+        raise bad_input(file, "presets has no sections", "write presets: {quick: {epochs: 3}}")
+    for key, section in sections.items():
+        if key not in PRESETS:
+            raise bad_input(file, f"there is no preset '{key}'", nearest(str(key), PRESETS))
+        if not isinstance(section, dict | None):
+            raise bad_input(file, f"the preset {key} has no settings", "write presets: {quick: {epochs: 3}}")
+    return sections.get(preset) or {}
 
 
 def experiment_of(settings: Train) -> Experiment:
@@ -196,7 +212,10 @@ def read_ensemble(name: str) -> dict:
     for key in content:
         if key not in ("members", "recipe"):
             raise unknown_key(key, ["members", "recipe"], file)
-    for member in content.get("members") or []:
+    members = content.get("members")
+    if not members or not isinstance(members, list):
+        raise bad_input(file, "has no list of members", "write members: [NAME, NAME], names of experiments")
+    for member in members:
         if member not in experiment_names():
             known_names = ", ".join(experiment_names())
             raise bad_input(file, f"there is no experiment '{member}'", f"known experiments: {known_names}")
@@ -207,11 +226,14 @@ def read_yaml(file: Path) -> dict:
     import yaml
 
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8")) or {}
+        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         row = mark.line + 1 if mark else None
         raise bad_input(file, "is not valid YAML", "correct the line", row=row) from error
+    if not isinstance(content, dict):
+        raise bad_input(file, "has no settings", "write one  key: value  a line")
+    return content
 
 
 def merge(tree: dict, over: dict, prefix: str = "") -> dict:

@@ -68,7 +68,9 @@ def test_a_fold_of_coco_keeps_the_numbers_of_images(tmp_path, boxes):
     everything, fold = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("annotations", "fold0_train"))
     assert [image["id"] for image in fold["images"]] == [2, 3]
     assert [row["image_id"] for row in fold["annotations"]] == [2, 3, 3, 3]
-    assert everything["images"][2] == {"id": 3, "file_name": "7.png", "width": 3001, "height": 2003}
+    assert everything["images"][2] == {
+        "id": 3, "patientId": "7", "file_name": "7.png", "width": 3001, "height": 2003
+    }  # fmt: skip
 
 
 def test_voc_has_corners_from_zero(tmp_path, boxes):
@@ -203,3 +205,18 @@ def test_an_id_that_is_no_file_name(tmp_path):
         with pytest.raises(BadInput, match="cannot be the name of a file; choose format=coco"):
             write(tmp_path, boxes)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ids_with_folders_come_back_from_coco(tmp_path):
+    ids = ("s1/IM-0001", "s2/IM-0001", "a.png")
+    table = Detections.from_lists(ids, [[[1.0, 2, 3, 4]], [], [[5.0, 6, 7, 8]]], [[0.5], [], [0.25]])
+    coco.write(tmp_path, BoxSet(ids, np.full((3, 2), 1024), None, table, {}))
+    back = read_predictions(tmp_path / "predictions.json")
+    assert back.ids == ids and back.boxes.tolist() == table.boxes.tolist()
+
+
+def test_an_image_id_of_another_type_is_named(tmp_path):
+    result = {"image_id": [1], "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}
+    (tmp_path / "results.json").write_text(json.dumps([result]))
+    with pytest.raises(BadInput, match=r"result 1: image_id \[1\] is no number and no text"):
+        read_predictions(tmp_path / "results.json")

@@ -170,8 +170,12 @@ def test_boxes_beyond_the_frame_are_refused_until_it_is_given(files):
     text[row] = f"{text[row].split(',')[0]},1000,900,600,300,1"
     (files / "labels.csv").write_text("\n".join(text) + "\n")
     with pytest.raises(
-        BadInput, match=r"labels: its boxes reach 1600, 1200, beyond the recipe's frame of 1024 x 1024; give"
+        BadInput, match=r"labels: its boxes reach 1600, 1200, beyond the recipe's frame of 1024 x 1024; write"
     ):
         fitted(files, [str(files / "a.csv")])
     (files / "large.yaml").write_text("frame: [2048, 2048]\n")
     fitted(files, [str(files / "a.csv")], recipe=str(files / "large.yaml"))
+    (files / "small.yaml").write_text((files / "out" / "recipe.yaml").read_text().replace("2048", "64"))
+    with pytest.raises(BadInput, match=r"beyond the recipe's frame of 64"):
+        apply(schema.Apply(recipe=str(files / "small.yaml"), members=[str(files / "a.csv")],
+                           classifiers=[str(files / "gate.csv")]))  # fmt: skip

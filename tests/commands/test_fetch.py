@@ -18,6 +18,7 @@ from kagglesdk import kaggle_env
 from pneumonia import cli
 from pneumonia.demo import competition as phantom
 from pneumonia.system import kaggle
+from pneumonia.system.files import exclusive_lock
 
 MIB = 1 << 20  # kagglehub writes this much at once
 
@@ -208,3 +209,12 @@ def test_a_folder_with_other_files_is_left_alone(server, tmp_path, capsys):
     assert code == 2 and result["error"][0]["what"] == "has other files"
     code, result, _ = fetch(capsys, tmp_path / "rsna" / "notes.txt")
     assert code == 2 and not server.requests
+
+
+def test_a_second_fetch_leaves_what_the_first_one_has(server, tmp_path, capsys):
+    cache = tmp_path / ".rsna.download"
+    with exclusive_lock(cache / "lock", "the download of rsna"):
+        (cache / "begun").write_text("x")
+        code, result, _ = fetch(capsys, tmp_path / "rsna")
+        assert code == 3 and "the download of rsna" in result["error"]
+        assert (cache / "begun").exists() and (cache / "lock").exists()

@@ -158,3 +158,10 @@ def test_a_damaged_member_leaves_nothing_behind(tmp_path):
 def test_the_command_line_takes_a_zip(tmp_path, capsys):
     assert cli.main(["check", f"data={zipped(tmp_path / 'a.zip', {'../a.csv': 'a'})}"]) == 2
     assert "outside the folder" in "".join(capsys.readouterr())
+
+
+def test_what_a_folder_may_have_is_unpacked_too(tmp_path):
+    kept = ["stage_1_test_ids.txt", "stage_2_train_images/IM0001", "stage_2_train_images/a.dcm"]
+    archive = zipped(tmp_path / "a.zip", dict.fromkeys([*kept, "README", "notes.txt", "other/IM0001"], "x"))
+    opened = unpack_once(archive, tmp_path / "cache")
+    assert sorted(path.relative_to(opened).as_posix() for path in opened.rglob("*") if path.is_file()) == sorted(kept)

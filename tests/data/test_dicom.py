@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import unicodedata
 import zlib
 
 import cv2
@@ -305,3 +306,10 @@ def test_check_names_the_bad_file_and_writes_nothing(sound, tmp_path, capsys, co
     assert [(fault["file"], fault["row"]) for fault in faults] == [(str(bad), None)]
     assert faults[0]["code"] == code and faults[0]["fix"]
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("charset", "form"), [("ISO_IR 192", "NFC"), ("ISO_IR 192", "NFD"), ("ISO_IR 100", "NFC")])
+def test_an_id_with_accents_is_its_file_s(tmp_path, charset, form):
+    made = dataset(gradient(), SpecificCharacterSet=charset, PatientID="Müller 1")
+    path = written(tmp_path, made, unicodedata.normalize(form, "Müller 1"))
+    assert read_scaled(path, 32, path.stem)[1].patient_id == "Müller 1"

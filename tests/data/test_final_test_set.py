@@ -9,6 +9,7 @@ import pytest
 
 from pneumonia import cli, config
 from pneumonia.data.competition import open_competition
+from pneumonia.data.final_test_set import find_test_rows, ids_of_test_set
 from pneumonia.data.prepared import prepare
 from pneumonia.data.study_table import study_table
 from pneumonia.demo.competition import generate
@@ -142,3 +143,11 @@ def test_a_recipe_is_not_tuned_on_them(demo, capsys, tmp_path):
     words = [f"members=[{','.join(members(tmp_path, ids))}]", f"labels={demo / LABELS}"]
     fault = fault_of(capsys, "ensemble", *words, f"tune_on={tmp_path / 'tune.txt'}", f"out={tmp_path / 'out'}")
     assert fault["file"] == str(tmp_path / "tune.txt") and test in fault["what"]
+
+
+def test_a_test_image_is_known_in_every_spelling(tmp_path):
+    uuid = "0004cfab-14fd-4e49-80ba-63a80b6bddd6"
+    (tmp_path / "ids.txt").write_text(f"patientId\n{uuid.upper()}\nimg 1\ns1/IM1\na.png\n")
+    listed = ids_of_test_set(tmp_path / "labels.csv", tmp_path / "ids.txt")
+    rows = [(name, 2) for name in (uuid, uuid.upper(), f"p_{uuid}", "img 1", "s1/IM1", "a.png", "another")]
+    assert len(find_test_rows(rows, listed, tmp_path / "labels.csv")) == len(rows) - 1

@@ -16,6 +16,7 @@ from pneumonia.data.folds import count_leaks, make_folds, make_holdout_folds, ma
 from pneumonia.data.headers import read_headers
 from pneumonia.data.study_table import study_table
 from pneumonia.demo import competition as phantom
+from pneumonia.system.errors import BadInput
 
 needs_tables = pytest.mark.skipif("RSNA_TABLES" not in os.environ, reason="RSNA_TABLES names no folder")
 
@@ -225,3 +226,15 @@ def guess_auc(table: pd.DataFrame) -> float:
     others = of_person.loc[table["group"]].to_numpy() - in_fold.loc[keys].to_numpy()
     guess = np.where(others[:, 1] > 0, others[:, 0] / np.maximum(others[:, 1], 1), prior)
     return roc_auc_score(table["target"], guess)
+
+
+def test_too_few_people_or_images_are_told_before_anything_is_split():
+    table = study(8)
+    few = table.groupby("group").head(1).reset_index(drop=True)
+    with pytest.raises(BadInput, match="n_folds: 5 folds of 2 people outside the holdout; choose 2"):
+        make_holdout_folds(few, set(few["patientId"][:6]), 5, 0)
+    with pytest.raises(BadInput, match="n_folds: 2 folds of 0 people outside the holdout"):
+        make_holdout_folds(few, set(few["patientId"]), 2, 0)
+    for count in (3, 6, 10):
+        with pytest.raises(BadInput, match=f"split: {count} images are too few for train, val and test"):
+            make_report_split(study(30).head(count), 0)

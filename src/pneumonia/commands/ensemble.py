@@ -42,9 +42,9 @@ def fit(settings: schema.Ensemble) -> dict:
 
     def read_problem() -> Problem:
         """Read the tables. Only the fit holds them, so that it can free their memory; the submission reads again."""
-        tables = read_all(files, read_predictions), read_all(gates, read_classes)
-        problem = problem_of(*tables, read_truth(labels), groups)
-        check_frame(problem, start)
+        members, classifiers = read_all(files, read_predictions), read_all(gates, read_classes)
+        problem = problem_of(members, classifiers, read_truth(labels), groups)
+        check_frame({"labels": problem.truth.boxes} | {name: table.boxes for name, table in members.items()}, start)
         sample_ids(settings.sample, problem.truth.ids)  # refused before the fit, which may take hours
         return problem
 
@@ -80,17 +80,14 @@ def fit(settings: schema.Ensemble) -> dict:
     return result
 
 
-def check_frame(problem: Problem, start: Recipe) -> None:
-    """Raises BadInput where boxes reach beyond the recipe's frame: they would be cut to it."""
-    tables = {"labels": problem.truth.boxes} | {
-        name: table.boxes for name, table in zip(problem.names, problem.members)
-    }
+def check_frame(tables: dict[str, np.ndarray], recipe: Recipe) -> None:
+    """Raises BadInput where a table's boxes, (n, 4), reach beyond the recipe's frame: they would be cut to it."""
     for name, boxes in tables.items():
         reach = np.max(boxes[:, :2] + boxes[:, 2:], axis=0, initial=0)
-        if (reach > np.array(start.frame) + 1).any():
-            width, height = start.frame
+        if (reach > np.array(recipe.frame) + 1).any():
+            width, height = recipe.frame
             what = f"its boxes reach {reach[0]:g}, {reach[1]:g}, beyond the recipe's frame of {width:g} x {height:g}"
-            fix = "give recipe= a YAML file with the images' size, such as frame: [2048, 2048]"
+            fix = "write the images' size into the recipe, such as frame: [2048, 2048]"
             raise bad_input(name, what, fix)
 
 
@@ -127,6 +124,7 @@ def apply_to_files(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path
     """Apply the recipe to files in its order; the images come in the order of the first file."""
     members, classifiers = read_all(files, read_predictions), read_all(gates, read_classes)
     check_same_images(members, classifiers)
+    check_frame({name: table.boxes for name, table in members.items()}, recipe)
     ids = next(iter(members.values())).ids
     aligned = [
         [table if table.ids == ids else table.select(ids) for table in tables.values()]

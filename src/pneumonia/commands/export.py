@@ -83,6 +83,8 @@ def box_set(predictions: Path | None, labels: Path | None, competition: Competit
         truth = truth.select(predicted.ids)
     ids = predicted.ids if predicted is not None else truth.ids
     sizes = [DEFAULT_SIZE if competition is None else competition.size_of(image)[::-1] for image in ids]
+    if competition is None:
+        check_sizes(predictions or labels, *(table.boxes for table in (predicted, truth) if table is not None))
     return BoxSet(
         ids,
         np.reshape(np.array(sizes, dtype=np.int64), (-1, 2)),
@@ -90,6 +92,16 @@ def box_set(predictions: Path | None, labels: Path | None, competition: Competit
         predicted,
         read_fold_table(config.user_path(folds)) if folds else {},
     )
+
+
+def check_sizes(file: Path, *tables: np.ndarray) -> None:
+    """Raises BadInput where boxes, (n, 4), reach beyond the size that images have without a competition."""
+    corners = np.concatenate([table[:, :2] + table[:, 2:] for table in tables])
+    reach = np.max(corners, axis=0, initial=0)
+    if (reach > np.array(DEFAULT_SIZE) + 1).any():
+        size = " x ".join(map(str, DEFAULT_SIZE))
+        what = f"its boxes reach {reach[0]:g}, {reach[1]:g}, and without data= images are {size}"
+        raise bad_input(file, what, "give data=, the folder with the radiographs")
 
 
 def true_boxes(truth: Truth) -> Detections:

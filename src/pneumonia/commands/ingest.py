@@ -2,7 +2,7 @@
 
 import time
 
-from pneumonia import schema
+from pneumonia import config, schema
 from pneumonia.data.check import labelled_images, refuse_faults
 from pneumonia.data.competition import resolve
 from pneumonia.data.ingest import ingest as cache_images
@@ -15,7 +15,8 @@ def ingest(settings: schema.Ingest) -> dict:
     competition = resolve(settings, needs_sample=False)
     refuse_faults(competition, settings.clip_boxes)
     unmapped = competition.check_mapping(labelled_images(competition))
-    cache = cache_images(competition, settings.image_size, settings.workers, settings.out or None, settings.verify)
+    out = config.user_path(settings.out) if settings.out else None
+    cache = cache_images(competition, settings.image_size, settings.workers, out, settings.verify)
     seconds = round(time.monotonic() - start, 3)
     say(f"ingest: {len(cache)} images of {cache.size} x {cache.size} in {cache.folder}, {seconds:.1f} s")
     return {

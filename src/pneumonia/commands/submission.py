@@ -9,6 +9,7 @@ from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition
+from pneumonia.data.folds import count_leaks
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
@@ -101,6 +102,7 @@ def make_submission(
         "model_card": folder / "model_card.md",
         "images_held_out": len(fitted.detections),
         "people_held_out": len(set(people_of(fitted.detections.ids, groups).tolist())),
+        "leaking_people": count_leaks(data.folds)[0] if data.mapping else None,
         "test_images": len(test),
         "runs": {
             name: [os.path.relpath(run.folder, REPOSITORY) for run in member_runs] for name, member_runs in runs.items()

@@ -10,7 +10,7 @@ from pneumonia import config, schema
 from pneumonia.boxes.exchange.reading import content_sha256, read_predictions
 from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.commands.member_files import named_files
-from pneumonia.commands.submission_names import submission_file
+from pneumonia.commands.submission_names import TABLE, submission_file
 from pneumonia.data.cache import cached_size
 from pneumonia.data.competition import resolve
 from pneumonia.data.image_files import read_header, read_scaled
@@ -31,7 +31,8 @@ def view(settings: schema.View) -> dict:
     """
     file = submission_file(settings.submission)
     folder = file.parent
-    if not settings.labels and (folder / "result.json").is_file() and "runs" in read_json(folder / "result.json"):
+    result = folder / "result.json"
+    if not settings.labels and file.name == TABLE and result.is_file() and "runs" in read_json(result):
         content = read_job_view(folder)
     else:
         content = read_file_view(file, settings)

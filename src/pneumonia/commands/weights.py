@@ -65,8 +65,12 @@ def with_weights(experiments: dict[str, schema.Experiment], ensemble: str, prese
     The networks are built in another process: this one would keep a GPU's memory.
 
     Raises:
+        BadInput: the ensemble has no localizer.
         EnvironmentFailure: no localizer is left.
     """
+    if all(isinstance(experiment.model, PlainClassifier) for experiment in experiments.values()):
+        file, fix = f"experiments/ensembles/{ensemble}.yaml", "list a localizer among its members"
+        raise bad_input(file, "has classifiers only: no member finds boxes", fix)
     if all(experiment.model.weights == "none" for experiment in experiments.values()):
         return experiments
     command = [sys.executable, "-P", "-m", "pneumonia", "weights", f"ensemble={ensemble}", f"preset={preset}"]

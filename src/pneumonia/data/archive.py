@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from pneumonia import config
+from pneumonia.boxes.image_ids import STAGE_1_FILES
 from pneumonia.data.image_kinds import SUFFIXES
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
 from pneumonia.system.progress import progress
@@ -74,7 +75,8 @@ def path_of(member: zipfile.ZipInfo) -> PurePosixPath:
 def belongs(path: PurePosixPath) -> bool:
     """Whether a member is an image, a table or a zip, and not a companion that macOS adds (__MACOSX/._NAME)."""
     is_companion = path.name.startswith("._") or "__MACOSX" in path.parts
-    return path.name.lower().endswith(KEPT_SUFFIXES) and not is_companion
+    is_image = not path.suffix and path.parent.name.lower().endswith("images")  # known by its first bytes
+    return (path.name.lower().endswith(KEPT_SUFFIXES) or is_image or path.name in STAGE_1_FILES) and not is_companion
 
 
 def find_faults(members: list[zipfile.ZipInfo], archive: Path) -> list[Fault]:

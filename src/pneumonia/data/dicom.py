@@ -12,6 +12,7 @@ Nothing is decoded before its header has been checked: sizes are limited, deflat
 import hashlib
 import io
 import math
+import unicodedata
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ def read_header(path: str | Path, expected_id: str | None = None) -> tuple[pydic
             dataset.buffer = None  # a second copy of the file; the dataset has its pixels
             syntax = UID(text_of(dataset.file_meta, "TransferSyntaxUID"))
             header = header_of(dataset, digest)
-            is_own = expected_id in (None, header.patient_id) or is_named_by_uid(dataset, Path(path))
+            is_own = expected_id is None or is_same_text(expected_id, header.patient_id)
+            is_own = is_own or is_named_by_uid(dataset, Path(path))
             fault = find_fault(dataset, header, syntax, None if is_own else expected_id)
     except (InvalidDicomError, EOFError, UserWarning) as error:
         raise bad_input(name, "is a truncated DICOM", "get the whole file", code="truncated") from error
@@ -155,6 +157,11 @@ def find_fault(
     if wrong_id is not None:
         return "id", f"is of '{header.patient_id[:64]}', not of '{wrong_id}'", "name the file after its PatientID"
     return None
+
+
+def is_same_text(one: str, other: str) -> bool:
+    """Whether two texts show the same: macOS splits letters with accents in the names of files."""
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
 
 
 def is_named_by_uid(dataset: pydicom.Dataset, path: Path) -> bool:

@@ -45,11 +45,17 @@ def texts_of(dataset: Dataset, keyword: str) -> list[str]:
             return [
                 str(each) for each in unpack_numbers(value, BINARY[representation], is_little_endian(element, dataset))
             ]
-        value = value.decode("latin-1")
+        value = value.decode(encoding_of(dataset), errors="replace")
     values = value.split("\\") if isinstance(value, str) else value
     values = values if isinstance(values, list | tuple | MultiValue) else [values]
     texts = ["" if each is None else str(each).strip("\0 ") for each in values]
     return texts if any(texts) else []
+
+
+def encoding_of(dataset: Dataset) -> str:
+    """UTF-8 where the file says so (ISO_IR 192), else Latin-1, which reads any byte."""
+    element = dataset.get_item(tag_of("SpecificCharacterSet"))
+    return "utf-8" if element is not None and "192" in str(element.value) else "latin-1"
 
 
 def text_of(dataset: Dataset, keyword: str) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from pneumonia.boxes.image_ids import read_sample_ids
+from pneumonia.boxes.image_ids import read_ids, read_sample_ids
 from pneumonia.data.formats.kaggle import SAMPLE, TEST_LABELS
 from pneumonia.data.release_labels import read_test_ids
-from pneumonia.data.tables import read_labels
+from pneumonia.data.tables import read_labels, uuid_in
 from pneumonia.system.csv_rows import first_faults
 from pneumonia.system.errors import BadInput, Fault
 
@@ -20,10 +20,11 @@ def find_test_rows(rows: Iterable[tuple[str, int | None]], test_ids: Collection[
         rows: (image, line of the file) of what would be fitted.
     """
     fix = "remove it: the labels of the test images score a finished submission and never enter a fit"
+    listed = {*test_ids, *map(uuid_in, test_ids)}  # ids in capitals, or inside a path, are found too
     return [
         Fault("test-image", str(file), line, f"{name} is an image of the test set", fix)
         for name, line in rows
-        if name in test_ids
+        if name in listed or uuid_in(name) in listed
     ]
 
 
@@ -37,7 +38,7 @@ def refuse_test_rows(rows: Iterable[tuple[str, int | None]], test_ids: Collectio
 def ids_of_test_set(labels: Path, test_ids: Path | None = None) -> set[str]:
     """The ids of the test images that belong to a label table: in the list that is given, in the sample submission
     beside it and in the test labels beside it."""
-    ids = set(read_test_ids(test_ids)) if test_ids else set()
+    ids = {*read_test_ids(test_ids), *read_ids(test_ids)} if test_ids else set()
     for name in (SAMPLE, WRITTEN_SAMPLE):
         if (file := labels.parent / name).is_file():
             ids.update(read_sample_ids(file, []))

@@ -67,14 +67,25 @@ def make_holdout_folds(study: pd.DataFrame, holdout: Collection[str], n_folds: i
     is_excluded = study["group"].isin(set(study.loc[is_holdout, "group"]))
     fold = np.where(is_holdout[is_excluded], "holdout", "removed")
     excluded = study.loc[is_excluded, ["patientId", "group"]].assign(fold=fold)
+    check_people(study[~is_excluded], n_folds, " outside the holdout")
     table = make_folds(study[~is_excluded], n_folds, seed)
     return pd.concat([table, excluded]).sort_values("patientId", ignore_index=True)
+
+
+def check_people(study: pd.DataFrame, n_folds: int, which: str = "") -> None:
+    """Raises BadInput where there are fewer people than folds."""
+    people = study["group"].nunique()
+    if people < max(n_folds, 2):
+        raise bad_input("n_folds", f"{n_folds} folds of {people} people{which}", f"choose 2 to {max(people, 2)}")
 
 
 def make_report_split(study: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Make the student report's split: a tenth of the images in val and in test, stratified by target, not person."""
     study = study.sort_values("patientId", ignore_index=True)
     tenth = round(len(study) / 10)
+    if tenth < 2 or study["target"].value_counts().min() < 3 or study["target"].nunique() < 2:
+        what = f"{len(study)} images are too few for train, val and test with both targets"
+        raise bad_input("split", what, "leave split= out: folds need fewer")
     rest, test = train_test_split(study.index, test_size=tenth, stratify=study["target"], random_state=seed)
     train, val = train_test_split(rest, test_size=tenth, stratify=study.loc[rest, "target"], random_state=seed)
     fold = pd.Series("train", index=study.index)
@@ -130,9 +141,7 @@ def fold_table(
     Raises:
         BadInput: fewer people than folds, a published split that does not fit the images, or a split and a holdout.
     """
-    if n_folds < 2 or study["group"].nunique() < n_folds:
-        people = study["group"].nunique()
-        raise bad_input("n_folds", f"{n_folds} folds of {people} people", f"choose 2 to {max(people, 2)}")
+    check_people(study, n_folds)
     if split and holdout:
         raise bad_input("holdout", "has no effect beside split=", "give one of the two")
     if isinstance(split, PublishedSplit):

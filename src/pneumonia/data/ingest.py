@@ -23,13 +23,12 @@ from pneumonia.data.cache import Cache, Damaged
 from pneumonia.data.competition import Competition
 from pneumonia.data.image_files import read_scaled
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault, bad_input
-from pneumonia.system.files import exclusive_lock, sha256
+from pneumonia.system.files import DISK_FULL, exclusive_lock, sha256, write_at
 from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress, say
 
 WORTH_A_PROCESS = 512  # images: starting a process takes about as long as reading these
 BLOCK = 16  # images that a process reads before it reports; an interruption loses at most these
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 SPARE_BYTES = 1 << 20  # for small files
 RECORD_BYTES = 2048  # upper bound per image in journal and index
 
@@ -213,13 +212,6 @@ def read_image(source: Source, size: int) -> tuple[np.ndarray, dict]:
     return pixels, record | {"pixels_crc32": layout.square_crc32(pixels)}
 
 
-def write_at(descriptor: int, data: memoryview, offset: int) -> None:
-    """All of `data`; written, not memory-mapped, because a full disk kills a process that writes into a map."""
-    while data:
-        written = os.pwrite(descriptor, data, offset)
-        data, offset = data[written:], offset + written
-
-
 # ------------------------------------------------------------------ disk
 
 
@@ -245,7 +237,7 @@ def allocate(file: Path, length: int) -> None:
             if length:
                 os.posix_fallocate(descriptor, 0, length)
         except OSError as error:
-            if error.errno in FULL:
+            if error.errno in DISK_FULL:
                 raise
             # this file system cannot reserve space; a full disk shows when writing
     finally:
@@ -258,7 +250,7 @@ def readable_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in DISK_FULL:
             text = (
                 f"{folder}: the disk is full ({error.strerror}); free space and run it again; finished images are kept"
             )

@@ -22,7 +22,7 @@ from pneumonia.data.dicom import LARGEST_SIDE, Header, read_content
 from pneumonia.data.dicom_codecs import Unreadable, decode_jpeg, error_text, read_frame_header
 from pneumonia.data.dicom_pixels import to_gray
 from pneumonia.data.dicom_stored import Stored, decode_gray
-from pneumonia.system.errors import bad_input
+from pneumonia.system.errors import EnvironmentFailure, bad_input
 
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {  # {value of the tag: function from the stored to the displayed image}
@@ -60,8 +60,8 @@ def read_gray(path: str | Path, kind: str, size: int = 0) -> tuple[np.ndarray, H
         gray = to_gray(stored, pydicom.Dataset())
     except Unreadable as error:
         raise bad_input(path, str(error), error.fix, code=error.code) from error
-    except MemoryError:
-        raise
+    except MemoryError as error:
+        raise EnvironmentFailure(f"{path}: there is not enough memory to decode it") from error
     except Exception as error:  # decoders raise exceptions of many kinds for damaged pixels
         what, fix = f"is a damaged {kind} ({error_text(error)})", "get the file again from where it came from"
         raise bad_input(path, what, fix, code="pixels") from error

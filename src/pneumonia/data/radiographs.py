@@ -5,7 +5,6 @@ The images are kept as squares in a file. Memory holds one decoded image per thr
 """
 
 import dataclasses
-import errno
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,11 +19,11 @@ from pneumonia.data.image_files import is_dicom_without_pixels, read_scaled
 from pneumonia.data.person_features import person_features_of
 from pneumonia.data.samples import Images, Squares
 from pneumonia.system.errors import BadInput, EnvironmentFailure, Fault
+from pneumonia.system.files import DISK_FULL, write_at
 from pneumonia.system.processes import count_cores
 from pneumonia.system.progress import progress
 
 MAX_THREADS = 8  # by default: they decode 2,000 images per second, more than any network here predicts
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Radiographs:
@@ -70,7 +69,7 @@ class Radiographs:
                     else:
                         self.damaged += result
         except OSError as error:
-            if error.errno not in FULL:
+            if error.errno not in DISK_FULL:
                 raise
             raise EnvironmentFailure(
                 f"{folder}: the disk is full; free space, or set TMPDIR to another disk"
@@ -85,8 +84,7 @@ class Radiographs:
             for size, squares in self.squares_files.items():
                 pixels, header = read_scaled(file, size)
                 with open(squares, "r+b", buffering=0) as out:
-                    out.seek(row * size**2)
-                    out.write(memoryview(np.ascontiguousarray(pixels)).cast("B"))
+                    write_at(out.fileno(), memoryview(np.ascontiguousarray(pixels)).cast("B"), row * size**2)
         except BadInput as error:
             return error.faults
         return header

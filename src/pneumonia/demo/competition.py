@@ -29,8 +29,8 @@ from pneumonia.demo.difficulty import Difficulty
 from pneumonia.demo.files import CLASS_NAMES, VERSION, Image, write_dicom, write_tables
 from pneumonia.demo.person import draw_person, follow_up
 from pneumonia.demo.radiograph import DEFAULT_DIFFICULTY, radiograph
-from pneumonia.system.errors import bad_input
-from pneumonia.system.files import exclusive_lock, read_json
+from pneumonia.system.errors import EnvironmentFailure, bad_input
+from pneumonia.system.files import DISK_FULL, exclusive_lock, read_json
 from pneumonia.system.processes import count_cores, map_in_processes
 from pneumonia.system.progress import progress
 
@@ -111,6 +111,10 @@ def _generate(folder: Path, settings: DemoSettings, identity: dict, workers: int
         if folder.exists():  # empty, or a demo of other settings
             shutil.rmtree(folder)
         temporary.rename(folder)
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise EnvironmentFailure(f"{folder}: the disk is full; free space and run it again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -15,6 +15,7 @@ from pneumonia.reports.classifier_page import build_page, summary
 from pneumonia.reports.held_out import HeldOut, read_held_out
 from pneumonia.reports.numbers import json_interval
 from pneumonia.runs.run import Run
+from pneumonia.system.errors import BadInput
 from pneumonia.system.files import atomic_write, write_json
 from pneumonia.system.json_values import without_nan
 
@@ -88,11 +89,14 @@ def auc_of_seeds(held_out: HeldOut) -> dict[str, float]:
     values = {}
     for folder in sorted(first.folder.parent.parent.glob(f"*/{first.folder.name}")):
         other = Run(folder)
-        if not other.is_marked or not (folder / "held_out.csv").is_file():
+        if not other.is_done or not (folder / "held_out.csv").is_file():
             continue
-        settings = config.read_yaml(other.settings_file)
-        changed = set(config.difference(first_settings, settings))
-        if other.done()["kind"] == held_out.kind and changed <= {"seed"}:
-            table = read_held_out(str(folder)).table
-            values[str(settings["seed"])] = auc(table["target"].to_numpy(), table["opacity"].to_numpy())
+        try:
+            settings = config.read_yaml(other.settings_file)
+            changed = set(config.difference(first_settings, settings))
+            if changed <= {"seed"} and other.done()["kind"] == held_out.kind:
+                table = read_held_out(str(folder)).table
+                values[str(settings["seed"])] = auc(table["target"].to_numpy(), table["opacity"].to_numpy())
+        except BadInput:
+            continue  # a damaged run beside this one
     return values if len(values) > 1 else {}

@@ -11,6 +11,7 @@ from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports import figures, page
 from pneumonia.reports.final_score import MARK, final_section
+from pneumonia.reports.leaks import leak_text, people_text, unit_of
 from pneumonia.reports.numbers import number_text, range_text
 from pneumonia.reports.published_figures import published_split_section
 from pneumonia.runs.history import read_history
@@ -86,13 +87,13 @@ def card_link(result: dict) -> str:
 def lead(result: dict) -> str:
     folds = ", ".join(str(fold) for fold in result["folds"])
     return (
-        f"{result['images_held_out']} held-out images of {result['people_held_out']} people (fold {folds}); "
-        f"preset {result['preset']}; {result['test_images']} test images in submission.csv."
+        f"{result['images_held_out']} held-out images of {people_text(result)} (fold {folds}): {leak_text(result)}. "
+        f"Preset {result['preset']}; {result['test_images']} test images in submission.csv."
     )
 
 
 def score_cards(result: dict) -> str:
-    interval = f"95 % interval {range_text(result['held_out_low'], result['held_out_high'])}, over people"
+    interval = f"95 % interval {range_text(result['held_out_low'], result['held_out_high'])}, over {unit_of(result)}"
     cards = [
         ("Held-out score", number_text(result["held_out_score"]), f"mean IoU-mAP, recipe cross-fitted; {interval}"),
         ("Tuned on itself", number_text(result["fitted_score"]), "optimistic: scored on the images it was fitted to"),

@@ -16,6 +16,7 @@ from pneumonia.metrics.intervals import mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores
 from pneumonia.metrics.subgroups import subgroups
 from pneumonia.reports.final_score import MARK
+from pneumonia.reports.leaks import leak_text, people_text, unit_of
 from pneumonia.reports.markdown import table
 from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.reports.weight_origins import IMAGENET_TERMS, origin_of
@@ -81,7 +82,7 @@ def write_model_card(path: Path, result: dict, data: Prepared, runs: Mapping[str
     """
     sections = [
         f"# Model card: {result['dataset']}, {len(runs)} members, {folds_text(result['folds'])}",
-        "Written by the main job beside `submission.csv`. Intervals are 95 %, by bootstrap over people.",
+        f"Written by the main job beside `submission.csv`. Intervals are 95 %, by bootstrap over {unit_of(result)}.",
         SYNTHETIC if "test_score" in result else "",  # only the demo has test labels
         "## Use",
         f"Finds lung opacities on frontal chest radiographs: boxes with confidences, one CSV row per image. "
@@ -91,7 +92,7 @@ def write_model_card(path: Path, result: dict, data: Prepared, runs: Mapping[str
         "## Members",
         members_table(runs),
         *licence_notes(runs),
-        "## Scores on people that the models and the recipe have not seen",
+        "## Scores on held-out images",
         scores_table(result),
         "## By sex, age and view",
         groups_table(result["subgroups"]),
@@ -113,8 +114,7 @@ def data_table(result: dict, data: Prepared) -> str:
     rows = [
         ("dataset", result["dataset"]),
         ("labelled images", f"{training} of {study['group'].nunique()} people, {int(study['target'].sum())} positive"),
-        ("held out", f"{result['images_held_out']} images of {result['people_held_out']} people; "
-                     "nobody is both held out and in training"),
+        ("held out", f"{result['images_held_out']} images of {people_text(result)}; {leak_text(result)}"),
         ("submission", f"{result['test_images']} test images"),
         *((name, f"`{value}`") for name, value in data.identity.items() if name != "data"),
     ]  # fmt: skip

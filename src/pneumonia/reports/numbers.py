@@ -18,16 +18,20 @@ def json_interval(interval: Interval) -> dict:
 
 
 def number_text(value: float | None, missing: str = "-") -> str:
-    return missing if value is None else f"{value:.3f}"
+    return f"{value:.3f}" if has_value(value) else missing
 
 
 def range_text(low: float | None, high: float | None) -> str:
-    return "no interval" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return f"{low:.3f} to {high:.3f}" if has_value(low) and has_value(high) else "no interval"
+
+
+def has_value(number: float | None) -> bool:
+    return number is not None and not math.isnan(number)
 
 
 def interval_text(interval: dict) -> str:
     """Format a `json_interval`, with its range if it has one."""
-    if interval["value"] is None:
+    if not has_value(interval["value"]):
         return NOT_MEASURABLE
     value = number_text(interval["value"])
-    return value if interval["low"] is None else f"{value} ({range_text(interval['low'], interval['high'])})"
+    return value if not has_value(interval["low"]) else f"{value} ({range_text(interval['low'], interval['high'])})"

@@ -63,7 +63,7 @@ class UnfinishedReport:
             radiographs(self.data, self.truth, self.scores),
             page.note(SCOPE),
         ]
-        lead = "Each held-out score is of one network alone, on images of people that it was not trained on."
+        lead = "Each held-out score is of one network alone, on images that it was not trained on."
         with atomic_write(self.path) as file:
             file.write(page.page(f"Pneumonia detection: {self.data.dataset}", lead, sections, RELOAD_SECONDS))
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 
 from pneumonia.schema.experiment import Experiment
-from pneumonia.schema.setting import setting
+from pneumonia.schema.setting import MAX_SEED, setting
 
 PRESETS = ("smoke", "quick", "full")
 EXECUTORS = ("local", "ray")
@@ -72,7 +72,7 @@ class Ingest(Data):
 @dataclass
 class Folds(Data):
     n_folds: int = setting(5, "number of folds", low=2)
-    seed: int = setting(0, "seed of the split", low=0)
+    seed: int = setting(0, "seed of the split", low=0, high=MAX_SEED)
     holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
     split: str = setting("", f"{SPLITS}, instead of folds")
     headers: str = setting("", "table of DICOM headers, for a folder without DICOM files")
@@ -92,9 +92,11 @@ class Training(Data):
 
     fold: str = setting("0", "0 .. n_folds-1, or all")
     n_folds: int = setting(5, "number of folds", low=2)
-    folds_seed: int = setting(0, "seed of the folds", low=0)
+    folds_seed: int = setting(0, "seed of the folds", low=0, high=MAX_SEED)
     holdout: str = setting("", "stage1, or a file of ids: set apart, predicted, and their people removed from training")
-    seed: int = setting(0, "seed of every member and of the recipe's search; the folds have folds_seed", low=0)
+    seed: int = setting(
+        0, "seed of every member and of the recipe's search; the folds have folds_seed", low=0, high=MAX_SEED
+    )
     split: str = setting("", f"{SPLITS}, instead of the folds; most leak people")
     executor: str = setting(
         "local", "where runs are trained: local (one process per run), or ray (a cluster)", choices=EXECUTORS
@@ -160,7 +162,7 @@ class Predict(Command):
 
 @dataclass
 class Bootstrap:
-    seed: int = setting(0, "seed of the bootstrap and of the search", low=0)
+    seed: int = setting(0, "seed of the bootstrap and of the search", low=0, high=MAX_SEED)
     draws: int = setting(2000, "bootstrap draws over people; 0: no interval", low=0)
 
 

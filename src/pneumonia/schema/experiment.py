@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pneumonia.schema.models import Model
-from pneumonia.schema.setting import group, setting
+from pneumonia.schema.setting import MAX_SEED, group, setting
 
 
 @dataclass
@@ -102,7 +102,9 @@ class Experiment:
     tta: list[str] = setting(["identity", "flip"], "test-time augmentation; ./run.sh list what=tta names all")
     max_boxes: int = setting(40, "boxes per image in a prediction table", low=1)
     min_score: float = setting(0.01, "lowest confidence of a box in a prediction table", low=0, high=1)
-    seed: int = setting(0, "seed of the weights, the batches, their augmentation and the inner split", low=0)
+    seed: int = setting(
+        0, "seed of the weights, the batches, their augmentation and the inner split", low=0, high=MAX_SEED
+    )
     loaders: int = setting(
         0, "threads that make batches; 0: one on a CPU, eight with a GPU. Their number does not change results", low=0
     )

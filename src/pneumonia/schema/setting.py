@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+MAX_SEED = 2**32 - 1  # of scikit-learn and Keras
+
 
 @dataclass(frozen=True)
 class Allowed:

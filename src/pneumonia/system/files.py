@@ -18,6 +18,7 @@ from pneumonia.system.json_values import to_json_type, without_nan
 from pneumonia.system.progress import say
 
 FREE_SPACE = "free space or choose out="
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -89,6 +90,13 @@ def write_json(path: str | Path, value) -> None:
 def read_json(path: str | Path):
     with open(path, encoding="utf-8") as file:
         return json.load(file)
+
+
+def write_at(descriptor: int, data: memoryview, offset: int) -> None:
+    """All of `data`; written, not memory-mapped, because a full disk kills a process that writes into a map."""
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
 
 
 def sha256(path: str | Path) -> str:

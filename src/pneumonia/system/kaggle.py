@@ -46,17 +46,17 @@ def download_competition(folder: Path) -> Path:
     """
     cache = folder.with_name(f".{folder.name}.download")
     archive = cache / "competitions" / f"{COMPETITION}.archive"
-    try:
-        with exclusive_lock(cache / "lock", f"the download of {folder.name}"), kagglehub_in(cache):
-            files = retry_download(archive)
-            if files.is_relative_to(cache):
-                files = files.replace(folder)
-            else:
+    with exclusive_lock(cache / "lock", f"the download of {folder.name}"):
+        try:
+            with kagglehub_in(cache):
+                files = retry_download(archive)
+                if files.is_relative_to(cache):
+                    return files.replace(folder)
                 say(f"{files}: Kaggle has mounted the competition here, nothing is downloaded")
-        return files
-    finally:
-        if not downloaded(archive):  # nothing to continue from
-            shutil.rmtree(cache, ignore_errors=True)
+                return files
+        finally:
+            if not downloaded(archive):  # nothing to continue from
+                shutil.rmtree(cache, ignore_errors=True)
 
 
 def retry_download(archive: Path) -> Path:

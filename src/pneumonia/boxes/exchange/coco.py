@@ -1,7 +1,8 @@
 """COCO JSON: annotations.json (images, true boxes) and predictions.json (the results form).
 
 https://cocodataset.org/#format-data and #format-results. A box is [x, y, width, height] as here, and JSON keeps every
-digit: writing and reading gives the same bits. Images are numbered from 1; `file_name` is patientId.png.
+digit: writing and reading gives the same bits. Images are numbered from 1; `file_name` is patientId.png, and the key
+`patientId`, which others ignore, has the id as it is.
 """
 
 import json
@@ -29,7 +30,7 @@ def dataset_of(boxes: BoxSet, ids: list[str] | None = None) -> dict:
     numbers = {image: number for number, image in enumerate(boxes.ids, 1)}
     listed = numbers if ids is None else set(ids)
     images = [
-        {"id": numbers[image], "file_name": f"{image}.png", "width": width, "height": height}
+        {"id": numbers[image], "patientId": image, "file_name": f"{image}.png", "width": width, "height": height}
         for image, (width, height) in zip(boxes.ids, boxes.sizes.tolist())
         if image in listed
     ]
@@ -89,11 +90,12 @@ def read(path: Path) -> tuple[Detections, list[Fault]]:
         fix = f"keep the results of the category that means {CLASS_NAME}"
         raise bad_input(path, f"has boxes of the categories {', '.join(categories)}", fix)
     names = read_image_names(path)
+    known = set(names.values())
     boxes: dict[str, list] = {image: [] for image in names.values()}
     numbers: dict[str, list[int]] = {}
     faults: list[Fault] = []
     for number, each in enumerate(results, 1):
-        image, fault = image_of(each.get("image_id"), names, path)
+        image, fault = image_of(each.get("image_id"), names, known)
         values = [*each["bbox"], each.get("score")] if isinstance(each.get("bbox"), list) else []
         if fault is None and not (len(values) == 5 and all(map(is_number, values))):
             fault = "it has no bbox of four numbers and a score", "write bbox: [x, y, width, height] and score"
@@ -117,15 +119,20 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def image_of(number: object, names: dict, path: Path) -> tuple[str, tuple[str, str] | None]:
-    """The patientId of an `image_id`, and what is wrong with it: (what, fix)."""
+def image_of(number: object, names: dict, known: set[str]) -> tuple[str, tuple[str, str] | None]:
+    """The patientId of an `image_id`, and what is wrong with it: (what, fix).
+
+    Args:
+        names, known: of `read_image_names`, and its values.
+    """
+    if not isinstance(number, str | int | float):
+        return "", (f"image_id {number!r} is no number and no text", "write the id of the image")
     if number in names:
         return names[number], None
     if isinstance(number, str) and number:
-        image = without_suffix(number)
-        known = not names or image in names.values()
-        fault = None if known else (f"image_id {number!r} is not in {ANNOTATIONS}", "give the ids of its images")
-        return image, fault
+        image = number if number in known else without_suffix(number)
+        if not names or image in known:
+            return image, None
     if names:
         return "", (f"image_id {number!r} is not in {ANNOTATIONS}", "give the ids of its images")
     return "", (f"image_id {number!r} is a number", f"put the {ANNOTATIONS} that the model was trained on beside it")
@@ -139,7 +146,7 @@ def read_image_names(path: Path) -> dict:
     content = parse_json(file)
     images = content.get("images") if isinstance(content, dict) else None
     try:
-        names = {image["id"]: without_suffix(image["file_name"]) for image in images}
+        names = {image["id"]: image.get("patientId") or without_suffix(image["file_name"]) for image in images}
     except (TypeError, KeyError, AttributeError) as error:
         raise bad_input(file, "has no list of images with id and file_name", "write it by ./run.sh export") from error
     if len(set(names.values())) < len(names):
