@@ -118,12 +118,13 @@ def read_experiment(name: str, preset: str, overrides: dict | None = None) -> Ex
         raise bad_input(
             "experiment", f"there is no experiment '{name}'", f"known experiments: {', '.join(experiment_names())}"
         )
-    files = [(file, read_yaml(EXPERIMENTS / f"{file}.yaml")) for file in ("defaults", name)]
-    presets = [
-        preset_section(content.pop("presets", None), preset, f"experiments/{file}.yaml") for file, content in files
-    ]
+    trees, presets = [], []
+    for file in ("defaults", name):
+        content = read_yaml(EXPERIMENTS / f"{file}.yaml")
+        presets.append(preset_section(content.pop("presets", None), preset, f"experiments/{file}.yaml"))
+        trees.append(content)
     tree: dict = {}
-    for content in (*(content for _, content in files), *presets):
+    for content in (*trees, *presets):
         tree = merge(tree, content)
     return with_absolute_paths(from_tree(Experiment, merge(tree, overrides or {}), f"experiments/{name}.yaml"))
 
