@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from pneumonia import config, schema
+from pneumonia.commands.folds_and_runs import selected_folds
 from pneumonia.runs.run import Run, experiment_of
 from pneumonia.schema.models import settings_of
 from pneumonia.system.errors import BadInput
@@ -166,3 +167,9 @@ def test_a_mistake_in_a_file_of_ones_own_is_one_line(tmp_path, monkeypatch, file
         config.read_ensemble("mine") if "/" in file else config.read_experiment("mine", "quick")
     (tmp_path / "experiments" / "mine.yaml").write_text("model: {name: yolov8}\npresets:\n")
     assert config.read_experiment("mine", "quick").model.name == "yolov8"
+
+
+def test_a_split_has_no_folds_to_choose():
+    assert selected_folds(schema.Train(split="report")) == ["report"]
+    with pytest.raises(BadInput, match="fold: has no effect beside split="):
+        selected_folds(schema.Train(split="report", fold="all"))

@@ -12,8 +12,10 @@ Fold = int | str  # a number, `report` or `published`
 
 
 def selected_folds(settings: schema.Training) -> list[Fold]:
-    """The folds to train. Raises BadInput for a fold that the fold table will not have."""
+    """The folds to train. Raises BadInput for a fold that the fold table will not have, or beside split=."""
     if settings.split:
+        if settings.fold != schema.Training().fold:
+            raise bad_input("fold", "has no effect beside split=, which is trained once", "leave it out")
         return [REPORT if settings.split == REPORT else PUBLISHED]
     folds = list(range(settings.n_folds))
     if settings.fold == "all":
