@@ -16,7 +16,7 @@ import pytest
 from pneumonia.demo import competition as phantom
 from pneumonia.demo.radiograph import radiograph
 from pneumonia.demo.regions import BOX_COUNTS
-from pneumonia.system.errors import BadInput
+from pneumonia.system.errors import BadInput, EnvironmentFailure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN, TEST = 60, 12
@@ -127,7 +127,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(phantom, "write_dicom", disk_full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(EnvironmentFailure, match=r"demo: the disk is full; free space and run it again"):
         phantom.generate(tmp_path / "demo", 3, 1, workers=1)
     assert [path.name for path in tmp_path.iterdir()] == [".demo.lock"]
 
