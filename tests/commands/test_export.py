@@ -12,9 +12,9 @@ import yaml
 from pycocotools.coco import COCO
 
 from pneumonia import cli, schema
-from pneumonia.boxes.predictions import read_detections
+from pneumonia.boxes.predictions import Detections, read_detections, write_detections
 from pneumonia.commands.ensemble import apply, fit
-from pneumonia.commands.export import export
+from pneumonia.commands.export import box_set, export
 from pneumonia.commands.score import score
 from pneumonia.metrics.iou_map import read_truth
 from pneumonia.system.errors import BadInput
@@ -132,3 +132,10 @@ def test_the_real_label_table_comes_back_exactly(tmp_path):
     assert len(rows) == 30227 and len({row[0] for row in rows}) == len(truth) == 26684
     corners = np.array([row[1:] for row in rows if row[1]], dtype=float)
     assert (np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1) == truth.boxes).all()
+
+
+def test_boxes_beyond_the_size_that_images_are_taken_to_have(tmp_path):
+    table = Detections.from_lists(["a"], [[[1800.0, 1700, 200, 220]]], [[0.9]])
+    write_detections(tmp_path / "a.csv", table)
+    with pytest.raises(BadInput, match=r"a\.csv: its boxes reach 2000, 1920, and without data= images are 1024 x 1024"):
+        box_set(tmp_path / "a.csv", None, None, "")

@@ -186,3 +186,12 @@ def test_study_table_of_the_real_competition():
     example = study.set_index("patientId").loc["00436515-870c-4b36-a041-de91049b9ab4"]
     assert example[["sex", "age", "view"]].tolist() == ["F", 32, "AP"]
     assert example["boxes"].tolist() == [[264, 152, 213, 379], [562, 152, 256, 453]]
+
+
+def test_a_link_to_nowhere_among_the_images_has_no_size(tmp_path):
+    folder = generate(tmp_path / "rsna", train_images=4, test_images=2, workers=1)
+    key = open_competition(folder).content_key
+    image = next((folder / "stage_2_train_images").glob("*.dcm"))
+    image.unlink()
+    image.symlink_to(tmp_path / "nowhere.dcm")
+    assert open_competition(folder).content_key != key

@@ -55,3 +55,9 @@ def clip(xywh: np.ndarray, width: float, height: float) -> np.ndarray:
 def scale(xywh: np.ndarray, factor_x: float, factor_y: float) -> np.ndarray:
     """Scale boxes like an image that is resized by the two factors."""
     return np.asarray(xywh, dtype=np.float64) * (factor_x, factor_y, factor_x, factor_y)
+
+
+def reach_beyond(boxes: np.ndarray, width: float, height: float) -> tuple[float, float] | None:
+    """How far right and down (n, 4) boxes reach, where that is a pixel or more beyond an image; else None."""
+    right, bottom = np.max(boxes[:, :2] + boxes[:, 2:], axis=0, initial=0)
+    return (float(right), float(bottom)) if right > width + 1 or bottom > height + 1 else None

@@ -8,6 +8,7 @@ import numpy as np
 
 from pneumonia import config, schema
 from pneumonia.boxes.exchange.reading import content_sha256, predicted_ids, read_predictions
+from pneumonia.boxes.geometry import reach_beyond
 from pneumonia.boxes.image_ids import ids_file, read_ids
 from pneumonia.boxes.predictions import Detections, read_classes, write_detections
 from pneumonia.boxes.submission import read_sample, write_submission
@@ -82,10 +83,9 @@ def fit(settings: schema.Ensemble) -> dict:
 
 def check_frame(tables: dict[str, np.ndarray], recipe: Recipe) -> None:
     """Raises BadInput where a table's boxes, (n, 4), reach beyond the recipe's frame: they would be cut to it."""
+    width, height = recipe.frame
     for name, boxes in tables.items():
-        reach = np.max(boxes[:, :2] + boxes[:, 2:], axis=0, initial=0)
-        if (reach > np.array(recipe.frame) + 1).any():
-            width, height = recipe.frame
+        if reach := reach_beyond(boxes, width, height):
             what = f"its boxes reach {reach[0]:g}, {reach[1]:g}, beyond the recipe's frame of {width:g} x {height:g}"
             fix = "write the images' size into the recipe, such as frame: [2048, 2048]"
             raise bad_input(name, what, fix)

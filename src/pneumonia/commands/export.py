@@ -9,6 +9,7 @@ from pneumonia import config, schema
 from pneumonia.boxes.exchange import coco, corners, voc, yolo
 from pneumonia.boxes.exchange.box_set import DEFAULT_SIZE, BoxSet, check_file_names, read_fold_table
 from pneumonia.boxes.exchange.reading import content_sha256, read_predictions
+from pneumonia.boxes.geometry import reach_beyond
 from pneumonia.boxes.image_ids import spelling_difference
 from pneumonia.boxes.predictions import Detections
 from pneumonia.commands.submission_names import submission_file
@@ -96,9 +97,7 @@ def box_set(predictions: Path | None, labels: Path | None, competition: Competit
 
 def check_sizes(file: Path, *tables: np.ndarray) -> None:
     """Raises BadInput where boxes, (n, 4), reach beyond the size that images have without a competition."""
-    corners = np.concatenate([table[:, :2] + table[:, 2:] for table in tables])
-    reach = np.max(corners, axis=0, initial=0)
-    if (reach > np.array(DEFAULT_SIZE) + 1).any():
+    if reach := reach_beyond(np.concatenate(tables), *DEFAULT_SIZE):
         size = " x ".join(map(str, DEFAULT_SIZE))
         what = f"its boxes reach {reach[0]:g}, {reach[1]:g}, and without data= images are {size}"
         raise bad_input(file, what, "give data=, the folder with the radiographs")

@@ -61,7 +61,10 @@ class Competition:
             digest.update(table.read_bytes() if table and table.is_file() else b"none")
         for images in (self.train_images, self.test_images):
             for image, path in sorted(images.items()):
-                size = path.stat().st_size if path.exists() else "missing"  # a link to nowhere, which ingest names
+                try:
+                    size: int | str = path.stat().st_size
+                except FileNotFoundError:  # a link to nowhere, which ingest names
+                    size = "missing"
                 digest.update(f"{image} {size}\n".encode())
         return digest.hexdigest()[:8]
 

@@ -45,7 +45,7 @@ def texts_of(dataset: Dataset, keyword: str) -> list[str]:
             return [
                 str(each) for each in unpack_numbers(value, BINARY[representation], is_little_endian(element, dataset))
             ]
-        value = value.decode(encoding_of(dataset), errors="replace")
+        value = value.decode("ascii" if value.isascii() else encoding_of(dataset), errors="replace")
     values = value.split("\\") if isinstance(value, str) else value
     values = values if isinstance(values, list | tuple | MultiValue) else [values]
     texts = ["" if each is None else str(each).strip("\0 ") for each in values]
