@@ -125,3 +125,19 @@ def test_the_real_tables_to_the_digit(tmp_path, capsys):
     assert (stage_1["median_width"], stage_1["median_height"], round(stage_1["mean_area"])) == (178, 225, 50_082)
     assert (rest["median_width"], rest["median_height"], round(rest["mean_area"])) == (219, 304, 79_333)
     assert summary["stage_1"]["images_sharing_a_person_with_the_rest"] == 710
+
+
+def test_a_newborn_is_counted(built, tmp_path, capsys):
+    headers = built / "headers.csv"
+    headers.write_text(headers.read_text().replace(",10,AP", ",0,AP"))
+    result = eda(capsys, built, tmp_path / "out", f"headers={headers}")
+    assert json.loads(Path(result["summary"]).read_text())["age_groups_rows"]["0"] == 2
+    assert "Sex, view and age" in Path(result["page"]).read_text()
+
+
+def test_sex_and_view_are_shown_where_no_age_is_known(built, tmp_path, capsys):
+    lines = (built / "headers.csv").read_text().splitlines()
+    without_ages = [",".join([image, sex, "", view]) for image, sex, _, view in (line.split(",") for line in lines[1:])]
+    (built / "headers.csv").write_text("\n".join([lines[0], *without_ages]))
+    page = Path(eda(capsys, built, tmp_path / "out", f"headers={built / 'headers.csv'}")["page"]).read_text()
+    assert "<h2>Sex and view</h2>" in page and "sex, view against class" in page and "Age groups" not in page

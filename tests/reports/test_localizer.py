@@ -57,6 +57,13 @@ def test_a_page_has_the_learning_curves_of_its_runs(tmp_path):
     assert "Learning curves, fold 0" in (folder / "evaluation.html").read_text()
 
 
+def test_out_takes_the_files(tmp_path):
+    folder, out = make_run(tmp_path / "data" / "model", images=20), tmp_path / "evaluation"
+    result = evaluate.evaluate(schema.Evaluate(run=str(folder), draws=10, out=str(out)))
+    assert result["page"] == out / "evaluation.html" and result["page"].is_file()
+    assert (out / "evaluation.json").is_file() and not list(folder.glob("evaluation.*"))
+
+
 def evaluated(folder, draws=100):
     return evaluate.evaluate(schema.Evaluate(run=str(folder), draws=draws))
 

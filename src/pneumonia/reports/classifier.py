@@ -1,4 +1,4 @@
-"""Evaluate a classifier on its held-out images: print a summary, write evaluation.json and evaluation.html."""
+"""Evaluate a classifier on its held-out images."""
 
 from collections.abc import Iterator
 
@@ -12,23 +12,17 @@ from pneumonia.metrics.classification import average_precision_interval, cross_f
 from pneumonia.metrics.intervals import mean_interval
 from pneumonia.metrics.subgroups import subgroups
 from pneumonia.reports.classifier_page import build_page, summary
-from pneumonia.reports.held_out import HeldOut, read_held_out
+from pneumonia.reports.held_out import Evaluation, HeldOut, read_held_out
 from pneumonia.reports.numbers import json_interval
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import BadInput
-from pneumonia.system.files import atomic_write, write_json
 from pneumonia.system.json_values import without_nan
 
 
-def evaluate(held_out: HeldOut, draws: int, seed: int) -> dict:
-    """Measure, print, and write evaluation.json and evaluation.html to the folder of the run or experiment."""
+def evaluate(held_out: HeldOut, draws: int, seed: int) -> Evaluation:
+    """Measure everything about a classifier on its held-out images."""
     result = without_nan(measure(held_out, draws, seed))
-    print(summary(result))
-    write_json(held_out.folder / "evaluation.json", result)
-    with atomic_write(held_out.folder / "evaluation.html") as file:
-        file.write(build_page(held_out, result))
-    print(f"\npage        {held_out.folder / 'evaluation.html'}")
-    return result | {"page": held_out.folder / "evaluation.html"}
+    return Evaluation(result, summary(result), build_page(held_out, result))
 
 
 def measure(held_out: HeldOut, draws: int, seed: int) -> dict:

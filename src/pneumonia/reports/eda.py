@@ -15,6 +15,7 @@ from pneumonia.reports import page
 from pneumonia.reports.readers import readers_sections
 
 CACHE_SIZE = 256  # pixels: enough for mean images and examples
+AGE_LIMITS = (-1, *range(0, 1000, 10))  # years: 0, then (0,10], ...; DICOM writes at most 999
 
 
 def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
@@ -28,8 +29,7 @@ def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
     boxes = study["boxes"].map(len)
     rows = boxes.clip(lower=1)
     by_row = study.loc[study.index.repeat(rows)]
-    groups = pd.cut(by_row["age"], range(0, 161, 10))
-    ages = groups.value_counts(sort=False)
+    ages = pd.cut(by_row["age"], AGE_LIMITS).value_counts(sort=False)
     known = study["patientId"].isin(people_of.keys()) if people_of else np.ones(len(study), dtype=bool)
     people = study[known].groupby("group").size()
     return {
@@ -43,7 +43,9 @@ def summary_of(study: pd.DataFrame, people_of: dict[str, str]) -> dict:
         "target_images": counts(study["target"]),
         "sex_share_rows": {name: float(share) for name, share in by_row["sex"].value_counts(normalize=True).items()},
         "view_images": counts(study["view"]),
-        "age_groups_rows": {f"({band.left},{band.right}]": int(count) for band, count in ages.items() if count},
+        "age_groups_rows": {
+            f"({band.left},{band.right}]" if band.right else "0": int(count) for band, count in ages.items() if count
+        },
         "people": len(people),
         "people_with_several": int((people > 1).sum()),
         "images_of_people_with_several": int(people[people > 1].sum()),
@@ -113,8 +115,9 @@ def build_page(competition: Competition, study: pd.DataFrame, summary: dict, sta
         page.section("Classes and targets", page.plot(figures.classes(study), "classes and targets")),
         page.section("Boxes per image", page.table(("boxes", "images"), box_count_rows(study))),
     ]
-    if study["age"].notna().any():
-        sections.append(page.section("Sex, view and age", *people_sections(study, summary)))
+    if known := [column for column in ("sex", "view", "age") if study[column].notna().any()]:
+        title = " and ".join(filter(None, (", ".join(known[:-1]), known[-1]))).capitalize()
+        sections.append(page.section(title, *people_sections(study, summary, known)))
     sections.append(page.section("Boxes", page.plot(figures.boxes(study), "box centres, sizes and aspect")))
     if stage_1:
         sections.append(page.section("The first stage's test set", *stage_1_sections(summary)))
@@ -133,17 +136,17 @@ def box_count_rows(study: pd.DataFrame) -> list[tuple[str, str]]:
     return [(boxes, f"{images:,}") for boxes, images in counts(study["boxes"].map(len)).items()]
 
 
-def people_sections(study: pd.DataFrame, summary: dict) -> list[str]:
-    groups = [(name, f"{count:,}") for name, count in summary["age_groups_rows"].items()]
-    doubtful = int((study["age"] > figures.OLDEST).sum())
-    header = ("", "images", "of all", "positive")
-    parts = [
-        page.table(header, [*share_rows(study, "sex"), *share_rows(study, "view")]),
-        page.plot(figures.people(study), "sex, view and age against class"),
-    ]
-    if doubtful:
+def people_sections(study: pd.DataFrame, summary: dict, known: list[str]) -> list[str]:
+    """Tables and figures of the columns in `known`: those of sex, view and age that any header has."""
+    rows = [row for column in known if column != "age" for row in share_rows(study, column)]
+    parts = [page.table(("", "images", "of all", "positive"), rows)] if rows else []
+    parts.append(page.plot(figures.people(study, known), f"{', '.join(known)} against class"))
+    if doubtful := int((study["age"] > figures.OLDEST).sum()):
         parts.append(page.note(f"{doubtful} images have an age above {figures.OLDEST}: an error, missing for models."))
-    return [*parts, "<h3>Age groups, by row</h3>", page.table(("age", "rows"), groups)]
+    if "age" in known:
+        groups = [(name, f"{count:,}") for name, count in summary["age_groups_rows"].items()]
+        parts += ["<h3>Age groups, by row</h3>", page.table(("age", "rows"), groups)]
+    return parts
 
 
 def share_rows(study: pd.DataFrame, column: str) -> list[tuple[str, str, str, str]]:

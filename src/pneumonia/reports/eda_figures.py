@@ -1,8 +1,11 @@
 """Figures of the exploration page, each a data URI."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 
 from pneumonia.boxes import geometry
 from pneumonia.data.ages import OLDEST
@@ -11,6 +14,7 @@ from pneumonia.data.samples import CachedImages, original_sizes
 from pneumonia.reports.figures import picture, png
 
 NAMES, COLOURS = CLASSES.display, CLASSES.colour
+TITLES = {"sex": "sex", "view": "view position"}
 EXAMPLES = 4  # of each class
 MEAN_OF = 200  # images per class in the mean image
 
@@ -30,29 +34,37 @@ def classes(study: pd.DataFrame) -> str:
     return png(figure)
 
 
-def people(study: pd.DataFrame) -> str:
-    """Plot sex and view within each class, and a histogram of age per class (without ages above OLDEST, errors)."""
-    figure, axes = plt.subplots(1, 3, figsize=(13, 3.2), width_ratios=[2, 2, 3])
-    for axis, column, title in ((axes[0], "sex", "sex"), (axes[1], "view", "view position")):
+def people(study: pd.DataFrame, known: Sequence[str]) -> str:
+    """Plot sex and view within each class, and a histogram of age per class (without ages above OLDEST, errors).
+
+    Args:
+        known: those of the columns sex, view and age to plot.
+    """
+    figure, axes = plt.subplots(1, len(known), figsize=(1 + 4 * len(known), 3.2), squeeze=False)
+    for position, (axis, column) in enumerate(zip(axes[0], known)):
+        if column == "age":
+            plot_ages(axis, study)
+            continue
         shares = pd.crosstab(study["class"], study[column], normalize="index").reindex(CLASSES.names)
         left = np.zeros(len(shares))
         for value, colour in zip(shares.columns, ("#6f8fb0", "#c9a27a", "#999999")):
             axis.barh([NAMES[name] for name in CLASSES.names], shares[value], left=left, label=value, color=colour)
             left += shares[value].to_numpy()
-        axis.set(title=title, xlim=(0, 1))
+        axis.set(title=TITLES[column], xlim=(0, 1))
         axis.legend(frameon=False, ncols=2, loc="lower center", bbox_to_anchor=(0.5, -0.35))
-        if axis is axes[1]:
+        if position > 0:
             axis.set_yticks([])
+    figure.tight_layout()
+    return png(figure)
+
+
+def plot_ages(axis: Axes, study: pd.DataFrame) -> None:
     ages = study[study["age"] <= OLDEST]
     for name in CLASSES.names:
         values = ages.loc[ages["class"] == name, "age"]
-        axes[2].hist(
-            values, bins=range(0, 111, 5), histtype="step", label=NAMES[name], color=COLOURS[name], linewidth=1.6
-        )
-    axes[2].set(title="age", xlabel="years", ylabel="images")
-    axes[2].legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    return png(figure)
+        axis.hist(values, bins=range(0, 111, 5), histtype="step", label=NAMES[name], color=COLOURS[name], linewidth=1.6)
+    axis.set(title="age", xlabel="years", ylabel="images")
+    axis.legend(frameon=False, fontsize=8)
 
 
 def boxes(study: pd.DataFrame) -> str:

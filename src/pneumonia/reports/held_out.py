@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,14 @@ from pneumonia.system.errors import bad_input
 
 TEXT = dict.fromkeys(("patientId", "class", "group", "sex", "view", "boxes"), str)  # `NA` is a valid id
 PARTS = 5  # a single fold is split into, so that thresholds are fitted and scored on different people
+
+
+class Evaluation(NamedTuple):
+    """result: of evaluation.json. summary: of the terminal. page: HTML."""
+
+    result: dict
+    summary: str
+    page: str
 
 
 @dataclass(frozen=True)

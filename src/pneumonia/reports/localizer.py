@@ -14,11 +14,10 @@ from pneumonia.metrics.coco_ap import coco_scores
 from pneumonia.metrics.intervals import Interval, mean_interval
 from pneumonia.metrics.iou_map import ThresholdCurve, Truth, image_scores, mean_of_counted, sweep
 from pneumonia.metrics.subgroups import subgroups
-from pneumonia.reports.held_out import HeldOut
+from pneumonia.reports.held_out import Evaluation, HeldOut
 from pneumonia.reports.localizer_page import build_page, summary
 from pneumonia.reports.numbers import json_interval, json_number
 from pneumonia.system.errors import bad_input
-from pneumonia.system.files import atomic_write, write_json
 
 
 @dataclass(frozen=True)
@@ -38,20 +37,16 @@ class LocalizerScores:
     people: np.ndarray
 
 
-def evaluate(held_out: HeldOut, draws: int, seed: int) -> dict:
-    """Measure, print, and write evaluation.json and evaluation.html to the folder of the run or experiment.
+def evaluate(held_out: HeldOut, draws: int, seed: int) -> Evaluation:
+    """Measure everything about a localizer on its held-out images.
 
     Raises:
         BadInput: the runs' tables contradict each other.
     """
     localizer = score_localizer(held_out, seed)
     result = measure(held_out, localizer, draws, seed)
-    print(summary(result))
-    write_json(held_out.folder / "evaluation.json", result)
-    with atomic_write(held_out.folder / "evaluation.html") as file:
-        file.write(build_page(held_out.runs, froc.curve(localizer.matches), localizer.curve, result))
-    print(f"\npage        {held_out.folder / 'evaluation.html'}")
-    return result | {"page": held_out.folder / "evaluation.html"}
+    page = build_page(held_out.runs, froc.curve(localizer.matches), localizer.curve, result)
+    return Evaluation(result, summary(result), page)
 
 
 # ------------------------------------------------------------------ measuring
