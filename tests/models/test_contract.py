@@ -198,6 +198,8 @@ def test_perfect_distances_give_the_boxes_back():
 
 
 def test_a_frozen_backbone_leaves_the_report_s_count():
-    network = make("mobilenetv2", 128, frozen_epochs=-1).build()
+    family = make("mobilenetv2", 128)
+    network = family.build()
+    family.freeze(network, True)
     assert network.count_params() == 2_259_265
     assert sum(int(np.prod(v.shape)) for v in network.trainable_variables) == 1_281

@@ -22,6 +22,12 @@ def make(kind, size=SIZE, **settings):
     return kind(schema.model_settings(NAMES[kind], **settings), size)
 
 
+def with_frozen_backbone(family):
+    network = family.build()
+    family.freeze(network, True)
+    return network
+
+
 def trainable(network):
     return sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
 
@@ -68,7 +74,7 @@ def test_settings_of_masks_are_checked_before_anything_is_built():
 
 
 def test_the_report_s_unet_can_keep_its_backbone_frozen():
-    network = make(MobileNetUNet, 32, frozen_epochs=-1).build()
+    network = with_frozen_backbone(make(MobileNetUNet, 32))
     assert trainable(network) == 1024 + 512 + 256 + 128 + 64 + 1
     assert trainable(make(MobileNetUNet, 32).build()) == 3_208_961
 
@@ -113,7 +119,7 @@ def test_layers_in_half_precision_give_float32_logits():
 
 @pytest.mark.parametrize("encoder", ["resnet18", "vgg16", "efficientnetb0"])
 def test_other_encoders_build_and_freeze(encoder):
-    network = make(SegmentationUNet, 32, encoder=encoder, frozen_epochs=-1).build()
+    network = with_frozen_backbone(make(SegmentationUNet, 32, encoder=encoder))
     assert network.output["logits"].shape == (None, 32, 32, 1)
     unet = next(layer for layer in network.layers if isinstance(layer, keras.Model))
     assert not any(layer.trainable_variables for layer in unet.layers if is_encoder(layer))
@@ -154,7 +160,7 @@ def test_encoder_weights_come_from_a_file(tmp_path):
 
 
 def test_the_report_s_parameter_counts():
-    network = make(BoxRegressor, 128, frozen_epochs=-1).build()
+    network = with_frozen_backbone(make(BoxRegressor, 128))
     assert network.count_params() == 2_341_189
     assert trainable(network) == 83_205
     free = make(BoxRegressor, 128).build()

@@ -30,10 +30,7 @@ class BoxRegressor(OneBoxDecoder, Family):
             "box": box(keras.layers.Flatten(name="flat")(features)),
             "logits": keras.layers.Dense(1, dtype="float32", name="logits")(pooled),
         }
-        network = keras.Model(gray, outputs, name=self.model.name)
-        if self.model.frozen_epochs == -1:
-            self.freeze(network, True)
-        return network
+        return keras.Model(gray, outputs, name=self.model.name)
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         """Return `box`, the largest box of each image (batch, 4), zeros where there is none, and `is_box` (batch, 1), 1

@@ -53,10 +53,7 @@ class Classifier(ClassDecoder, Family):
         joined = parts[0] if len(parts) == 1 else keras.layers.Concatenate(name="features")(parts)
         joined = keras.layers.Dropout(self.model.dropout, name="last_dropout")(joined)
         outputs["logits"] = keras.layers.Dense(len(self.label_set), dtype="float32", name="logits")(joined)
-        network = keras.Model(inputs if self.person_inputs else gray, outputs, name=self.model.name)
-        if self.model.frozen_epochs == -1:
-            self.freeze(network, True)
-        return network
+        return keras.Model(inputs if self.person_inputs else gray, outputs, name=self.model.name)
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         if self.model.head == "nih":

@@ -33,10 +33,7 @@ class PyramidUNet(MaskFamily, LocalizerWithImageOutput):
             x = conv_block(x, channels, 3, f"decoder_{stride}")
             decoded.append(x)
         logits = keras.layers.Conv2D(1, 1, dtype="float32", name="mask")(x)
-        network = keras.Model(gray, {"logits": logits} | self.image_outputs(last_map, decoded), name=self.model.name)
-        if self.model.frozen_epochs == -1:
-            self.freeze(network, True)
-        return network
+        return keras.Model(gray, {"logits": logits} | self.image_outputs(last_map, decoded), name=self.model.name)
 
     def targets(self, boxes: list[np.ndarray], classes: np.ndarray) -> dict[str, np.ndarray]:
         return super().targets(boxes, classes) | self.image_targets(classes)

@@ -41,10 +41,7 @@ class SegmentationUNet(MaskFamily):
         unet = self.unet()
         mask = unet(normalise(gray, RANGE_OF_ENCODER[self.model.encoder]))
         logits = keras.layers.Activation("linear", dtype="float32", name="logits")(mask)
-        network = keras.Model(gray, {"logits": logits}, name=self.model.name)
-        if self.model.frozen_epochs == -1:
-            self.freeze(network, True)
-        return network
+        return keras.Model(gray, {"logits": logits}, name=self.model.name)
 
     def unet(self) -> keras.Model:
         """Build the U-Net, (batch, size, size, 3) to logits (batch, size, size, 1)."""

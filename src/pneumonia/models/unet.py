@@ -74,7 +74,4 @@ class MobileNetUNet(MaskFamily):
         backbone, input_range = build_backbone(self.model, "mobilenet", self.image_size)
         levels = keras.Model(backbone.input, [backbone.get_layer(name).output for name in LEVELS], name="mobilenet")
         logits = PyramidProjection(name="mask", dtype="float32")(levels(normalise(gray, input_range)))
-        network = keras.Model(gray, {"logits": logits}, name=self.model.name)
-        if self.model.frozen_epochs == -1:
-            self.freeze(network, True)
-        return network
+        return keras.Model(gray, {"logits": logits}, name=self.model.name)
