@@ -159,6 +159,12 @@ def test_content_key_follows_tables_and_images(tmp_path):
     assert open_competition(folder).content_key not in (key, changed)
 
 
+def test_a_folder_called_demo_is_not_the_synthetic_one(tmp_path):
+    folder = generate(tmp_path / "demo", train_images=2, test_images=1, seed=1, workers=1)
+    assert open_competition(folder).name == "demo-folder"
+    assert resolve(schema.Data(data=str(folder))).name == "demo-folder"
+
+
 def test_resolve_takes_the_folder_as_given(tmp_path, monkeypatch):
     folder = generate(tmp_path / "röntgen (1)", train_images=2, test_images=1, seed=1, workers=1)
     monkeypatch.chdir(tmp_path)

@@ -18,6 +18,7 @@ from pneumonia.data.release_labels import final_boxes, json_mapping, write_final
 from pneumonia.data.tables import UUID, read_labels, read_sample
 from pneumonia.system.errors import Fault, bad_input
 
+DEMO = "demo"  # as data=, and the name of the competition that the program generates
 FRAME = (1024, 1024)  # rows, columns of an image without a readable file
 
 
@@ -125,10 +126,10 @@ def resolve(settings: schema.Data, needs_images: bool = True, needs_sample: bool
         BadInput: the folder or zip does not exist, or the zip is unsafe.
     """
     source = settings.source()
-    if source == "demo":
+    if source == DEMO:
         from pneumonia.demo.folder import demo_folder
 
-        competition = open_competition(demo_folder(settings.chosen_preset()), settings.mapping, "demo")
+        competition = open_competition(demo_folder(settings.chosen_preset()), settings.mapping, DEMO)
     else:
         given = Given(
             annotations=config.user_path(settings.annotations) if settings.annotations else None,
@@ -160,7 +161,9 @@ def open_competition(
         BadInput: the folder or zip does not exist, the zip is unsafe, or the format's files are faulty.
     """
     folder, beside = Path(folder), None
-    name = name or (folder.resolve().name if folder.is_dir() else folder.stem)
+    if not name:
+        name = folder.resolve().name if folder.is_dir() else folder.stem
+        name = f"{name}-folder" if name == DEMO else name  # what is called DEMO is taken for synthetic
     if folder.is_file():
         from pneumonia.data.archive import unpack_once
 
