@@ -1,10 +1,11 @@
 """What test-time variants gain: held-out score and AUC of finished localizers, alone and together, by variant list.
 
-    ./run.sh fold=0 data=DIR mapping=FILE preset=quick           # trains the runs
-    PYTHONPATH=src .venv/bin/python benchmarks/tta_score.py runs=[RUN,RUN] [lists=[scales,flip/six]] [trials=60]
+    ./run.sh fold=all data=DIR mapping=FILE preset=quick           # trains the runs
+    PYTHONPATH=src .venv/bin/python benchmarks/tta_score.py runs=runs/DATASET experiments=[A,B] [folds=[0,1]]
+        [lists=[scales,flip/six]] [trials=60]
 
-The runs are members of one ensemble, on the same held-out images; `flip/six` names a list for each of them. Each is
-compared with identity and flip, the default; the difference is paired, its 95 % interval a bootstrap over people.
+`flip/six` names a list for each experiment. Each is compared with identity and flip, the default; differences are
+paired, their 95 % intervals a bootstrap over people.
 """
 
 import dataclasses
@@ -18,7 +19,7 @@ set_switches()
 import numpy as np  # noqa: E402
 
 from pneumonia import config  # noqa: E402
-from pneumonia.boxes.predictions import ClassProbabilities, Detections  # noqa: E402
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, concatenate_tables  # noqa: E402
 from pneumonia.data.prepared import read_prepared  # noqa: E402
 from pneumonia.data.samples import cached_images  # noqa: E402
 from pneumonia.ensemble.nested import fit_nested, problem_of  # noqa: E402
@@ -26,8 +27,8 @@ from pneumonia.ensemble.recipe import recipe_of  # noqa: E402
 from pneumonia.ensemble.tune import Search  # noqa: E402
 from pneumonia.inference.network import network_of  # noqa: E402
 from pneumonia.inference.predict import predict_tables  # noqa: E402
-from pneumonia.metrics.auc import auc  # noqa: E402
-from pneumonia.metrics.intervals import difference_interval, mean_interval, people_of  # noqa: E402
+from pneumonia.metrics.auc import auc, auc_difference_interval  # noqa: E402
+from pneumonia.metrics.intervals import Interval, difference_interval, mean_interval, people_of  # noqa: E402
 from pneumonia.metrics.iou_map import Truth, image_scores  # noqa: E402
 from pneumonia.runs.run import Run  # noqa: E402
 from pneumonia.schema import setting  # noqa: E402
@@ -45,12 +46,14 @@ LISTS = {
 
 @dataclass
 class Settings:
-    runs: list[str] = field(default_factory=list)
+    runs: str = setting("", "folder of the data set's runs")
+    experiments: list[str] = field(default_factory=list, metadata={"help": "names with the preset; of one ensemble"})
+    folds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4], metadata={"help": "of each experiment"})
     lists: list[str] = field(default_factory=lambda: [*LISTS])
     trials: int = setting(60, "trials of the recipe's search", low=1)
 
 
-def tables_of(run: Run, lists: list[str]) -> dict[str, tuple[Detections, ClassProbabilities | None]]:
+def predict_fold(run: Run, lists: list[str]) -> dict[str, tuple[Detections, ClassProbabilities | None]]:
     """Predict the run's held-out images with each list of variants."""
     network, family, experiment = network_of(run)
     data = read_prepared(run.start()["prepared"])
@@ -64,16 +67,28 @@ def tables_of(run: Run, lists: list[str]) -> dict[str, tuple[Detections, ClassPr
     }
 
 
+def predict(runs: list[Run], lists: list[str]) -> dict[str, tuple[Detections, ClassProbabilities | None]]:
+    """Predict the held-out images of all folds with each list of variants."""
+    folds = [predict_fold(run, lists) for run in runs]
+    tables = {}
+    for name in lists:
+        boxes, classes = zip(*(fold[name] for fold in folds))
+        tables[name] = concatenate_tables(boxes), None if classes[0] is None else concatenate_tables(classes)
+    return tables
+
+
 def main(settings: Settings) -> None:
-    runs = {run.folder.parent.name: run for run in map(Run, map(config.user_path, settings.runs))}
-    if not runs:
-        raise bad_input("runs", "no run is given", "give runs=[RUN,RUN]")
-    data = read_prepared(next(iter(runs.values())).start()["prepared"])
+    if not settings.experiments:
+        raise bad_input("experiments", "none is given", "give experiments=[A,B], folders in runs=")
+    root = config.user_path(settings.runs)
+    runs = {name: [Run(root / name / f"fold{fold}") for fold in settings.folds] for name in settings.experiments}
+    data = read_prepared(next(iter(runs.values()))[0].start()["prepared"])
     truth = Truth.from_lists(data.study["patientId"], data.study["boxes"])
     groups = dict(zip(data.study["patientId"], data.study["group"]))
     choices = [lists_of(text, list(runs)) for text in ["flip", *(text for text in settings.lists if text != "flip")]]
     predicted = {
-        name: tables_of(run, list(dict.fromkeys(choice[name] for choice in choices))) for name, run in runs.items()
+        name: predict(of_folds, list(dict.fromkeys(choice[name] for choice in choices)))
+        for name, of_folds in runs.items()
     }
     for names in [[name] for name in runs] + ([list(runs)] if len(runs) > 1 else []):
         default = None
@@ -85,24 +100,29 @@ def main(settings: Settings) -> None:
             start = recipe_of({"frame": [1024.0, 1024.0]}, "benchmark")
             fitted = fit_nested(problem, start, Search(settings.trials, title=title))
             ids = fitted.detections.ids
-            people, scores = people_of(ids, groups), image_scores(truth.select(ids), fitted.detections)
-            default = scores if default is None else default
-            score, gain = mean_interval(scores, people), difference_interval(scores, default, people)
-            of_boxes = auc(truth.select(ids).positive, fitted.confidences)
+            of_images, people = truth.select(ids), people_of(ids, groups)
+            positive, scores = of_images.positive, image_scores(of_images, fitted.detections)
+            default = default or (scores, fitted.confidences)
+            score, gain = mean_interval(scores, people), difference_interval(scores, default[0], people)
+            gain_of_auc = auc_difference_interval(positive, fitted.confidences, default[1], people)
             of_outputs = [auc(truth.select(table.ids).positive, table.opacity) for table in classes.values()]
             print(
-                f"{title}: score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), "
-                f"gain {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f}), AUC {of_boxes:.3f}, "
+                f"{title}: score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), gain {signed(gain)}; "
+                f"AUC {auc(positive, fitted.confidences):.3f}, gain {signed(gain_of_auc)}; "
                 f"of the outputs for the image {np.round(of_outputs, 3).tolist()}",
                 flush=True,
             )
 
 
+def signed(interval: Interval) -> str:
+    return f"{interval.value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+
+
 def lists_of(text: str, names: list[str]) -> dict[str, str]:
-    """{run: variant list} of `flip`, for all of them, or `flip/six`, one for each."""
+    """{experiment: variant list} of `flip`, for all of them, or `flip/six`, one for each."""
     lists = text.split("/") if "/" in text else [text] * len(names)
     if len(lists) != len(names) or not set(lists) <= set(LISTS):
-        raise bad_input("lists", f"'{text}' is not a list for each run", f"known: {', '.join(LISTS)}")
+        raise bad_input("lists", f"'{text}' is not a list for each experiment", f"known: {', '.join(LISTS)}")
     return dict(zip(names, lists))
 
 
