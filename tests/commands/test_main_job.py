@@ -124,7 +124,7 @@ def test_the_report_is_there_while_networks_are_trained(job, tmp_path):
                 text = page.read_text()
         assert process.wait() == 0
     assert "Unfinished: 2 of 3 networks are trained" in text and 'http-equiv="refresh"' in text
-    assert text.count("data:image/jpeg;base64,") >= 8 and "held-out boxes of yolov8_xs, fold 0" in text
+    assert text.count("data:image/jpeg;base64,") >= 8 and "held-out boxes of mobilenet_unet, fold 0" in text
     assert "stopped, epoch 1 of 1" in text and text.count("finished, ") == 2
     member = result["members"]["yolov8_xs"]  # the score is the one that the finished page has
     assert f"IoU-mAP {member['held_out_score']:.3f}" in text and f"{member['low']:.3f} to {member['high']:.3f}" in text

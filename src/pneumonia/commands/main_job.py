@@ -5,13 +5,14 @@ import itertools
 import time
 
 from pneumonia import config, schema
-from pneumonia.commands.folds_and_runs import Fold, run_of, selected_folds, write_run
+from pneumonia.commands.folds_and_runs import Fold, job_threads, run_of, selected_folds, write_run
 from pneumonia.commands.weights import with_weights
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import TrainJob, train_command
 from pneumonia.jobs.local import gpu_names
+from pneumonia.jobs.sharing import memory_of
 from pneumonia.runs.run import Run
 from pneumonia.system.json_values import without_nan
 from pneumonia.system.progress import say
@@ -35,6 +36,7 @@ def main_job(settings: schema.Job) -> dict:
     experiments = with_weights(experiments, settings.ensemble, preset)
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
     jobs: list[TrainJob] = []
+    of_runs: list[schema.Experiment] = []  # also of those that are done
     runs: dict[str, list[Run]] = {name: [] for name in experiments}
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for fold, seed, name in itertools.product(folds, seeds, experiments):  # every member once, then the next seed
@@ -44,14 +46,17 @@ def main_job(settings: schema.Job) -> dict:
         # a folder with a run of other settings is refused here, before any training
         write_run(run, experiment, data, title, settings)
         runs[name].append(run)
+        of_runs.append(experiment)
         if not run.is_done:
-            jobs.append(TrainJob(title, run.folder, train_command(run.folder), experiment.devices))
+            command, memory = train_command(run.folder), memory_of(experiment)
+            jobs.append(TrainJob(title, run.folder, command, experiment.devices, memory))
     page = submission_folder(settings, preset, data, list(runs), folds) / "report.html"
     report = UnfinishedReport(page, data, runs, settings.seed)
     if jobs:
         report.write()
         say(f"report: {page} (written again after each network)")
-    run_all(jobs, settings.executor, settings.ray_address, settings.job_threads, report.write)
+        threads = job_threads(settings, of_runs)
+        run_all(jobs, settings.executor, settings.ray_address, threads, report.write)
     result = make_submission(settings, preset, competition, data, runs, ensemble.get("recipe"))
     result["unmapped"] = data.unmapped.as_json() if data.unmapped else None
     result["seconds"] = round(time.monotonic() - start, 1)

@@ -3,11 +3,12 @@
 import os
 
 from pneumonia import config, schema
-from pneumonia.commands.folds_and_runs import run_of, selected_folds, write_run
+from pneumonia.commands.folds_and_runs import job_threads, run_of, selected_folds, write_run
 from pneumonia.data.competition import resolve
 from pneumonia.data.prepared import prepare, read_prepared
 from pneumonia.jobs.executors import run_all
 from pneumonia.jobs.job import THREAD_VARIABLES, TrainJob, train_command
+from pneumonia.jobs.sharing import memory_of
 from pneumonia.runs.run import Run, experiment_of
 from pneumonia.system.keras_import import import_keras_quietly
 from pneumonia.training.settings import check_experiment
@@ -22,15 +23,23 @@ def train(settings: schema.Train) -> dict:
     data = prepare(settings, resolve(settings), [experiment.image_size])
     runs = [run_of(data, settings.experiment, preset, experiment, fold, settings.out) for fold in folds]
     for run in runs:
-        write_run(run, experiment, data, f"{settings.experiment} fold {run.fold}", settings, settings.nih)
+        write_run(run, experiment, data, title_of(settings, run), settings, settings.nih)
     if runs_here:
         train_prepared(runs[0])
     else:
-        jobs = [TrainJob(f"fold {run.fold}", run.folder, train_command(run.folder), experiment.devices) for run in runs]
-        run_all(jobs, settings.executor, settings.ray_address, settings.job_threads)
+        memory = memory_of(experiment)
+        jobs = [
+            TrainJob(title_of(settings, run), run.folder, train_command(run.folder), experiment.devices, memory)
+            for run in runs
+        ]
+        run_all(jobs, settings.executor, settings.ray_address, job_threads(settings, [experiment] * len(runs)))
     print("\n".join(str(run.folder) for run in runs))
     unmapped = data.unmapped.as_json() if data.unmapped else None
     return {"runs": [run.folder for run in runs], "unmapped": unmapped}
+
+
+def title_of(settings: schema.Train, run: Run) -> str:
+    return f"{settings.experiment} fold {run.fold}"
 
 
 def train_run(settings: schema.TrainRun) -> dict:

@@ -21,12 +21,14 @@ class TrainJob:
         folder: the run's folder, with the job's log and its lock, `folder/lock`.
         command: the command line, the same on this machine and on a cluster.
         gpus: number of GPUs that share its batches, where there are GPUs.
+        memory: that it takes on a CPU, in GiB, estimated; 0: so little that it does not count.
     """
 
     title: str
     folder: Path
     command: tuple[str, ...]
     gpus: int = 1
+    memory: float = 0.0
 
     @property
     def log(self) -> Path:

@@ -33,8 +33,8 @@ class JobTable:
     Args:
         logged: every job writes its log; otherwise there is one job, which writes to stderr itself.
         driver: token of the process that runs the jobs; a log is printed from that process's first attempt on.
-        one_at_a_time: jobs run one after the other. Where stderr is not a terminal their lines are then printed at
-            once; lines of several jobs would be mixed.
+        one_at_a_time: jobs run one after the other. Where stderr is not a terminal all their lines are printed; of
+            several at once, which would be mixed, those that start with the job's title.
     """
 
     def __init__(self, jobs: Sequence[TrainJob], logged: bool, driver: str, one_at_a_time: bool):
@@ -95,7 +95,7 @@ class JobTable:
 
     def print_new_lines(self, job: int) -> None:
         """Print the complete lines that a job has written since the last call."""
-        if self.is_live or not (self.logged and self.one_at_a_time) or not os.access(self.jobs[job].log, os.R_OK):
+        if self.is_live or not self.logged or not os.access(self.jobs[job].log, os.R_OK):
             return
         with open(self.jobs[job].log, "rb") as file:
             start = self.printed_bytes.get(job, self.log_start(job))
@@ -104,7 +104,8 @@ class JobTable:
         lines = text[: text.rfind(b"\n") + 1]
         self.printed_bytes[job] = start + len(lines)
         for line in lines.decode(errors="replace").splitlines():
-            if line and not line.startswith(ATTEMPT) and not CPP_LOG.match(line):
+            is_shown = self.one_at_a_time or line.startswith(self.jobs[job].title)
+            if is_shown and line and not line.startswith(ATTEMPT) and not CPP_LOG.match(line):
                 self.write(line)
 
     def log_start(self, job: int) -> int:

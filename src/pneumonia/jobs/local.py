@@ -1,4 +1,4 @@
-"""Jobs on this machine: as many at once as its GPUs allow, or one at a time on a CPU.
+"""Jobs on this machine: as many at once as its GPUs allow, or without GPUs its cores and its memory.
 
 Each job is a process, because TensorFlow keeps GPU memory until its process ends, and sees only its own GPUs.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from pneumonia.jobs import process
 from pneumonia.jobs.job import Outcome, TrainJob
 from pneumonia.jobs.job_table import JobTable
+from pneumonia.jobs.sharing import jobs_at_once
 from pneumonia.system import die_with_parent
 from pneumonia.system.errors import EnvironmentFailure
 
@@ -30,31 +31,33 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Calla
     if too_large:
         raise EnvironmentFailure(f"{', '.join(too_large)}: needs more than the {len(gpus)} GPUs here; lower devices=")
     logged, driver = len(jobs) > 1, secrets.token_hex(4)
-    free_gpus = list(gpus) or [""]
+    threads = int(environment.get("TF_NUM_INTRAOP_THREADS") or 0)
+    # a slot is a GPU's identifier, or "" for a share of the processor
+    free = list(gpus) or [""] * jobs_at_once([job.memory for job in jobs], threads)
     waiting = list(range(len(jobs)))
     running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
     outcomes: dict[int, Outcome] = {}
     has_ended = False
-    with JobTable(jobs, logged, driver, one_at_a_time=len(free_gpus) == 1) as table:
+    with JobTable(jobs, logged, driver, one_at_a_time=len(free) == 1) as table:
         try:
             while waiting or running:
-                while waiting and (count := jobs[waiting[0]].gpus if gpus else 1) <= len(free_gpus):
-                    number, job_gpus, free_gpus = waiting.pop(0), free_gpus[:count], free_gpus[count:]
+                while waiting and (count := jobs[waiting[0]].gpus if gpus else 1) <= len(free):
+                    number, slots, free = waiting.pop(0), free[:count], free[count:]
                     try:
-                        running[number] = (start_job(jobs[number], environment, job_gpus, driver, logged), job_gpus)
+                        running[number] = (start_job(jobs[number], environment, slots, driver, logged), slots)
                         table.mark_running(number)
                     except OSError as error:
-                        free_gpus += job_gpus
+                        free += slots
                         outcomes[number] = Outcome(EnvironmentFailure.exit_code, f"it cannot be started: {error}")
                         table.mark_ended(number, outcomes[number])
                 if has_ended and running:  # the next job is running by now
                     after_each()
                 has_ended = False
                 time.sleep(POLL_SECONDS)
-                for number, (child, job_gpus) in list(running.items()):
+                for number, (child, slots) in list(running.items()):
                     if child.poll() is not None:
                         del running[number]
-                        free_gpus += job_gpus
+                        free += slots
                         outcomes[number] = Outcome(child.returncode)
                         table.mark_ended(number, outcomes[number])
                         has_ended = True

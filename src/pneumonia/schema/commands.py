@@ -102,7 +102,12 @@ class Training(Data):
         "local", "where runs are trained: local (one process per run), or ray (a cluster)", choices=EXECUTORS
     )
     ray_address: str = setting("", "executor=ray: the cluster's address; default: start one on this machine")
-    job_threads: int = setting(0, "threads per run; 0: one per core", low=0)
+    job_threads: int = setting(
+        0,
+        "threads per run; 0: one per core with a GPU, with Ray and for a single run, else the cores are shared by as "
+        "many runs as fit into memory at once",
+        low=0,
+    )
 
 
 @dataclass

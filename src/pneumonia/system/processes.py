@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
+from pathlib import Path
 from typing import TypeVar
 
 from pneumonia.system.errors import EnvironmentFailure
 from pneumonia.system.switches import set_switches
 
+# files of Linux's cgroups, versions 2 and 1
+CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -79,3 +82,12 @@ def count_cores() -> int:
     """Cores that this process may use, which a container or a batch system may limit; all, where the system has no such
     limits."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def usable_memory() -> float:
+    """Memory in GiB that this process and its children may fill: 80 % of the machine's, or of a container's limit."""
+    sizes = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for limit in CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such file outside a container; `max` is no limit
+            sizes.append(int(Path(limit).read_text()))
+    return 0.8 * min(sizes) / 2**30

@@ -16,6 +16,12 @@ from pneumonia.system.files import sha256
 RUN_PREFIX = "run:"  # model.weights=run:NAME starts from the run of runs/DATASET/NAME on the same fold
 
 
+def needs_other_runs(experiment: schema.Experiment) -> bool:
+    """Return whether a run of this experiment starts from finished runs of another one."""
+    from_run = experiment.model.weights.startswith(RUN_PREFIX)
+    return from_run or experiment.sampling.hard_negatives > 0 or bool(experiment.pseudo_labels.experiment)
+
+
 def hardness(run: Run, sampling: schema.Sampling, ids: Sequence[str]) -> np.ndarray | None:
     """Return the confidence in a finding that `sampling.hard_from` had for each training image, (n,); None without
     hard negatives.
