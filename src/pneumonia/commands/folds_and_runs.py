@@ -8,11 +8,9 @@ from pneumonia.data.folds import describe_split
 from pneumonia.data.prepared import Prepared
 from pneumonia.data.published_split import PUBLISHED, REPORT
 from pneumonia.jobs.local import gpu_names
-from pneumonia.jobs.sharing import jobs_at_once, memory_of, threads_of_jobs
+from pneumonia.jobs.sharing import memory_of, threads_of_jobs
 from pneumonia.runs.run import Run
 from pneumonia.system.errors import bad_input
-from pneumonia.system.processes import count_cores
-from pneumonia.system.progress import say
 from pneumonia.training.other_runs import needs_other_runs
 
 Fold = int | str  # a number, `report` or `published`
@@ -74,9 +72,4 @@ def job_threads(settings: schema.Training, experiments: Sequence[schema.Experime
     # runs that others start from may be among these, and before them in the list
     if any(experiment.threads or needs_other_runs(experiment) for experiment in experiments):
         return 0
-    memory = [memory_of(experiment) for experiment in experiments]
-    threads = threads_of_jobs(memory)
-    if threads:
-        at_once, cores = jobs_at_once(memory, threads), count_cores()
-        say(f"{at_once} networks are trained at once, each with {threads} of {cores} threads (job_threads=)")
-    return threads
+    return threads_of_jobs([memory_of(experiment) for experiment in experiments])

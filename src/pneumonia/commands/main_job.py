@@ -36,7 +36,6 @@ def main_job(settings: schema.Job) -> dict:
     experiments = with_weights(experiments, settings.ensemble, preset)
     data = prepare(settings, competition, [experiment.image_size for experiment in experiments.values()])
     jobs: list[TrainJob] = []
-    of_runs: list[schema.Experiment] = []  # also of those that are done
     runs: dict[str, list[Run]] = {name: [] for name in experiments}
     seeds = range(settings.seed, settings.seed + settings.seeds)
     for fold, seed, name in itertools.product(folds, seeds, experiments):  # every member once, then the next seed
@@ -46,7 +45,6 @@ def main_job(settings: schema.Job) -> dict:
         # a folder with a run of other settings is refused here, before any training
         write_run(run, experiment, data, title, settings)
         runs[name].append(run)
-        of_runs.append(experiment)
         if not run.is_done:
             command, memory = train_command(run.folder), memory_of(experiment)
             jobs.append(TrainJob(title, run.folder, command, experiment.devices, memory))
@@ -55,7 +53,7 @@ def main_job(settings: schema.Job) -> dict:
     if jobs:
         report.write()
         say(f"report: {page} (written again after each network)")
-        threads = job_threads(settings, of_runs)
+        threads = job_threads(settings, [experiments[name] for name in runs for _ in runs[name]])
         run_all(jobs, settings.executor, settings.ray_address, threads, report.write)
     result = make_submission(settings, preset, competition, data, runs, ensemble.get("recipe"))
     result["unmapped"] = data.unmapped.as_json() if data.unmapped else None

@@ -21,7 +21,7 @@ def run_all(
     Args:
         executor: a name in EXECUTORS.
         ray_address: executor=ray: the cluster's address; "" starts one on this machine.
-        threads: threads per job; 0: one per core.
+        threads: threads per job; 0: one per core. Without a GPU, executor=local shares the cores by it.
         after_each: called after a job has ended while others are left.
 
     Raises:
@@ -30,7 +30,7 @@ def run_all(
     """
     if not jobs:
         return
-    options = {"address": ray_address} if executor == "ray" else {}
+    options = {"address": ray_address} if executor == "ray" else {"threads": threads}
     module = importlib.import_module(EXECUTORS[executor])
     outcomes: list[Outcome] = module.run(jobs, job_environment(threads), after_each, **options)
     failed = [(job, outcome) for job, outcome in zip(jobs, outcomes) if outcome.code != 0]

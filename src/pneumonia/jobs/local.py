@@ -16,12 +16,19 @@ from pneumonia.jobs.job_table import JobTable
 from pneumonia.jobs.sharing import jobs_at_once
 from pneumonia.system import die_with_parent
 from pneumonia.system.errors import EnvironmentFailure
+from pneumonia.system.processes import count_cores
+from pneumonia.system.progress import say
 
 POLL_SECONDS = 0.2
 
 
-def run(jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Callable[[], None]) -> list[Outcome]:
+def run(
+    jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Callable[[], None], threads: int = 0
+) -> list[Outcome]:
     """Run every job to its end; an exception (Ctrl-C) ends the running ones. A job that cannot be started has failed.
+
+    Args:
+        threads: of each job, as in the environment; 0: one per core, one job at a time where there is no GPU.
 
     Raises:
         EnvironmentFailure: a job needs more GPUs than there are.
@@ -31,9 +38,10 @@ def run(jobs: Sequence[TrainJob], environment: dict[str, str], after_each: Calla
     if too_large:
         raise EnvironmentFailure(f"{', '.join(too_large)}: needs more than the {len(gpus)} GPUs here; lower devices=")
     logged, driver = len(jobs) > 1, secrets.token_hex(4)
-    threads = int(environment.get("TF_NUM_INTRAOP_THREADS") or 0)
     # a slot is a GPU's identifier, or "" for a share of the processor
     free = list(gpus) or [""] * jobs_at_once([job.memory for job in jobs], threads)
+    if len(free) > 1 and not gpus:
+        say(f"{len(free)} networks are trained at once, each with {threads} of {count_cores()} threads (job_threads=)")
     waiting = list(range(len(jobs)))
     running: dict[int, tuple[subprocess.Popen, list[str]]] = {}
     outcomes: dict[int, Outcome] = {}
