@@ -63,7 +63,10 @@ def test_outputs_are_float32_and_decode_to_what_the_kind_promises(built):
 
 
 def test_a_few_steps_lower_the_loss(built):
+    """Without dropout, whose chance on three images is larger than what eight steps gain."""
     of_name, _ = built
+    if of_name.kind == "classifier":
+        of_name = make(of_name.model.name, dropout=0.0)
     keras.utils.set_random_seed(0)
     network = of_name.build()
     targets, outputs = as_tensors(of_name.targets(BOXES, CLASSES)), network(images())

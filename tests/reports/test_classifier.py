@@ -179,6 +179,9 @@ def test_published_parameter_counts_are_those_of_the_experiments():
 
     for published in REPORT:
         experiment = config.read_experiment(published.experiment, "full")
-        network = family(experiment.model, experiment.image_size, pretrained=False).build()
+        of_name = family(experiment.model, experiment.image_size, pretrained=False)
+        network = of_name.build()
+        if experiment.model.frozen_epochs == -1:
+            of_name.freeze(network, True)
         trainable = sum(int(np.prod(variable.shape)) for variable in network.trainable_variables)
         assert (network.count_params(), trainable) == published.parameters, published.experiment
