@@ -108,6 +108,8 @@ def test_help_of_an_experiment_prints_its_own_values(capsys):
         (["ensemble", "members=5"], "members: 5 has the wrong type; give text, or a list: [a,b], or a mapping"),
         (["ensemble", "members={a: 5}"], "members: {'a': 5} has the wrong type"),
         (["apply", "classifiers=true"], "classifiers: True has the wrong type"),
+        (["score", "out=scores.json"], "unknown setting 'out'"),  # it writes no file
+        (["check", "out=faults.txt"], "unknown setting 'out'"),
         (["score", "draws=-1"], "draws: -1 is not allowed; give 0 or more"),
     ],
 )

@@ -59,6 +59,13 @@ def test_bad_input_everywhere_is_bad_input(stepper):
         run_all([stepper("a", "exit=2"), stepper("b", "exit=2")])
 
 
+def test_the_address_of_a_cluster_that_is_not_used_is_refused(stepper):
+    job = stepper("a")
+    with pytest.raises(BadInput, match=r"ray_address: .*executor=local runs on this machine; add executor=ray"):
+        run_all([job], ray_address="ray://head:10001")
+    assert not (job.folder / "weights").exists()
+
+
 def test_a_job_alone_speaks_for_itself(stepper, capfd):
     job = stepper("a")
     run_all([job])

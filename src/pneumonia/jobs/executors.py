@@ -25,9 +25,12 @@ def run_all(
         after_each: called after a job has ended while others are left.
 
     Raises:
-        BadInput: jobs failed, all of them because of bad input.
+        BadInput: jobs failed, all of them because of bad input; a cluster's address without executor=ray.
         EnvironmentFailure: jobs failed, at least one of them for another reason.
     """
+    if ray_address and executor != "ray":
+        what = f"is a cluster's address, but executor={executor} runs on this machine"
+        raise bad_input("ray_address", what, "add executor=ray, or leave ray_address out")
     if not jobs:
         return
     options = {"address": ray_address} if executor == "ray" else {"threads": threads}

@@ -21,6 +21,12 @@ class Command:
     """Settings of all commands."""
 
     json: bool = setting(False, "print one JSON object as the last line of stdout")
+
+
+@dataclass
+class Writing(Command):
+    """Settings of the commands that write a file or a folder."""
+
     out: str = setting("", "folder or file to write, instead of the default one under the repository")
 
 
@@ -56,7 +62,7 @@ class Check(Data):
 
 
 @dataclass
-class Fetch(Command):
+class Fetch(Writing):
     """The competition's files, with the token of your Kaggle account."""
 
     mapping: str = setting("", "image to person, for the check; RSNA has it, Kaggle does not")
@@ -64,13 +70,13 @@ class Fetch(Command):
 
 
 @dataclass
-class Ingest(Data):
+class Ingest(Data, Writing):
     image_size: int = setting(512, "side of the cached squares, in pixels", low=32, high=4096)
     verify: bool = setting(False, "compare a finished cache with its checksums and read damaged images again")
 
 
 @dataclass
-class Folds(Data):
+class Folds(Data, Writing):
     n_folds: int = setting(5, "number of folds", low=2)
     seed: int = setting(0, "seed of the split", low=0, high=MAX_SEED)
     holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
@@ -82,12 +88,12 @@ class Folds(Data):
 
 
 @dataclass
-class Eda(Data):
+class Eda(Data, Writing):
     headers: str = setting("", "table of DICOM headers, for a folder without DICOM files")
 
 
 @dataclass
-class Training(Data):
+class Training(Data, Writing):
     """Settings of the commands that train."""
 
     fold: str = setting("0", "0 .. n_folds-1, or all")
@@ -153,7 +159,7 @@ class TrainRun(Command):
 
 
 @dataclass
-class Predict(Command):
+class Predict(Writing):
     run: str = setting("", "a run's folder, submissions/NAME, or exports/NAME")
     engine: str = setting(
         "auto",
@@ -172,7 +178,7 @@ class Bootstrap:
 
 
 @dataclass
-class Ensemble(Bootstrap, Command):
+class Ensemble(Bootstrap, Writing):
     members: Files = setting([], "detection tables, a list or {name: file}")
     classifiers: Files = setting([], "class probability tables, a list or {name: file}")
     labels: str = setting("", "label table (stage_2_train_labels.csv)")
@@ -191,7 +197,7 @@ class Ensemble(Bootstrap, Command):
 
 
 @dataclass
-class Apply(Command):
+class Apply(Writing):
     recipe: str = setting("", "recipe.yaml of an ensemble")
     members: Files = setting(
         [], "detection tables, a list or {name: file}; matched by name, else by file name, else by position"
@@ -227,7 +233,7 @@ class Validate(Command):
 
 
 @dataclass
-class Export(Data):
+class Export(Data, Writing):
     """Boxes for other tools: of a submission, of a label table, or predictions with their true boxes. Or the networks
     of a run or an ensemble."""
 
@@ -242,7 +248,7 @@ class Export(Data):
 
 
 @dataclass
-class Bundle(Command):
+class Bundle(Writing):
     """An ensemble for a machine without internet."""
 
     submission: str = setting("", "submissions/NAME, or its name")
@@ -261,7 +267,7 @@ class Submit(Command):
 
 
 @dataclass
-class View(Data):
+class View(Data, Writing):
     """A page to look at a submission of the main job, or at any file of predictions with labels= and data=."""
 
     submission: str = setting("", "submissions/NAME, its name, or any file of predictions that members= takes")
@@ -291,7 +297,7 @@ class Runs(Command):
 
 
 @dataclass
-class Evaluate(Bootstrap, Command):
+class Evaluate(Bootstrap, Writing):
     """Everything about a finished run, or one experiment's runs over several folds."""
 
     run: str = setting("", "a run's folder, or the experiment's folder with fold0, fold1, ... in it")
@@ -305,7 +311,7 @@ class Rerun(Command):
 
 
 @dataclass
-class List(Command):
+class List(Writing):
     """Names that settings take: experiments, models, ..."""
 
     what: str = setting("", "one subject; default: all", choices=("", *SUBJECTS))
