@@ -8,7 +8,7 @@ from pneumonia import config, schema
 from pneumonia.commands.table import COMMANDS
 from pneumonia.reports.markdown import row, table
 from pneumonia.schema.commands import SUBJECTS
-from pneumonia.schema.models import FAMILIES, PlainClassifier, model_names, settings_of
+from pneumonia.schema.models import EFFICIENTNET_LITE, FAMILIES, PlainClassifier, model_names, settings_of
 from pneumonia.schema.reference import entries
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import atomic_write
@@ -72,7 +72,8 @@ def models() -> Iterator[tuple[str, str]]:
         kind = settings_of(name)
         task = "classifier" if issubclass(kind, PlainClassifier) else "localizer"
         if name not in FAMILIES:
-            yield name, f"{task} on keras.applications' network"
+            package = "keras-cv" if name in EFFICIENTNET_LITE else "keras.applications"
+            yield name, f"{task} on the network of {package}"
             continue
         keys = [entry.key for entry in entries(kind(name)) if entry.key != "name"]
         yield name, f"{task}; model settings: {', '.join(keys)}"
