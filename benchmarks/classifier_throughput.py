@@ -117,14 +117,16 @@ def measure(settings: Settings, name: str, samples: Samples) -> tuple[int, dict[
         batch = Batches(samples, first_rows, settings.batch_size, family, "none", [0])[0]
         pictures = np.concatenate([batch[0]] * settings.steps)
 
+        def fit(batches: keras.utils.PyDataset) -> None:
+            with BatchLoader(batches, loaders(experiment)) as loader:
+                learner.fit(loader.for_fit(), shuffle=False, verbose=0)
+
         def fit_loaded(turn: int) -> None:
             order = np.random.default_rng(turn).integers(0, len(samples), images)
-            batches = Batches(samples, order, settings.batch_size, family, experiment.augment, [0, turn])
-            with BatchLoader(batches, loaders(experiment)) as loader:
-                learner.fit(loader, shuffle=False, verbose=0)
+            fit(Batches(samples, order, settings.batch_size, family, experiment.augment, [0, turn]))
 
         ways: dict[str, Callable[[int], object]] = {
-            "constant": lambda _: learner.fit(Constant(batch, settings.steps), shuffle=False, verbose=0),
+            "constant": lambda _: fit(Constant(batch, settings.steps)),
             "loaded": fit_loaded,
             "prediction": lambda _: list(passes(network.predict_on_batch, pictures, settings.batch_size)),
         }

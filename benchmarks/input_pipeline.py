@@ -17,13 +17,9 @@ gpu: where there is one, an epoch of MobileNetV2 at 224 px as experiments train 
 number format and XLA, its number of loaders) over the same on one constant batch, in batches of 32 and 128. Aim: 1.05.
 
 Measured on 332 real radiographs, 2-core AMD EPYC: 1,753 images/s per core at 224 px; 8.5 x as fast as from DICOMs
-(8.2 to 9.1 in three runs). An epoch where one core trains and the other is free to load (TF_NUM_INTRAOP_THREADS,
-TF_NUM_INTEROP_THREADS and OMP_NUM_THREADS = 1): 1.02 x the constant batch's with one thread, 1.05 with two, PyDataset
-1.02 (0.98 with two workers), tf.data 1.46, grain 0.99. Where both cores train, loading takes time from training: 1.16 x
-with one thread, 1.17 with two, PyDataset 1.26 (1.14), tf.data 1.16, grain 1.28 (other work was running; differences of
-a few hundredths are noise). Resident: 1,176 MiB after the second turn, 1,167 after the last. Threads were chosen: none
-of the others was clearly faster in both settings, they need no package, and they also prefetch on JAX, where Keras's
-PyDataset with one worker does not. Not measured on a GPU.
+(8.2 to 9.1 in three runs). Threads were chosen: of PyDataset's workers, tf.data and grain none was clearly faster, they
+need no package, and they also prefetch on JAX, where Keras's PyDataset with one worker does not. The epochs were not
+measured again since fit has no autotuning, which rounded their times up. Not measured on a GPU.
 
 threads, on random images of 256 px, on the same machine while other work shared its two cores, best of three turns:
 
@@ -142,7 +138,10 @@ def by_tf_data(batches: Batches):
             part.set_shape((None, *shape))
         return parts[0], dict(zip(names, parts[1:]))
 
-    return tf.data.Dataset.range(len(batches)).map(item, num_parallel_calls=2, deterministic=True).prefetch(4)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # it rounds an epoch's time up, as that of PyDataset
+    pipeline = tf.data.Dataset.range(len(batches)).map(item, num_parallel_calls=2, deterministic=True)
+    return pipeline.prefetch(4).with_options(options)
 
 
 def by_grain(batches: Batches):
@@ -159,7 +158,7 @@ def epoch_seconds(learner: Learner, source, steps: int) -> float:
 def by_loader(learner: Learner, threads: int, steps: int) -> Callable[[Batches], float]:
     def seconds(batches):
         with BatchLoader(batches, threads) as loader:
-            return epoch_seconds(learner, loader, steps)
+            return epoch_seconds(learner, loader.for_fit(), steps)
 
     return seconds
 
@@ -188,7 +187,7 @@ def compare_loaders(samples: Samples) -> dict[str, float]:
     learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, True))
     constant = batches_of(samples, family, BATCH, "none")[0]
     ways = {
-        CONSTANT: lambda batches: epoch_seconds(learner, Constant(constant, steps), steps),
+        CONSTANT: lambda batches: by_loader(learner, 1, steps)(Constant(constant, steps)),
         "one thread": by_loader(learner, 1, steps),
         "two threads": by_loader(learner, 2, steps),
         "PyDataset": lambda batches: epoch_seconds(learner, by_keras(1)(batches), steps),
@@ -208,7 +207,7 @@ def compare_training(model: schema.Model, samples: Samples, size: int, batch: in
         learner = compile_learner(experiment, family, family.build(), samples, steps, Stage(0, 1, False))
         constant = batches_of(samples, family, batch, "none", batch=batch)[0]
         ways = {
-            CONSTANT: lambda batches: epoch_seconds(learner, Constant(constant, steps), steps),
+            CONSTANT: lambda batches: by_loader(learner, 1, steps)(Constant(constant, steps)),
             f"{loaders(experiment)} loaders": by_loader(learner, loaders(experiment), steps),
         }
         return time_ways(ways, lambda turn: batches_of(samples, family, steps * batch, seed=turn, batch=batch), turns)

@@ -59,7 +59,7 @@ def measure(settings: Settings) -> None:
         def run(steps: int) -> None:
             order = np.tile(np.arange(size), steps)
             with loading.BatchLoader(Batches(samples, order, size, family, experiment.augment, [0, 0]), 1) as loader:
-                learner.fit(loader, shuffle=False, verbose=0)
+                learner.fit(loader.for_fit(), shuffle=False, verbose=0)
 
     run(WARM_UP)
     before = resource.getrusage(resource.RUSAGE_SELF)

@@ -177,7 +177,7 @@ def train(training: Training, experiment: schema.Experiment, samples: Samples) -
     for epoch, order in enumerate(orders):
         batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, [experiment.seed, epoch])
         with BatchLoader(ThreeChannels(batches) if is_stock else batches, 1) as loader:
-            loss = learner.fit(loader, shuffle=False, verbose=0).history["loss"][-1]
+            loss = learner.fit(loader.for_fit(), shuffle=False, verbose=0).history["loss"][-1]
         if epoch in (0, experiment.epochs - 1):
             print(
                 f"{training.name}: epoch {epoch + 1}, loss {loss:.2f}, {time.monotonic() - started:.0f} s", flush=True

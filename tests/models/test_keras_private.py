@@ -96,8 +96,7 @@ def test_fused_batch_norm_has_the_values_gradients_and_averages_of_keras(options
     [
         ({}, (4, 3), True),
         ({"axis": 1}, (2, 3, 4, 5), True),
-        ({"trainable": False}, (2, 3, 4, 5), True),
-        ({}, (2, 3, 4, 5), False),
+        ({"dtype": "mixed_bfloat16"}, (2, 3, 4, 5), True),
     ],
 )
 def test_other_batch_normalisation_stays_that_of_keras(options, shape, training):
@@ -109,6 +108,30 @@ def test_other_batch_normalisation_stays_that_of_keras(options, shape, training)
             results.append([layer(inputs, training=training), layer.moving_mean, layer.moving_variance])
     for value, right in zip(*results):
         np.testing.assert_array_equal(np.array(value), np.array(right))
+
+
+@pytest.mark.parametrize(
+    ("options", "training"), [({}, False), ({"scale": False, "center": False}, False), ({"trainable": False}, True)]
+)
+def test_frozen_and_predicting_layers_use_their_averages(options, training):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(3.0, 2.0, (2, 3, 4, 5)).astype("float32")
+    layer = keras.layers.BatchNormalization(**options)
+    layer.build(inputs.shape)
+    for variable in layer.weights:
+        variable.assign(rng.uniform(0.5, 2.0, variable.shape))
+    before = [np.array(variable) for variable in layer.weights]
+
+    @tf.function
+    def fused():
+        with keras_private.fused_batch_norm():
+            return layer(inputs, training=training)
+
+    np.testing.assert_allclose(fused().numpy(), np.array(layer(inputs, training=training)), rtol=1e-5, atol=1e-5)
+    operations = fused.get_concrete_function().graph.get_operations()
+    assert "FusedBatchNormV3" in {operation.type for operation in operations}
+    for variable, value in zip(layer.weights, before):
+        np.testing.assert_array_equal(np.array(variable), value)
 
 
 def test_batch_normalisation_is_that_of_keras_outside():

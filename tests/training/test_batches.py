@@ -188,7 +188,7 @@ def test_an_image_that_cannot_be_read_stops_keras_and_the_threads():
         loaded[3]
     # through fit TensorFlow hands on the text, in an error of its own; JAX the error itself
     with pytest.raises(Exception, match="image 13 cannot be read"), BatchLoader(made, 3) as loaded:
-        network.fit(loaded, shuffle=False, verbose=0)
+        network.fit(loaded.for_fit(), shuffle=False, verbose=0)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("loader")]
 
 

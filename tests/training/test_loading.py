@@ -67,12 +67,24 @@ def test_keras_hands_on_what_went_wrong_as_it_was():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     network.compile("sgd", "mse")
     with pytest.raises(OSError, match="batch 5"), BatchLoader(Numbers(bad=5), 2) as loaded:
-        network.fit(loaded, shuffle=False, verbose=0)
+        network.fit(loaded.for_fit(), shuffle=False, verbose=0)
 
 
 def test_keras_trains_on_them():
     network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     network.compile("sgd", "mse")
     with BatchLoader(Numbers(), 2) as loaded:
-        history = network.fit(loaded, shuffle=False, verbose=0)
+        history = network.fit(loaded.for_fit(), shuffle=False, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
+
+
+@pytest.mark.parametrize("count", [1, 12])
+def test_tensorflow_s_pipeline_has_the_same_batches_and_nothing_to_tune(count):
+    """Its autotuning would round every epoch's time up to the end of a period."""
+    with BatchLoader(Numbers(count), 2) as loaded:
+        pipeline = loaded.for_fit()
+        assert not pipeline.options().autotune.enabled
+        assert int(pipeline.cardinality()) == count
+        for _ in range(2):
+            assert [float(images[0, 0]) for images, _ in pipeline.as_numpy_iterator()] == list(range(count))
+    assert loader_threads() == []

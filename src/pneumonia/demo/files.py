@@ -16,7 +16,7 @@ from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from pneumonia.demo.person import Person
 
-VERSION = 7  # of the generator; raise it when the output changes, then demos of other versions are generated again
+VERSION = 8  # of the generator; raise it when the output changes, then demos of other versions are generated again
 CLASS_NAMES = {
     "normal": "Normal",
     "not_normal": "No Lung Opacity / Not Normal",

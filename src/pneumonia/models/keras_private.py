@@ -4,6 +4,7 @@ Each function says which public way was tried. tests/models/test_keras_private.p
 """
 
 import contextlib
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 
@@ -49,7 +50,7 @@ def path_aggregation_fpn(features: list, depth: int, name: str) -> list:
 
 @contextlib.contextmanager
 def fused_batch_norm() -> Iterator[None]:
-    """Within this context training steps normalise batches of images by TensorFlow's fused kernel.
+    """Within this context batches of images are normalised by TensorFlow's fused kernel, in frozen layers too.
 
     The values are the same up to rounding. Keras composes them of several operations, each a pass over the feature map:
     with oneDNN's kernels a step of the MobileNet U-Net then takes 1.5 times as long (benchmarks/step_kernels.py).
@@ -64,11 +65,14 @@ def fused_batch_norm() -> Iterator[None]:
 
     def call(layer, inputs, training=None, mask=None):
         special = mask is not None or layer.renorm or layer.synchronized or layer.compute_dtype != "float32"
-        if not training or not layer.trainable or special or len(inputs.shape) != 4 or layer.axis not in (-1, 3):
+        if special or len(inputs.shape) != 4 or layer.axis not in (-1, 3):
             return keras_call(layer, inputs, training=training, mask=mask)
         scale = layer.gamma if layer.scale else tf.ones_like(layer.moving_mean)
         offset = layer.beta if layer.center else tf.zeros_like(layer.moving_mean)
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, offset, epsilon=layer.epsilon)
+        fused = functools.partial(tf.compat.v1.nn.fused_batch_norm, inputs, scale, offset, epsilon=layer.epsilon)
+        if not training or not layer.trainable:
+            return fused(mean=layer.moving_mean, variance=layer.moving_variance, is_training=False)[0]
+        outputs, mean, variance = fused()
         count = tf.cast(tf.reduce_prod(tf.shape(inputs)[:3]), variance.dtype)
         variance *= (count - 1.0) / count  # Keras averages the variance of the batch, not an estimate from it
         for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):

@@ -1,5 +1,6 @@
 """Load batches in threads, ahead of the training steps."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
@@ -15,8 +16,8 @@ class BatchLoader(keras.utils.PyDataset):
     OpenCV and NumPy release Python's lock while they work, the Python code around them does not: on two cores a second
     thread makes 1.6 times as many images of 224 px with the strong preset, and no more of 128 px, where one makes 4,000
     a second. That is enough where a CPU trains; a fast GPU may have to wait. Threads copy no images between processes,
-    and work on every backend of Keras. PyDataset's own workers took 1.2 times as long for an epoch, and raise
-    TensorFlow's error in place of ours; benchmarks/input_pipeline.py compares them and others.
+    and work on every backend of Keras. PyDataset's own workers raise TensorFlow's error in place of ours;
+    benchmarks/input_pipeline.py compares them and others.
 
     Use it as a context manager, which ends the threads. An error of an item is raised when the item is asked for.
     """
@@ -32,7 +33,7 @@ class BatchLoader(keras.utils.PyDataset):
         return len(self.batches)
 
     def __getitem__(self, index: int):
-        if index == 0:  # asked for first by Keras, then by the pipeline that has changed the setting
+        if index == 0:  # asked for first by for_fit, then by the pipeline that has changed the setting
             keep_freed_memory()
         for position in range(index, min(index + self.ahead, len(self.batches))):
             if position not in self.futures:
@@ -54,3 +55,28 @@ class BatchLoader(keras.utils.PyDataset):
         self.pool.shutdown(wait=True, cancel_futures=True)
         if kind is not None and self.error is not None:
             raise self.error from None  # TensorFlow wraps it in an error of its own, with another exit code
+
+    def for_fit(self):
+        """Return what `fit` and `evaluate` take: with TensorFlow a tf.data pipeline over the batches, without autotuning.
+
+        Keras would make that pipeline itself, with autotuning, whose thread ends only when its period is over, and the
+        periods double from 10 ms to a minute: an epoch lasts 5, 10, 20, 41, 82, 142 s, as it were rounded up. There is
+        nothing to tune here. A setting of Keras without it is only for its own workers.
+        """
+        if keras.backend.backend() != "tensorflow":
+            return self
+        import tensorflow as tf
+
+        def spec(array) -> tf.TensorSpec:
+            return tf.TensorSpec((None, *array.shape[1:]), array.dtype)  # the last batch may be smaller
+
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        signature = keras.tree.map_structure(spec, self[0])
+        pipeline = tf.data.Dataset.from_generator(self.items, output_signature=signature)
+        pipeline = pipeline.apply(tf.data.experimental.assert_cardinality(len(self)))
+        return pipeline.prefetch(1).with_options(options)
+
+    def items(self) -> Iterator:
+        for index in range(len(self)):
+            yield self[index]

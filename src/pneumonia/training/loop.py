@@ -147,7 +147,7 @@ def train_epoch(learner: Learner, training: Training, order: np.ndarray, history
     batches = Batches(samples, order, experiment.batch_size, family, experiment.augment, seed, **mixing)
     progress.begin(epoch, batches)
     with BatchLoader(batches, loaders(experiment)) as loader:
-        epoch_metrics = learner.fit(loader, shuffle=False, verbose=0, callbacks=[progress]).history
+        epoch_metrics = learner.fit(loader.for_fit(), shuffle=False, verbose=0, callbacks=[progress]).history
     line = {"epoch": epoch + 1, **{name: values[-1] for name, values in epoch_metrics.items()}}
     if not all(np.isfinite(weight).all() for weight in learner.get_weights()):
         raise progress.weights_diverged()
@@ -190,7 +190,7 @@ def evaluate_inner(learner: Learner, experiment, family: Family, inner: Samples)
         if batch_size and len(order):
             batches = Batches(inner, order, batch_size, family, "none", [experiment.seed, INNER_EPOCH])
             with BatchLoader(batches, loaders(experiment)) as loader:
-                means.append(learner.evaluate(loader, verbose=0, return_dict=True))
+                means.append(learner.evaluate(loader.for_fit(), verbose=0, return_dict=True))
     weights = [images for images in weights if images]
     return {name: float(np.average([mean[name] for mean in means], weights=weights)) for name in means[0]}
 
