@@ -57,7 +57,7 @@ class BatchLoader(keras.utils.PyDataset):
             raise self.error from None  # TensorFlow wraps it in an error of its own, with another exit code
 
     def for_fit(self):
-        """Return what `fit` and `evaluate` take: with TensorFlow a tf.data pipeline over the batches, without autotuning.
+        """Return what `fit` and `evaluate` take: with TensorFlow a tf.data pipeline of the batches, without autotuning.
 
         Keras would make that pipeline itself, with autotuning, whose thread ends only when its period is over, and the
         periods double from 10 ms to a minute: an epoch lasts 5, 10, 20, 41, 82, 142 s, as it were rounded up. There is
