@@ -59,11 +59,11 @@ def main(settings: Settings) -> None:
     people, positive = people_of(list(images.index), images["group"].to_dict()), truth.positive
     results = [fit(ensemble, settings, images, truth) for ensemble in settings.ensembles]
     for ensemble, result in zip(settings.ensembles, results):
-        score, area = mean_interval(result.scores, people), auc_interval(positive, result.confidences, people)
+        score, area = mean_interval(result.scores, people), auc_interval(positive, result.probabilities, people)
         print(f"{ensemble}: score {interval_text(json_interval(score))}, AUC {interval_text(json_interval(area))}")
     first, second = results
     score = difference_interval(first.scores, second.scores, people)
-    area = auc_difference_interval(positive, first.confidences, second.confidences, people)
+    area = auc_difference_interval(positive, first.probabilities, second.probabilities, people)
     text = f"score {interval_text(json_interval(score))}, AUC {interval_text(json_interval(area))}"
     print(f"{' - '.join(settings.ensembles)}, paired: {text}")
 

@@ -102,13 +102,13 @@ def main(settings: Settings) -> None:
             ids = fitted.detections.ids
             of_images, people = truth.select(ids), people_of(ids, groups)
             positive, scores = of_images.positive, image_scores(of_images, fitted.detections)
-            default = default or (scores, fitted.confidences)
+            default = default or (scores, fitted.probabilities)
             score, gain = mean_interval(scores, people), difference_interval(scores, default[0], people)
-            gain_of_auc = auc_difference_interval(positive, fitted.confidences, default[1], people)
+            gain_of_auc = auc_difference_interval(positive, fitted.probabilities, default[1], people)
             of_outputs = [auc(truth.select(table.ids).positive, table.opacity) for table in classes.values()]
             print(
                 f"{title}: score {score.value:.3f} ({score.low:.3f} to {score.high:.3f}), gain {signed(gain)}; "
-                f"AUC {auc(positive, fitted.confidences):.3f}, gain {signed(gain_of_auc)}; "
+                f"AUC {auc(positive, fitted.probabilities):.3f}, gain {signed(gain_of_auc)}; "
                 f"of the outputs for the image {np.round(of_outputs, 3).tolist()}",
                 flush=True,
             )

@@ -110,6 +110,7 @@ def test_help_of_an_experiment_prints_its_own_values(capsys):
         (["apply", "classifiers=true"], "classifiers: True has the wrong type"),
         (["score", "out=scores.json"], "unknown setting 'out'"),  # it writes no file
         (["check", "out=faults.txt"], "unknown setting 'out'"),
+        (["view", "submission=last", "clip_boxes=true"], "unknown setting 'clip_boxes'"),  # it checks no boxes
         (["score", "draws=-1"], "draws: -1 is not allowed; give 0 or more"),
     ],
 )

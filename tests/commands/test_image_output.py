@@ -62,6 +62,9 @@ def test_predict_gives_the_bits_of_the_main_jobs_tables(job, tmp_path):
         dict(csv.reader((tmp_path / f"{name}.csv").read_text().splitlines())) for name in ("predicted", "applied")
     )
     assert predicted == applied and len(applied) == 21 and any(list(applied.values())[1:])
+    classes = [file.read_text() for file in (tmp_path / "predicted-classes.csv", tmp_path / "applied-classes.csv")]
+    assert classes[0] == classes[1] == (folder / "classes.csv").read_text()
+    assert len(set(classes[0].splitlines()[1:])) == 20
 
 
 def test_a_member_whose_weights_cannot_be_had_is_left_out(tmp_path, monkeypatch, capsys):

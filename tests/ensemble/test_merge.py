@@ -10,11 +10,11 @@ from pneumonia.boxes.same_model import merge_same_model
 from pneumonia.ensemble.merge import (
     apply_to_folds,
     fit_merge_maps,
-    image_confidences,
     merge_classes,
     merge_detections,
+    merge_folds,
 )
-from pneumonia.ensemble.recipe import Member, Recipe, read_recipe, recipe_of, write_recipe
+from pneumonia.ensemble.recipe import Member, Recipe, image_probabilities, read_recipe, recipe_of, write_recipe
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 from pneumonia.system.errors import BadInput
 
@@ -59,15 +59,13 @@ def recipe_for(folds) -> Recipe:
     return fit_merge_maps(Recipe([Member("boxes")], [Member("classes")]), folds)
 
 
-def test_an_images_confidence_does_not_depend_on_threshold_and_cutoff():
+def test_an_images_probability_does_not_depend_on_threshold_and_cutoff():
     folds, sizes = folds_of(100), np.full((100, 2), 1024)
     recipe = recipe_for(folds)
-    open_recipe = dataclasses.replace(recipe, threshold=0.0)
     strict = dataclasses.replace(recipe, threshold=0.9, gate=dataclasses.replace(recipe.gate, cutoff=0.5))
-    confidences = image_confidences(strict, folds, sizes)
-    np.testing.assert_array_equal(confidences, image_confidences(open_recipe, folds, sizes))
-    boxes = apply_to_folds(open_recipe, folds, sizes)
-    np.testing.assert_array_equal(confidences, [boxes.image(row)[1].max(initial=0.0) for row in range(100)])
+    of_recipe, of_strict = (image_probabilities(each, *merge_folds(each, folds)) for each in (recipe, strict))
+    np.testing.assert_array_equal(of_recipe, of_strict)
+    boxes = apply_to_folds(dataclasses.replace(recipe, threshold=0.0), folds, sizes)
     assert len(apply_to_folds(strict, folds, sizes).scores) < len(boxes.scores)
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from pneumonia.boxes.predictions import Detections
 from pneumonia.ensemble.nested import fit_nested, outer_folds, problem_of, with_members
-from pneumonia.ensemble.recipe import Member, Recipe, apply
+from pneumonia.ensemble.recipe import Member, Recipe, apply, best_of_image
 from pneumonia.ensemble.stage1 import fit_tuned_on
 from pneumonia.ensemble.tune import Search, best_smoothed_score, fit
+from pneumonia.metrics.auc import auc
 from pneumonia.metrics.iou_map import Steps, Truth, mean_iou_map
 from pneumonia.system.errors import BadInput
 
@@ -29,6 +30,16 @@ def test_the_ensemble_beats_its_members_and_is_repeatable(competition):
     assert mean_iou_map(truth, fitted.detections) == pytest.approx(fitted.nested_score)
     again = fit_nested(problem_of(members, classifiers, truth, groups), search=QUICK, draws=200)
     assert again.recipe == fitted.recipe and again.nested == fitted.nested
+
+
+def test_all_tables_together_tell_which_images_have_an_opacity(competition):
+    """Better than any of them, also on people that nothing was fitted on; calibrated, as the mean shows."""
+    truth, members, classifiers, groups = competition(240)
+    fitted = fit_nested(problem_of(members, classifiers, truth, groups), search=Search(1), draws=50)
+    alone = [best_of_image(table) for table in members.values()] + [each.opacity for each in classifiers.values()]
+    assert fitted.auc.value > max(auc(truth.positive, values) for values in alone)
+    assert fitted.auc.value == auc(truth.positive, fitted.probabilities)
+    assert fitted.probabilities.mean() == pytest.approx(truth.positive.mean(), abs=0.03)
 
 
 def test_the_tables_may_list_the_images_in_any_order(competition):

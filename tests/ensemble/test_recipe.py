@@ -13,6 +13,7 @@ from pneumonia.ensemble.recipe import (
     Recipe,
     apply,
     apply_to_sizes,
+    image_probabilities,
     read_recipe,
     recipe_of,
     write_recipe,
@@ -114,6 +115,15 @@ def test_members_agree_on_an_image():
     assert apply(recipe, tables).scores.tolist() == [pytest.approx(0.4 * 0.6), pytest.approx(0.2 * 0.6)]
 
 
+def test_an_images_probability_is_the_mean_of_all_tables_but_those_of_weight_0():
+    low, high = single([[(0, 0, 9, 9)] * 2, []], [[0.25, 0.5], []], "ab"), single([[], []], [[], []], "ab")
+    classes = ClassProbabilities(("a", "b"), np.array([0.8, 0.1]))
+    recipe = Recipe([Member("low", 0.3), Member("high", 0.0)], [Member("classes")], threshold=0.9)
+    np.testing.assert_allclose(image_probabilities(recipe, [low, high], [classes]), [0.65, 0.05])
+    recipe.members[0].image = Calibration("logistic", 1.0, np.log(4))  # odds of 1 to 1 become 4 to 1
+    np.testing.assert_allclose(image_probabilities(recipe, [low, high], [classes]), [0.8, 0.05], atol=1e-5)
+
+
 def test_the_wrong_number_of_tables_is_refused():
     with pytest.raises(ValueError):
         apply(plain(), [])
@@ -158,7 +168,7 @@ def test_rank_makes_scales_equal():
 def full() -> Recipe:
     return Recipe(
         [
-            Member("yolo é", 1 / 3, Calibration("logistic", 0.1 + 0.2, -1e-7)),
+            Member("yolo é", 1 / 3, Calibration("logistic", 0.1 + 0.2, -1e-7), Calibration("logistic", 1 / 7, 0.3)),
             Member("b", 1.0, Calibration("rank", knots_in=[0.0, 1.0], knots_out=[0.0, 1.0])),
         ],
         [Member("c", 2.0)],

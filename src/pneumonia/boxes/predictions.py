@@ -310,6 +310,11 @@ def write_classes(path: str | Path, classes: ClassProbabilities) -> None:
             file.write(",".join([quote_cell(name), *map(repr, values)]) + "\n")
 
 
+def classes_file(predictions: Path) -> Path:
+    """The table of class probabilities that is written beside a table of boxes: boxes.csv has boxes-classes.csv."""
+    return predictions.with_name(f"{predictions.stem}-classes{predictions.suffix}")
+
+
 def concatenate_tables(tables: list) -> Detections | ClassProbabilities:
     """Join tables of different images, such as the held-out images of all folds."""
     ids = [image for table in tables for image in table.ids]

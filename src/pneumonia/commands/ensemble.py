@@ -10,7 +10,7 @@ from pneumonia import config, schema
 from pneumonia.boxes.exchange.reading import content_sha256, predicted_ids, read_predictions
 from pneumonia.boxes.geometry import reach_beyond
 from pneumonia.boxes.image_ids import ids_file, read_ids
-from pneumonia.boxes.predictions import Detections, read_classes, write_detections
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, classes_file, read_classes, write_classes, write_detections
 from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
 from pneumonia.data.final_test_set import ids_of_test_set, refuse_test_rows
@@ -18,18 +18,19 @@ from pneumonia.data.people import check_people, read_people
 from pneumonia.data.tables import read_labels
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.nested import FitResult, check_same_images, fit_nested, problem_of
-from pneumonia.ensemble.recipe import Recipe, read_recipe, write_recipe
+from pneumonia.ensemble.recipe import Recipe, image_probabilities, read_recipe, write_recipe
 from pneumonia.ensemble.recipe import apply as apply_recipe
 from pneumonia.ensemble.stage1 import fit_tuned_on
 from pneumonia.ensemble.tune import Problem, Search
 from pneumonia.metrics.iou_map import read_truth
+from pneumonia.reports.numbers import json_interval
 from pneumonia.system.errors import bad_input
 from pneumonia.system.files import write_json
 from pneumonia.system.json_values import without_nan
 
 
 def fit(settings: schema.Ensemble) -> dict:
-    """Fit a recipe with its nested score; write recipe.yaml, submission.csv, nested.csv and result.json."""
+    """Fit a recipe with its nested score; write recipe.yaml, submission.csv, classes.csv, nested.csv and result.json."""
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
     labels = config.required_path(settings.labels, "labels", "the label table")
@@ -57,8 +58,9 @@ def fit(settings: schema.Ensemble) -> dict:
 
     # the same as `apply` on these files, because it uses the written recipe and not the one in memory
     write_recipe(folder / "recipe.yaml", fitted.recipe, recipe_comment(fitted))
-    detections = apply_to_files(read_recipe(folder / "recipe.yaml"), files, gates)
+    detections, classes = apply_to_files(read_recipe(folder / "recipe.yaml"), files, gates)
     write_submission(folder / "submission.csv", detections, sample_ids(settings.sample, detections.ids))
+    write_classes(folder / "classes.csv", classes)
     if fitted.fold_recipes:
         write_detections(folder / "nested.csv", fitted.detections)
     result = {
@@ -66,11 +68,13 @@ def fit(settings: schema.Ensemble) -> dict:
         "low": fitted.nested.low,
         "high": fitted.nested.high,
         "fitted_score": fitted.fitted_score,
+        "auc": json_interval(fitted.auc) if fitted.auc else None,
         "members": {name: interval.value for name, interval in fitted.members.items()},
         "added": {name: interval.value for name, interval in fitted.gains.items()},
         "unstable": fitted.unstable,
         "unmapped": unmapped,
         "recipe": folder / "recipe.yaml",
+        "classes": folder / "classes.csv",
         "submission": folder / "submission.csv",
     }
     result = without_nan(result)
@@ -108,19 +112,23 @@ def refuse_test_images(settings: schema.Ensemble, labels: Path) -> None:
 
 
 def apply(settings: schema.Apply) -> dict:
-    """Apply a fitted recipe to new prediction files; write the submission and return its path."""
+    """Apply a fitted recipe to new prediction files; write the submission, beside it the images' probabilities of an
+    opacity, and return their paths."""
     recipe_file = config.required_path(settings.recipe, "recipe", "the recipe.yaml of an ensemble")
     recipe = read_recipe(recipe_file)
     files = in_recipe_order(settings.members, [part.name for part in recipe.members], "members")
     gates = in_recipe_order(settings.classifiers, [part.name for part in recipe.classifiers], "classifiers")
-    detections = apply_to_files(recipe, files, gates)
+    detections, classes = apply_to_files(recipe, files, gates)
     out = config.user_path(settings.out) if settings.out else recipe_file.with_name("applied.csv")
     write_submission(out, detections, sample_ids(settings.sample, detections.ids))
-    print(f"submission:  {out}")
-    return {"submission": out}
+    write_classes(classes_file(out), classes)
+    print(f"submission:  {out}\nprobabilities of an opacity:  {classes_file(out)}")
+    return {"submission": out, "classes": classes_file(out)}
 
 
-def apply_to_files(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]) -> Detections:
+def apply_to_files(
+    recipe: Recipe, files: dict[str, Path], gates: dict[str, Path]
+) -> tuple[Detections, ClassProbabilities]:
     """Apply the recipe to files in its order; the images come in the order of the first file."""
     members, classifiers = read_all(files, read_predictions), read_all(gates, read_classes)
     check_same_images(members, classifiers)
@@ -130,7 +138,7 @@ def apply_to_files(recipe: Recipe, files: dict[str, Path], gates: dict[str, Path
         [table if table.ids == ids else table.select(ids) for table in tables.values()]
         for tables in (members, classifiers)
     ]
-    return apply_recipe(recipe, *aligned)
+    return apply_recipe(recipe, *aligned), ClassProbabilities(ids, image_probabilities(recipe, *aligned))
 
 
 def sample_ids(sample: str, predicted: Sequence[str]) -> tuple[str, ...] | None:
@@ -179,6 +187,8 @@ def format_scores(fitted: FitResult) -> str:
         lines.append(f"{name:{width}s}  {interval}{added}")
     lines.append(f"{'ensemble':{width}s}  {fitted.nested}")
     lines.append(f"{'fitted score (optimistic)':{width}s}  {fitted.fitted_score:.4f}")
+    if fitted.auc:
+        lines.append(f"{'whole images, AUC':{width}s}  {fitted.auc}")
     if not fitted.fold_recipes:
         lines.append("no nested score: the images are of a single person")
     for name, values in fitted.unstable.items():

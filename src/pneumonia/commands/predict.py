@@ -9,14 +9,14 @@ import numpy as np
 
 from pneumonia import config, schema
 from pneumonia.boxes import geometry
-from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes, write_detections
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, classes_file, write_classes, write_detections
 from pneumonia.boxes.same_model import merge_tables
 from pneumonia.data.image_files import read_scaled
 from pneumonia.data.image_folders import FoundImages, find_images
 from pneumonia.data.image_kinds import KINDS
 from pneumonia.data.radiographs import Radiographs
-from pneumonia.ensemble.merge import apply_to_folds
-from pneumonia.ensemble.recipe import read_recipe
+from pneumonia.ensemble.merge import merge_folds
+from pneumonia.ensemble.recipe import apply_to_sizes, image_probabilities, read_recipe
 from pneumonia.inference.predict import predict_tables
 from pneumonia.inference.predictor import Predictor, Source, source_of
 from pneumonia.runs.memory import explain_memory_errors
@@ -31,33 +31,39 @@ PICTURE_SUFFIX = ".jpg"
 
 
 def predict(settings: schema.Predict) -> dict:
-    """Predict images and write their table.
+    """Predict images and write their table; beside boxes, if the images have them, their class probabilities.
 
     Returns:
-        "submission" (of an ensemble) or "table" (of a run): the written file. "picture": a JPEG, or None. "images": the
-        number of predicted images. "damaged": faults of images that were left out. "without_pixels": faults of DICOMs
+        "submission" (of an ensemble) or "table" (of a run): the written file. "classes": that of the probabilities of
+        an ensemble, or of a localizer with an output for the whole image; else None. "picture": a JPEG, or None.
+        "images": the number of predicted images. "damaged": faults of images that were left out. "without_pixels": faults of DICOMs
         that are not images. "other_files": the number of all other files.
     """
     source = source_of(config.required_path(settings.run, "run", "a run or an ensemble"), settings.engine)
     out = output_file(settings, source.folder)
-    picture = out.with_suffix(PICTURE_SUFFIX)
-    image_files = input_files(settings.images, leave_out=[out, picture])
+    picture, beside = out.with_suffix(PICTURE_SUFFIX), classes_file(out)
+    image_files = input_files(settings.images, leave_out=[out, picture, beside])
     sizes = {predictor.experiment.image_size for predictor in source.predictors}
     with tempfile.TemporaryDirectory(prefix="radiographs-") as scratch:
         radiographs = Radiographs(image_files.files, sizes, Path(scratch), settings.workers)
         check_damaged(radiographs, config.user_path(settings.images), settings.skip_damaged)
         report_left_out(radiographs, image_files)
         if source.recipe:
-            table = predict_with_ensemble(source, radiographs)
+            table, classes = predict_with_ensemble(source, radiographs)
         else:
-            table, _ = predict_with(source.predictors[0], radiographs)
+            table, classes = predict_with(source.predictors[0], radiographs)
     (write_detections if isinstance(table, Detections) else write_classes)(out, table)
+    if classes is not None:
+        write_classes(beside, classes)
     has_picture = len(table) == 1 and isinstance(table, Detections)
     if has_picture:
         draw_picture(picture, image_files.files[table.ids[0]], table)
-    print(f"{len(table)} images predicted: {out}" + (f"; picture: {picture}" if has_picture else ""))
+    text = f"{len(table)} images predicted: {out}"
+    text += f"; probabilities of an opacity: {beside}" if classes is not None else ""
+    print(text + (f"; picture: {picture}" if has_picture else ""))
     return {
         "submission" if source.recipe else "table": out,
+        "classes": beside if classes is not None else None,
         "picture": picture if has_picture else None,
         "images": len(table),
         "damaged": [fault.as_json() for fault in radiographs.damaged],
@@ -130,7 +136,7 @@ def report_left_out(radiographs: Radiographs, images: FoundImages) -> None:
         say(str(fault).replace("error:", "warning:", 1))
 
 
-def predict_with_ensemble(source: Source, images: Radiographs) -> Detections:
+def predict_with_ensemble(source: Source, images: Radiographs) -> tuple[Detections, ClassProbabilities]:
     """Predict with all networks of all members, and apply the ensemble's recipe."""
     recipe = read_recipe(source.recipe)
     folds: dict[str, list] = {}
@@ -140,7 +146,9 @@ def predict_with_ensemble(source: Source, images: Radiographs) -> Detections:
             folds.setdefault(name, []).append(merge_tables(tables))
             if classes[0] is not None:
                 folds.setdefault(image_output(name), []).append(merge_tables(classes))
-    return apply_to_folds(recipe, folds, images.sizes)
+    merged = merge_folds(recipe, folds)
+    detections = apply_to_sizes(recipe, *merged, images.sizes)
+    return detections, ClassProbabilities(detections.ids, image_probabilities(recipe, *merged))
 
 
 def predict_with(

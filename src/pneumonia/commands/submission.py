@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from pneumonia import config, schema
-from pneumonia.boxes.predictions import ClassProbabilities, Detections
+from pneumonia.boxes.predictions import ClassProbabilities, Detections, write_classes
 from pneumonia.boxes.submission import read_sample, validate, write_submission
 from pneumonia.config import REPOSITORY
 from pneumonia.data.competition import Competition
@@ -14,9 +14,9 @@ from pneumonia.data.prepared import Prepared
 from pneumonia.data.samples import original_sizes
 from pneumonia.ensemble import leaderboard
 from pneumonia.ensemble.looks import final_scores
-from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps, image_confidences
+from pneumonia.ensemble.merge import Folds, apply_to_folds, fit_merge_maps, merge_folds
 from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
-from pneumonia.ensemble.recipe import Recipe, recipe_of, write_recipe
+from pneumonia.ensemble.recipe import Recipe, apply_to_sizes, image_probabilities, recipe_of, write_recipe
 from pneumonia.ensemble.tune import Search
 from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import mean_interval, people_of
@@ -64,12 +64,15 @@ def make_submission(
     test_folds = tables_of(runs, "test")
     sizes = original_sizes(data.cache, next(iter(test_folds.values()))[0].ids)
     recipe = fit_merge_maps(fitted.recipe, test_folds)
-    test = apply_to_folds(recipe, test_folds, sizes)
+    merged = merge_folds(recipe, test_folds)
+    test = apply_to_sizes(recipe, *merged, sizes)
+    test_probabilities = image_probabilities(recipe, *merged)
     sample = competition.sample
     write_submission(folder / "submission.csv", test, read_sample(sample, test.ids))
     faults = validate(folder / "submission.csv", sample, max(data.frame))
     if faults:
         raise BadInput(faults)
+    write_classes(folder / "classes.csv", ClassProbabilities(test.ids, test_probabilities))
     write_recipe(folder / "recipe.yaml", recipe)
     split = next(iter(runs.values()))[0].start().get("split")
     labels = competition.test_labels or competition.final_labels
@@ -83,7 +86,7 @@ def make_submission(
             read_truth(competition.final_labels),
             competition.people(),
             family_of(settings, data),
-            image_confidences(recipe, test_folds, sizes),
+            test_probabilities,
             seed=settings.seed,
         )
     if competition.test_labels is not None:
@@ -97,6 +100,7 @@ def make_submission(
         "folds": list(by_fold(next(iter(runs.values())))),
         "seeds": settings.seeds,
         "submission": folder / "submission.csv",
+        "classes": folder / "classes.csv",
         "recipe": folder / "recipe.yaml",
         "report": folder / "report.html",
         "model_card": folder / "model_card.md",
@@ -108,7 +112,7 @@ def make_submission(
             name: [os.path.relpath(run.folder, REPOSITORY) for run in member_runs] for name, member_runs in runs.items()
         },
         **result,
-        "subgroups": group_scores(data.study, truth, fitted.detections, fitted.confidences, settings.seed)
+        "subgroups": group_scores(data.study, truth, fitted.detections, fitted.probabilities, settings.seed)
         if fitted.fold_recipes
         else [],
     }
@@ -132,8 +136,7 @@ def scores_of(
 ) -> dict:
     """Scores of the ensemble and of each member on the held-out images.
 
-    `held_out_auc` is that of each image's highest confidence, whatever the threshold, by the recipes that the score is
-    by.
+    `held_out_auc` is that of each image's probability of an opacity, by the recipes that the score is by.
     """
     members: dict[str, dict] = {}
     for name, member_runs in runs.items():
@@ -146,16 +149,12 @@ def scores_of(
         interval = auc_interval(truth.select(table.ids).positive, table.opacity, people_of(table.ids, groups))
         member = members.setdefault(name, {"kind": "output for the whole image", "seconds": 0.0})
         member |= {"auc": interval.value, "low": interval.low, "high": interval.high}
-    auc = None
-    if fitted.confidences is not None:
-        ids = fitted.detections.ids
-        auc = json_interval(auc_interval(truth.select(ids).positive, fitted.confidences, people_of(ids, groups)))
     return {
         "held_out_score": fitted.nested_score,
         "held_out_low": fitted.low,
         "held_out_high": fitted.high,
         "fitted_score": fitted.fitted_score,
-        "held_out_auc": auc,
+        "held_out_auc": json_interval(fitted.auc) if fitted.auc else None,
         "members": members,
     }
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pneumonia.boxes.predictions import ClassProbabilities, Detections
 from pneumonia.boxes.same_model import average_classes, merge_same_model, weighted_mean
-from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes, best_of_image, without_limits
+from pneumonia.ensemble.recipe import Member, Recipe, apply_to_sizes
 from pneumonia.ensemble.score_map import ScoreMap, fit_score_map
 
 Folds = Mapping[str, Sequence[Detections] | Sequence[ClassProbabilities]]  # {member: one table per fold}
@@ -47,14 +47,13 @@ def apply_to_folds(recipe: Recipe, folds: Folds, sizes: np.ndarray) -> Detection
     Args:
         sizes: (images, 2) rows, columns of the images.
     """
+    return apply_to_sizes(recipe, *merge_folds(recipe, folds), sizes)
+
+
+def merge_folds(recipe: Recipe, folds: Folds) -> tuple[list[Detections], list[ClassProbabilities]]:
+    """Return one table per member and per classifier, in the recipe's order."""
     members = [merge_detections(member, folds[member.name]) for member in recipe.members]
-    classifiers = [merge_classes(member, folds[member.name]) for member in recipe.classifiers]
-    return apply_to_sizes(recipe, members, classifiers, sizes)
-
-
-def image_confidences(recipe: Recipe, folds: Folds, sizes: np.ndarray) -> np.ndarray:
-    """Return the (images,) highest confidence of a box in each image, whatever the threshold; as `apply_to_folds`."""
-    return best_of_image(apply_to_folds(without_limits(recipe), folds, sizes))
+    return members, [merge_classes(member, folds[member.name]) for member in recipe.classifiers]
 
 
 def merge_detections(member: Member, tables: Sequence[Detections]) -> Detections:

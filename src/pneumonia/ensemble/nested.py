@@ -18,11 +18,11 @@ from pneumonia.ensemble.recipe import (
     Member,
     Recipe,
     apply,
-    best_of_image,
+    image_probabilities,
     suppress_members,
-    without_limits,
 )
 from pneumonia.ensemble.tune import SPACE, Problem, Search, applies, fit, fit_threshold
+from pneumonia.metrics.auc import auc_interval
 from pneumonia.metrics.intervals import DRAWS, Interval, difference_interval, mean_interval, people_of
 from pneumonia.metrics.iou_map import Truth, image_scores, mean_iou_map
 from pneumonia.system.errors import bad_input
@@ -43,7 +43,8 @@ class FitResult:
     gains: nested score minus the score without the member.
     detections: cross-fitted submission of all images; scores: (images,) its image scores. Of a single person's images
         it has no box and they are NaN: no recipe can be fitted on others.
-    confidences: (images,) cross-fitted highest confidence of a box in each image, whatever the threshold.
+    probabilities: (images,) cross-fitted probability of an opacity in each image; auc: theirs, with its interval. None
+        of a single person's images.
     fold_recipes: fitted on the images outside each outer fold.
     unstable: {parameter: values of the folds}.
     """
@@ -55,7 +56,8 @@ class FitResult:
     gains: dict[str, Interval] = field(default_factory=dict)
     detections: Detections | None = None
     scores: np.ndarray | None = None
-    confidences: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    auc: Interval | None = None
     fold_recipes: list[Recipe] = field(default_factory=list)
     unstable: dict[str, list[float]] = field(default_factory=dict)
 
@@ -140,7 +142,8 @@ def score_recipes(
     result = FitResult(recipe, mean_interval(scores, problem.people, draws, seed), fitted_score)
     result.detections, result.scores, result.fold_recipes = detections, scores, list(fold_recipes)
     if fold_recipes:
-        result.confidences = best_of_image(apply_cross_fitted(problem, fold, [*map(without_limits, fold_recipes)]))
+        result.probabilities = cross_fitted_probabilities(problem, fold, fold_recipes)
+        result.auc = auc_interval(problem.truth.positive, result.probabilities, problem.people, draws, seed)
     result.unstable = unstable_parameters(problem, fold_recipes)
     for member, name in enumerate(problem.names):
         alone = member_scores[member] if fold_recipes else scores
@@ -254,6 +257,15 @@ def apply_cross_fitted(problem: Problem, fold: np.ndarray, recipes: Sequence[Rec
         for row, image in enumerate(images):
             boxes[image], scores[image] = detections.image(row)
     return Detections.from_lists(problem.truth.ids, boxes, scores)
+
+
+def cross_fitted_probabilities(problem: Problem, fold: np.ndarray, recipes: Sequence[Recipe]) -> np.ndarray:
+    """Return each image's probability of an opacity, (images,), by the recipe that was fitted without its fold."""
+    probabilities = np.zeros(len(fold))
+    for k, recipe in enumerate(recipes):
+        part = problem.rows(np.flatnonzero(fold == k))
+        probabilities[fold == k] = image_probabilities(recipe, part.members, part.classifiers)
+    return probabilities
 
 
 def cross_fit_member(problem: Problem, fold: np.ndarray, member: int, seed: int) -> Detections:

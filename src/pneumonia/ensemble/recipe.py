@@ -33,6 +33,8 @@ MAX_BOXES = 12  # per image after fusion; no image of the competition has more t
 class Member:
     """The settings of one prediction table: its name, its weight in the fusion (or gate), its calibration.
 
+    image: of a detection table, whose images have a probability of an opacity by their highest confidence; a
+    classifier's `calibration` gives its own.
     merge, merge_not_normal: for a table merged from several folds (ensemble/merge.py), the maps that are applied first:
     of confidences (or probabilities of opacity), and of a classifier's not-normal probabilities.
     """
@@ -40,6 +42,7 @@ class Member:
     name: str = ""
     weight: float = setting(1.0, "in the fusion, or in the gate", low=0)
     calibration: Calibration = group(Calibration, "makes its confidences comparable")
+    image: Calibration = group(Calibration, "maps an image's highest confidence to its probability of an opacity")
     merge: ScoreMap = group(ScoreMap, "maps merged folds' confidences (or opacity) to one fold's; applied first")
     merge_not_normal: ScoreMap = group(ScoreMap, "the same of a classifier's not-normal probabilities")
 
@@ -132,13 +135,20 @@ def best_of_image(table: Detections) -> np.ndarray:
     return best
 
 
-def without_limits(recipe: Recipe) -> Recipe:
-    """Return the recipe without its threshold and the gate's cutoff: an image's highest confidence then tells how
-    likely an opacity in it is."""
-    return dataclasses.replace(recipe, threshold=0.0, gate=dataclasses.replace(recipe.gate, cutoff=0.0))
+def image_probabilities(
+    recipe: Recipe, members: Sequence[Detections], classifiers: Sequence[ClassProbabilities] = ()
+) -> np.ndarray:
+    """Return the (images,) probability of an opacity: the mean over all tables, given in the recipe's order.
+
+    A detection table's is that of its most confident box, calibrated. Every table counts alike, but one of weight 0,
+    which the recipe leaves out. The threshold and the gate have no part in it.
+    """
+    columns = [member.image(best_of_image(table)) for member, table in zip(recipe.members, members)]
+    columns += [member.calibration(table.opacity) for member, table in zip(recipe.classifiers, classifiers)]
+    return weighted_mean(columns, [float(member.weight > 0) for member in [*recipe.members, *recipe.classifiers]])
 
 
-def probabilities(recipe: Recipe, classifiers: Sequence[ClassProbabilities]) -> np.ndarray:
+def gate_probabilities(recipe: Recipe, classifiers: Sequence[ClassProbabilities]) -> np.ndarray:
     """Return the (images,) probability of opacity by the calibrated classifiers."""
     calibrations = [member.calibration for member in recipe.classifiers]
     weights = [member.weight for member in recipe.classifiers]
@@ -151,7 +161,7 @@ def post_process(recipe: Recipe, table: Detections, classifiers: Sequence[ClassP
     The steps: the classifiers' gate, shrinking, rounding, the second-box factor and the minimum ratio to the top box.
     """
     if classifiers:
-        table = apply_gate(table, probabilities(recipe, classifiers), recipe.gate.exponent, recipe.gate.cutoff)
+        table = apply_gate(table, gate_probabilities(recipe, classifiers), recipe.gate.exponent, recipe.gate.cutoff)
     boxes = geometry.shrink(table.boxes, recipe.shrink_width, recipe.shrink_height)
     corners = geometry.to_corners(geometry.clip(boxes, *recipe.frame))
     table = table.with_boxes(geometry.to_xywh(np.round(corners * STEPS_PER_PIXEL) / STEPS_PER_PIXEL))
@@ -179,10 +189,12 @@ def write_recipe(path: str | Path, recipe: Recipe, head: str = "") -> None:
         for name in ("merge", "merge_not_normal"):
             if not member[name]["knots_in"]:
                 del member[name]
-        calibration = member["calibration"]
         unused = {"none": ("slope", "intercept", "knots_in", "knots_out"), "logistic": ("knots_in", "knots_out")}
-        for name in unused.get(calibration["kind"], ("slope", "intercept")):
-            del calibration[name]
+        for calibration in (member["calibration"], member["image"]):
+            for name in unused.get(calibration["kind"], ("slope", "intercept")):
+                del calibration[name]
+        if member["image"]["kind"] == "none":
+            del member["image"]
     with atomic_write(path) as file:
         file.writelines(f"# {line}\n" for line in head.splitlines())
         yaml.safe_dump(tree, file, sort_keys=False, allow_unicode=True, width=120)

@@ -21,10 +21,11 @@ from pneumonia.ensemble.calibrate import MAX_EXPONENT, fit_boxes, fit_exponent, 
 from pneumonia.ensemble.recipe import (
     Member,
     Recipe,
+    best_of_image,
     calibrate_members,
     fuse_members,
+    gate_probabilities,
     post_process,
-    probabilities,
     suppress_members,
 )
 from pneumonia.metrics.intervals import person_draws
@@ -183,12 +184,16 @@ def fit_calibrations(problem: Problem, start: Recipe) -> Recipe:
     """Return `start` with calibrations, weights and the gate's exponent fitted to the problem."""
     recipe = copy.deepcopy(start)
     tables = suppressed_tables(recipe, problem)
-    kind = recipe.calibration
+    kind, positive = recipe.calibration, problem.truth.positive
     recipe.members = [
-        Member(member.name, member.weight, fit_boxes(kind, table, problem.truth))
+        Member(
+            member.name,
+            member.weight,
+            fit_boxes(kind, table, problem.truth),
+            fit_images(kind, best_of_image(table), positive),
+        )
         for member, table in zip(recipe.members, tables)
     ]
-    positive = problem.truth.positive
     recipe.classifiers = [
         Member(member.name, member.weight, fit_images(kind, table.opacity, positive))
         for member, table in zip(recipe.classifiers, problem.classifiers)
@@ -200,7 +205,7 @@ def fit_calibrations(problem: Problem, start: Recipe) -> Recipe:
                 member.weight = round(float(score / scores.max()), 4)
     if recipe.classifiers and recipe.gate.exponent == 1:
         boxes = fuse_members(recipe, calibrate_members(recipe, tables))
-        box_probability = probabilities(recipe, problem.classifiers)[boxes.image_of_box]
+        box_probability = gate_probabilities(recipe, problem.classifiers)[boxes.image_of_box]
         exponent = fit_exponent(boxes.scores, box_probability, box_credits(problem.truth, boxes))
         recipe.gate.exponent = round(exponent, 4)
     return recipe

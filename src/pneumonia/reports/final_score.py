@@ -40,7 +40,7 @@ def final_section(result: dict) -> str:
     ]
     if result["final_auc"]:
         aucs = [
-            ("this submission's highest confidence in each image", interval_text(result["final_auc"])),
+            ("this ensemble's probability of an opacity", interval_text(result["final_auc"])),
             *AUCS.items(),
         ]
         parts.append(page.table(("is there an opacity in the image?", "AUC (95 %)"), aucs))

@@ -104,7 +104,7 @@ def score_cards(result: dict) -> str:
             (
                 "Held-out AUC",
                 number_text(auc["value"]),
-                f"opacity anywhere in the image, by its highest confidence; {interval}",
+                f"opacity anywhere in the image, by all members; {interval}",
             )
         )
     if "test_score" in result:

@@ -37,18 +37,18 @@ LIMITS = (
 
 
 def group_scores(
-    study: pd.DataFrame, truth: Truth, held_out: Detections, confidences: np.ndarray | None, seed: int = 0
+    study: pd.DataFrame, truth: Truth, held_out: Detections, probabilities: np.ndarray | None, seed: int = 0
 ) -> list[dict]:
     """Score and AUC of the held-out images by sex, age band and view.
 
     Args:
         study: the study table (patientId, group, sex, age, view).
         held_out: cross-fitted predictions.
-        confidences: (images,) the highest confidence in each image, in the order of held_out.ids, or None.
+        probabilities: (images,) of an opacity in each image, in the order of held_out.ids, or None.
 
     Returns:
         A row per group: of, is, images, positives, people, score and auc, each {value, low, high}; auc is None without
-        confidences. Intervals are over people.
+        probabilities. Intervals are over people.
     """
     table = study.set_index("patientId").loc[[*held_out.ids]].reset_index()
     people = people_of(held_out.ids, dict(zip(table["patientId"], table["group"])))
@@ -57,8 +57,8 @@ def group_scores(
     for column, value, chosen in subgroups(table):
         members = np.unique(people[chosen], return_inverse=True)[1]
         auc = None
-        if confidences is not None:
-            auc = json_interval(auc_interval(truth.positive[chosen], confidences[chosen], members, seed=seed))
+        if probabilities is not None:
+            auc = json_interval(auc_interval(truth.positive[chosen], probabilities[chosen], members, seed=seed))
         rows.append(
             {
                 "of": column,
@@ -165,7 +165,7 @@ def scores_table(result: dict) -> str:
 
     rows = [("ensemble, mean IoU-mAP of the competition", score("held_out_score"))]
     if result["held_out_auc"]:
-        rows.append(("ensemble, AUC of each image's highest confidence", interval_text(result["held_out_auc"])))
+        rows.append(("ensemble, AUC of the probability of an opacity in the image", interval_text(result["held_out_auc"])))
     if "test_score" in result:
         rows.append(("test images of the synthetic demo", score("test_score")))
     if "final_score" in result:

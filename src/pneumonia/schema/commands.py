@@ -42,7 +42,6 @@ class Data(Command):
     )
     test_ids: str = setting("", "list of the final test images, for RSNA's release without Kaggle's sample submission")
     allow_missing: bool = setting(False, "of RSNA's release, leave out labelled images that the archive lacks")
-    clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
     preset: str = setting(
         "", "size of the computation; default quick on the demo, full on real data", choices=("", *PRESETS)
     )
@@ -57,7 +56,14 @@ class Data(Command):
 
 
 @dataclass
-class Check(Data):
+class CheckedData(Data):
+    """Settings of the commands that check a competition's tables before they use them."""
+
+    clip_boxes: bool = setting(False, "cut boxes to the image instead of refusing them")
+
+
+@dataclass
+class Check(CheckedData):
     pass
 
 
@@ -70,13 +76,13 @@ class Fetch(Writing):
 
 
 @dataclass
-class Ingest(Data, Writing):
+class Ingest(CheckedData, Writing):
     image_size: int = setting(512, "side of the cached squares, in pixels", low=32, high=4096)
     verify: bool = setting(False, "compare a finished cache with its checksums and read damaged images again")
 
 
 @dataclass
-class Folds(Data, Writing):
+class Folds(CheckedData, Writing):
     n_folds: int = setting(5, "number of folds", low=2)
     seed: int = setting(0, "seed of the split", low=0, high=MAX_SEED)
     holdout: str = setting("", "stage1, or a file of ids: set apart, and their people removed from training")
@@ -88,12 +94,12 @@ class Folds(Data, Writing):
 
 
 @dataclass
-class Eda(Data, Writing):
+class Eda(CheckedData, Writing):
     headers: str = setting("", "table of DICOM headers, for a folder without DICOM files")
 
 
 @dataclass
-class Training(Data, Writing):
+class Training(CheckedData, Writing):
     """Settings of the commands that train."""
 
     fold: str = setting("0", "0 .. n_folds-1, or all")
