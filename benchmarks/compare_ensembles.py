@@ -38,7 +38,7 @@ class Settings:
 
 
 def fit(ensemble: str, settings: Settings, images: pd.DataFrame, truth: Truth) -> FitResult:
-    """Return the nested fit, its scores and confidences in the order of `images`."""
+    """Return the nested fit, its scores and probabilities in the order of `images`."""
     tables = held_out_tables(runs_of(ensemble, settings))
     tables = {name: table.select(list(images.index)) for name, table in tables.items()}
     localizers, classifiers = of_type(tables, Detections), of_type(tables, ClassProbabilities)

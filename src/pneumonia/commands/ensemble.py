@@ -10,7 +10,14 @@ from pneumonia import config, schema
 from pneumonia.boxes.exchange.reading import content_sha256, predicted_ids, read_predictions
 from pneumonia.boxes.geometry import reach_beyond
 from pneumonia.boxes.image_ids import ids_file, read_ids
-from pneumonia.boxes.predictions import ClassProbabilities, Detections, classes_file, read_classes, write_classes, write_detections
+from pneumonia.boxes.predictions import (
+    ClassProbabilities,
+    Detections,
+    classes_file,
+    read_classes,
+    write_classes,
+    write_detections,
+)
 from pneumonia.boxes.submission import read_sample, write_submission
 from pneumonia.commands.member_files import in_recipe_order, named_files, read_all
 from pneumonia.data.final_test_set import ids_of_test_set, refuse_test_rows
@@ -30,7 +37,8 @@ from pneumonia.system.json_values import without_nan
 
 
 def fit(settings: schema.Ensemble) -> dict:
-    """Fit a recipe with its nested score; write recipe.yaml, submission.csv, classes.csv, nested.csv and result.json."""
+    """Fit a recipe with its nested score; write recipe.yaml, submission.csv, nested.csv, result.json, and classes.csv,
+    the images' probabilities of an opacity."""
     files = named_files(settings.members, "members", required=True)
     gates = named_files(settings.classifiers, "classifiers")
     labels = config.required_path(settings.labels, "labels", "the label table")

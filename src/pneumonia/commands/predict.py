@@ -36,8 +36,8 @@ def predict(settings: schema.Predict) -> dict:
     Returns:
         "submission" (of an ensemble) or "table" (of a run): the written file. "classes": that of the probabilities of
         an ensemble, or of a localizer with an output for the whole image; else None. "picture": a JPEG, or None.
-        "images": the number of predicted images. "damaged": faults of images that were left out. "without_pixels": faults of DICOMs
-        that are not images. "other_files": the number of all other files.
+        "images": the number of predicted images. "damaged": faults of images that were left out. "without_pixels":
+        faults of DICOMs that are not images. "other_files": the number of all other files.
     """
     source = source_of(config.required_path(settings.run, "run", "a run or an ensemble"), settings.engine)
     out = output_file(settings, source.folder)

@@ -165,7 +165,9 @@ def scores_table(result: dict) -> str:
 
     rows = [("ensemble, mean IoU-mAP of the competition", score("held_out_score"))]
     if result["held_out_auc"]:
-        rows.append(("ensemble, AUC of the probability of an opacity in the image", interval_text(result["held_out_auc"])))
+        rows.append(
+            ("ensemble, AUC of the probability of an opacity in the image", interval_text(result["held_out_auc"]))
+        )
     if "test_score" in result:
         rows.append(("test images of the synthetic demo", score("test_score")))
     if "final_score" in result:
