@@ -20,8 +20,8 @@ from pneumonia.commands.submission import TRIALS
 from pneumonia.ensemble.nested import FitResult, fit_nested, problem_of
 from pneumonia.ensemble.recipe import recipe_of
 from pneumonia.ensemble.tune import Search
-from pneumonia.metrics.auc import auc_difference_interval, auc_interval
-from pneumonia.metrics.intervals import difference_interval, mean_interval, people_of
+from pneumonia.metrics.auc import auc_difference_interval
+from pneumonia.metrics.intervals import difference_interval, people_of
 from pneumonia.metrics.iou_map import Truth
 from pneumonia.reports.numbers import interval_text, json_interval
 from pneumonia.runs.run import Run
@@ -59,8 +59,8 @@ def main(settings: Settings) -> None:
     people, positive = people_of(list(images.index), images["group"].to_dict()), truth.positive
     results = [fit(ensemble, settings, images, truth) for ensemble in settings.ensembles]
     for ensemble, result in zip(settings.ensembles, results):
-        score, area = mean_interval(result.scores, people), auc_interval(positive, result.probabilities, people)
-        print(f"{ensemble}: score {interval_text(json_interval(score))}, AUC {interval_text(json_interval(area))}")
+        score, area = (interval_text(json_interval(interval)) for interval in (result.nested, result.auc))
+        print(f"{ensemble}: score {score}, AUC {area}")
     first, second = results
     score = difference_interval(first.scores, second.scores, people)
     area = auc_difference_interval(positive, first.probabilities, second.probabilities, people)
